@@ -1,0 +1,1 @@
+//! CLIP, UNet2DConditionModel, AutoencoderKL, the tokenizer, weights and random numbers.

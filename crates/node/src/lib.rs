@@ -1,0 +1,1 @@
+//! The Node-API surface: convert, call, map the error.

@@ -1,0 +1,1 @@
+//! Samplers as immutable plans: pure f64 mathematics, no tensors.
