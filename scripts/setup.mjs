@@ -1,0 +1,133 @@
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { join, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { attach, fail, root, say } from './terminal.mjs'
+import { requireNativeTools, requireNode } from './tools.mjs'
+
+const require = createRequire(import.meta.url)
+
+/** What is built: the command, the files it is built from and one of the files that it writes. */
+const parts = {
+  native: {
+    name: 'the native core (the first time takes some minutes)',
+    sources: ['Cargo.toml', 'Cargo.lock', 'crates'],
+    output: () => readdirSync(root).filter((name) => name.startsWith('node-diffusion.') && name.endsWith('.node'))[0],
+    command: (profile) => [
+      packageBin('@napi-rs/cli', 'napi'),
+      ...['build', '--platform', ...(profile === 'debug' ? [] : ['--release'])],
+      ...['--manifest-path', 'crates/node/Cargo.toml', '--package-json-path', 'package.json', '--output-dir', '.'],
+      ...['--js', 'index.cjs', '--dts', 'index.d.ts'],
+    ],
+  },
+  ts: {
+    name: 'the TypeScript',
+    sources: ['package.json', 'tsup.config.ts', 'tsconfig.json', 'index.d.ts', 'ts'],
+    output: () => join('dist', 'index.js'),
+    command: () => [packageBin('tsup', 'tsup')],
+  },
+}
+
+/** The script behind a package's `bin` entry, so that no shell and no npx is needed. */
+export function packageBin(name, bin) {
+  const folder = join(root, 'node_modules', name)
+  const { bin: bins } = require(join(folder, 'package.json'))
+  return join(folder, typeof bins === 'string' ? bins : bins[bin])
+}
+
+function files(path) {
+  if (!existsSync(path)) return []
+  if (!statSync(path).isDirectory()) return [path]
+  return readdirSync(path)
+    .filter((name) => name !== 'target')
+    .sort()
+    .flatMap((name) => files(join(path, name)))
+}
+
+function sourceHash(part) {
+  const hash = createHash('sha256')
+  for (const file of part.sources.flatMap((source) => files(join(root, source)))) {
+    hash
+      .update(`${relative(root, file)}\0`)
+      .update(readFileSync(file))
+      .update('\0')
+  }
+  return hash.digest('hex')
+}
+
+const stampPath = (key) => join(root, '.cache', `${key}.json`)
+
+function readStamp(key) {
+  try {
+    return JSON.parse(readFileSync(stampPath(key), 'utf8'))
+  } catch {
+    return undefined
+  }
+}
+
+/** Up to date: this script built it from these very sources, or it was built by hand after the last change of any of them. */
+function fresh(key, hash) {
+  const part = parts[key]
+  const output = part.output()
+  if (output === undefined || !existsSync(join(root, output))) return false
+  const built = statSync(join(root, output)).mtimeMs
+  const stamp = readStamp(key)
+  if (stamp?.built === built) return stamp.hash === hash
+  return part.sources.flatMap((source) => files(join(root, source))).every((file) => statSync(file).mtimeMs <= built)
+}
+
+/** Removes what earlier builds left in a folder: chunks have new names whenever their contents change. */
+function removeOlder(folder, time) {
+  for (const file of files(folder)) {
+    if (statSync(file).mtimeMs < time - 1000) rmSync(file)
+  }
+}
+
+async function build(key, profile) {
+  const part = parts[key]
+  const hash = sourceHash(part)
+  if (profile === 'release' && fresh(key, hash)) return
+  if (key === 'native') await requireNativeTools()
+  say(`Building ${part.name} ...`)
+  const started = Date.now()
+  const code = await attach(process.execPath, part.command(profile))
+  if (code !== 0) fail(`Building ${part.name} failed with exit code ${code}: the compiler's message is above.`)
+  if (key === 'ts') removeOlder(join(root, 'dist'), started)
+  const output = join(root, part.output())
+  mkdirSync(join(root, '.cache'), { recursive: true })
+  // A debug build stays until the sources change: its stamp is what release builds are compared with.
+  writeFileSync(
+    stampPath(key),
+    JSON.stringify({ hash: sourceHash(part) === hash ? hash : 'changed while building', built: statSync(output).mtimeMs, profile }),
+  )
+}
+
+async function install() {
+  const installed = join(root, 'node_modules', '.package-lock.json')
+  const lock = join(root, 'package-lock.json')
+  if (existsSync(installed) && statSync(lock).mtimeMs <= statSync(installed).mtimeMs) return
+  const verb = process.env.CI ? 'ci' : 'install'
+  say(`Installing the npm packages (npm ${verb}) ...`)
+  const npm = process.env.npm_execpath
+  const args = [verb, '--no-audit', '--no-fund']
+  const code = npm ? await attach(process.execPath, [npm, ...args]) : await attach(process.platform === 'win32' ? 'npm.cmd' : 'npm', args)
+  if (code !== 0) fail(`npm ${verb} failed with exit code ${code}: check the network and run this again.`)
+}
+
+/** Makes the checkout ready to run: npm packages, the native core and dist/, each only if it is missing or older than its sources. */
+export async function setup(profile = 'release') {
+  requireNode()
+  await install()
+  await build('native', profile)
+  await build('ts', profile)
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const args = process.argv.slice(2)
+  const profile = args.includes('--debug') ? 'debug' : 'release'
+  const only = args.find((arg) => arg in parts)
+  requireNode()
+  await install()
+  for (const key of only ? [only] : Object.keys(parts)) await build(key, profile)
+}
