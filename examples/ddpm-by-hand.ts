@@ -1,0 +1,41 @@
+/**
+ * DDPM sampling by hand: x_{t-1} = 1 / sqrt(alpha) (x_t - (1 - alpha) / sqrt(1 - abar) eps) + sqrt(1 - alpha) z, and no z in the last step.
+ * Follows the reverse process in chapter 4 of "Using Stable Diffusion with Python". With --steps 1000 every training timestep is visited, as there;
+ * with fewer, alpha is the quotient of the two abar that a step connects.
+ * Run: npx tsx examples/ddpm-by-hand.ts [--steps 100] [--out DIR]
+ */
+import { mkdir } from 'node:fs/promises'
+import { parseArgs } from 'node:util'
+import { Generator, StableDiffusionPipeline, Tensor, toImages } from 'node-diffusion'
+
+const options = { steps: { type: 'string', default: '100' }, out: { type: 'string', default: 'out/ddpm-by-hand' } } as const
+const { values } = parseArgs({ options })
+const steps = Number(values.steps)
+await mkdir(values.out, { recursive: true })
+
+const abar: number[] = []
+for (let i = 0, product = 1; i < 1000; i++) {
+  const root = Math.sqrt(0.00085) + ((Math.sqrt(0.012) - Math.sqrt(0.00085)) * i) / 999
+  product *= 1 - root * root
+  abar.push(product)
+}
+const abarAt = (t: number): number => abar[t] ?? 1
+
+await using pipe = await StableDiffusionPipeline.fromPretrained('shapes')
+const { promptEmbeds, negativePromptEmbeds } = await pipe.encodePrompt('an orange cross on a black background')
+const encoderHiddenStates = Tensor.cat([negativePromptEmbeds, promptEmbeds])
+
+const generator = new Generator(7)
+let x = generator.randn([1, 4, 16, 16])
+for (let k = steps; k > 0; k--) {
+  const t = Math.round((k * 1000) / steps) - 1
+  const before = Math.round(((k - 1) * 1000) / steps) - 1
+  const alpha = abarAt(t) / abarAt(before)
+  const [uncond, text] = (await pipe.unet.forward(Tensor.cat([x, x]), t, { encoderHiddenStates })).sample.chunk(2)
+  const eps = uncond.add(text.sub(uncond).mul(4))
+  x = x.sub(eps.mul((1 - alpha) / Math.sqrt(1 - abarAt(t)))).div(Math.sqrt(alpha))
+  if (k > 1) x = x.add(generator.randn(x.shape).mul(Math.sqrt(1 - alpha)))
+}
+const { sample } = await pipe.vae.decode(x.div(pipe.vae.config.scaling_factor))
+for (const image of await toImages(sample)) await image.save(`${values.out}/image.png`)
+console.log(`${values.out}/image.png after ${steps} steps`)
