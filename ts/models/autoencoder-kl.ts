@@ -1,0 +1,117 @@
+import { abortable } from '../abort.ts'
+import { checkInteger, checkNumber, checkOptions } from '../checks.ts'
+import { expected } from '../errors.ts'
+import { type NativeAutoencoderKl, native } from '../native.ts'
+import { handleOf, type Tensor, wrapTensor } from '../tensor.ts'
+import { DiagonalGaussianDistribution } from './diagonal-gaussian-distribution.ts'
+import { type LoadOptions, type LoadPlan, loadNative, planLoad, readConfig, warnUnknownKeys } from './load.ts'
+import { Model } from './model.ts'
+
+/** Keys of a VAE's `config.json` (diffusers `AutoencoderKL`), completed with their defaults. */
+export type AutoencoderKLConfig = {
+  readonly in_channels: number
+  readonly out_channels: number
+  readonly latent_channels: number
+  readonly block_out_channels: readonly number[]
+  readonly layers_per_block: number
+  readonly norm_num_groups: number
+  readonly sample_size: number
+  readonly scaling_factor: number
+  readonly shift_factor: number | null
+  readonly latents_mean: readonly number[] | null
+  readonly latents_std: readonly number[] | null
+  readonly force_upcast: boolean
+  readonly [key: string]: unknown
+}
+
+/** How a big picture is cut into overlapping tiles. */
+export type TilingOptions = {
+  /** Edge of a tile in pixels; pictures up to this size are not cut. @default `sample_size` of the config */
+  tileSampleMinSize?: number
+  /** Part of a tile that overlaps its neighbour, 0 to under 1. @default 0.25 */
+  tileOverlapFactor?: number
+}
+
+/** The autoencoder between pictures and latents. No scaling factor is applied. Source: diffusers `AutoencoderKL`. */
+export class AutoencoderKL extends Model {
+  /** The config, completed with defaults. */
+  readonly config: AutoencoderKLConfig
+  readonly #native: NativeAutoencoderKl
+  #tiling: Required<TilingOptions> | undefined
+  #slicing = false
+
+  private constructor(handle: NativeAutoencoderKl, plan: LoadPlan) {
+    super(plan, () => handle.dispose())
+    this.#native = handle
+    this.config = Object.freeze(JSON.parse(handle.config) as AutoencoderKLConfig)
+    warnUnknownKeys('AutoencoderKL', handle.unknownKeys)
+  }
+
+  /** Reads `config.json` and safetensors weights from a folder or built-in model. */
+  static async fromPretrained(dir: string, options?: LoadOptions): Promise<AutoencoderKL> {
+    const plan = await planLoad(dir, options, 'vae')
+    const config = await readConfig(plan.folder)
+    return new AutoencoderKL(await loadNative(plan, config, (given, token) => native.NativeAutoencoderKl.load(given, token)), plan)
+  }
+
+  /** Pixels per latent along one edge, 8 for Stable Diffusion. */
+  get scaleFactor(): number {
+    return 2 ** (this.config.block_out_channels.length - 1)
+  }
+
+  /** Encodes pictures: x (B, in_channels, H, W) in -1 .. 1 -> a distribution over (B, latent_channels, H / 8, W / 8). */
+  async encode(x: Tensor, options?: { signal?: AbortSignal }): Promise<{ latentDist: DiagonalGaussianDistribution }> {
+    const moments = await this.#run('encode', x, 'x', this.config.in_channels, options)
+    return { latentDist: new DiagonalGaussianDistribution(moments) }
+  }
+
+  /** Decodes latents: z (B, latent_channels, h, w) -> pictures (B, out_channels, 8h, 8w), about -1 .. 1. */
+  async decode(z: Tensor, options?: { signal?: AbortSignal }): Promise<{ sample: Tensor }> {
+    return { sample: await this.#run('decode', z, 'z', this.config.latent_channels, options) }
+  }
+
+  /** Cuts big pictures into blended tiles from now on, which needs less memory. */
+  enableTiling(options?: TilingOptions): void {
+    const given = checkOptions('options', options)
+    this.#tiling = {
+      tileSampleMinSize: checkInteger('tileSampleMinSize', given.tileSampleMinSize ?? this.config.sample_size, { min: this.scaleFactor }),
+      tileOverlapFactor: checkNumber('tileOverlapFactor', given.tileOverlapFactor ?? 0.25, { min: 0, max: 0.9 }),
+    }
+  }
+
+  /** Treats every picture as a whole again. */
+  disableTiling(): void {
+    this.#tiling = undefined
+  }
+
+  /** Treats the pictures of a batch one after the other, which needs less memory. */
+  enableSlicing(): void {
+    this.#slicing = true
+  }
+
+  /** Treats a batch at once again. */
+  disableSlicing(): void {
+    this.#slicing = false
+  }
+
+  async #run(
+    work: 'encode' | 'decode',
+    tensor: Tensor,
+    name: string,
+    channels: number,
+    options: { signal?: AbortSignal } | undefined,
+  ): Promise<Tensor> {
+    this.assertUsable()
+    const { signal } = checkOptions('options', options)
+    const handle = handleOf(tensor, name)
+    if (tensor.shape.length !== 4 || tensor.shape[1] !== channels) {
+      throw expected(`a Tensor of shape [batch, ${channels}, height, width]`, name, tensor)
+    }
+    const settings = {
+      slicing: this.#slicing,
+      tileSampleSize: this.#tiling?.tileSampleMinSize,
+      tileOverlap: this.#tiling?.tileOverlapFactor,
+    }
+    return wrapTensor(await abortable(signal, (token) => this.#native[work](handle, settings, token)))
+  }
+}

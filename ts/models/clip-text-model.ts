@@ -1,0 +1,129 @@
+import { abortable } from '../abort.ts'
+import { checkOptions } from '../checks.ts'
+import { expected } from '../errors.ts'
+import { type NativeClip, native } from '../native.ts'
+import { handleOf, Tensor, wrapTensor } from '../tensor.ts'
+import type { TokenizerOutput } from './clip-tokenizer.ts'
+import { type LoadOptions, type LoadPlan, loadNative, planLoad, readConfig, warnUnknownKeys } from './load.ts'
+import { Model } from './model.ts'
+
+/** Keys of a CLIP text encoder's `config.json` (transformers `CLIPTextConfig`), completed with their defaults. */
+export type CLIPTextConfig = {
+  readonly vocab_size: number
+  readonly hidden_size: number
+  readonly intermediate_size: number
+  readonly projection_dim: number
+  readonly num_hidden_layers: number
+  readonly num_attention_heads: number
+  readonly max_position_embeddings: number
+  readonly hidden_act: string
+  readonly layer_norm_eps: number
+  readonly eos_token_id: number
+  readonly [key: string]: unknown
+}
+
+/** Options of a text encoder's `forward`. */
+export type CLIPForwardOptions = {
+  /** Also gives the embeddings and the output of each layer, as needed for clip skip. @default false */
+  outputHiddenStates?: boolean
+  /** Stops the work. */
+  signal?: AbortSignal
+}
+
+/** What a text encoder gives for (B, L) ids. */
+export type CLIPTextModelOutput = {
+  /** After the final layer norm: (B, L, hidden). */
+  lastHiddenState: Tensor
+  /** The end-of-text position of `lastHiddenState`: (B, hidden). */
+  poolerOutput: Tensor
+  /** Embeddings, then each layer's output, before the final layer norm: layers + 1 tensors (B, L, hidden). */
+  hiddenStates?: Tensor[]
+}
+
+/** What a text encoder with projection gives: also the projected end-of-text state. */
+export type CLIPTextModelWithProjectionOutput = CLIPTextModelOutput & {
+  /** (B, projection_dim). */
+  textEmbeds: Tensor
+}
+
+abstract class TextEncoder extends Model {
+  /** The config, completed with defaults. */
+  readonly config: CLIPTextConfig
+  readonly #native: NativeClip
+
+  protected constructor(handle: unknown, plan: LoadPlan) {
+    const clip = handle as NativeClip
+    super(plan, () => clip.dispose())
+    this.#native = clip
+    this.config = Object.freeze(JSON.parse(clip.config) as CLIPTextConfig)
+    warnUnknownKeys(this.constructor.name, clip.unknownKeys)
+  }
+
+  /**
+   * Applies the encoder's last layer norm, as clip skip does to an earlier hidden state.
+   *
+   * Shapes: x (B, L, hidden) -> (B, L, hidden).
+   */
+  async finalLayerNorm(x: Tensor, options?: { signal?: AbortSignal }): Promise<Tensor> {
+    this.assertUsable()
+    const handle = handleOf(x, 'x')
+    return wrapTensor(await abortable(checkOptions('options', options).signal, (token) => this.#native.finalLayerNorm(handle, token)))
+  }
+
+  protected async run(
+    ids: Tensor | TokenizerOutput,
+    options: CLIPForwardOptions | undefined,
+  ): Promise<CLIPTextModelOutput & { textEmbeds?: Tensor }> {
+    this.assertUsable()
+    const { outputHiddenStates = false, signal } = checkOptions('options', options)
+    const tensor: unknown = ids instanceof Tensor ? ids : (ids as { inputIds?: unknown } | undefined)?.inputIds
+    if (!(tensor instanceof Tensor)) {
+      throw expected('a Tensor of token ids or the output of a tokenizer', 'ids', ids)
+    }
+    if (tensor.shape.length !== 2 || (tensor.dtype !== 'i64' && tensor.dtype !== 'u32')) {
+      throw expected('a Tensor of i64 or u32 token ids with shape [batch, length]', 'ids', tensor)
+    }
+    const handle = handleOf(tensor, 'ids')
+    const output = await abortable(signal, (token) => this.#native.forward(handle, outputHiddenStates, token))
+    return {
+      lastHiddenState: wrapTensor(output.lastHiddenState),
+      poolerOutput: wrapTensor(output.poolerOutput),
+      ...(outputHiddenStates ? { hiddenStates: output.hiddenStates.map(wrapTensor) } : {}),
+      ...(output.textEmbeds === undefined ? {} : { textEmbeds: wrapTensor(output.textEmbeds) }),
+    }
+  }
+}
+
+/** CLIP's text encoder, as in SD 1.x, 2.x and the first encoder of SDXL. Source: transformers `CLIPTextModel`. */
+export class CLIPTextModel extends TextEncoder {
+  /** Reads `config.json` and safetensors weights from a folder or built-in model. */
+  static async fromPretrained(dir: string, options?: LoadOptions): Promise<CLIPTextModel> {
+    const plan = await planLoad(dir, options, 'text_encoder')
+    const config = await readConfig(plan.folder)
+    return new CLIPTextModel(await loadNative(plan, config, (given, token) => native.NativeClip.load(given, false, token)), plan)
+  }
+
+  /** Encodes token ids (B, L) with L up to `max_position_embeddings`. */
+  async forward(ids: Tensor | TokenizerOutput, options?: CLIPForwardOptions): Promise<CLIPTextModelOutput> {
+    return this.run(ids, options)
+  }
+}
+
+/** CLIP's text encoder with its projection, as SDXL's second encoder. Source: transformers `CLIPTextModelWithProjection`. */
+export class CLIPTextModelWithProjection extends TextEncoder {
+  /** Reads `config.json` and safetensors weights from a folder or built-in model. */
+  static async fromPretrained(dir: string, options?: LoadOptions): Promise<CLIPTextModelWithProjection> {
+    const plan = await planLoad(dir, options, 'text_encoder_2')
+    const config = await readConfig(plan.folder)
+    return new CLIPTextModelWithProjection(
+      await loadNative(plan, config, (given, token) => native.NativeClip.load(given, true, token)),
+      plan,
+    )
+  }
+
+  /** Encodes token ids (B, L) with L up to `max_position_embeddings`. */
+  async forward(ids: Tensor | TokenizerOutput, options?: CLIPForwardOptions): Promise<CLIPTextModelWithProjectionOutput> {
+    const { textEmbeds, ...output } = await this.run(ids, options)
+    return { ...output, textEmbeds: textEmbeds ?? output.poolerOutput }
+  }
+}

@@ -1,0 +1,164 @@
+import { readFile, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { abortable, checkSignal, throwIfAborted } from '../abort.ts'
+import { checkOneOf, checkOptions, checkString } from '../checks.ts'
+import { ConfigError, expected } from '../errors.ts'
+import { type NativeCancelToken, type NativeLoadOptions, packageRoot } from '../native.ts'
+import { checkDevice } from '../tensor.ts'
+import type { Device } from '../tensor-data.ts'
+import type { WeightsDType } from './model.ts'
+
+/** How far the loading of one component has come. */
+export type LoadProgress = {
+  /** Name of the component, such as `unet`. */
+  component: string
+  /** Bytes of weights read so far. */
+  loaded: number
+  /** Bytes of weights in all. */
+  total: number
+}
+
+/** Options of every `fromPretrained`. */
+export type LoadOptions = {
+  /** Folder inside `dir`, such as `unet`. @default `dir` itself */
+  subfolder?: string
+  /** Reads `name.<variant>.safetensors`, such as `fp16`. @default files without a variant */
+  variant?: string
+  /** Type that the weights are kept in. @default 'f32' */
+  dtype?: WeightsDType
+  /** @default 'cpu' */
+  device?: Device
+  /** Stops the loading. */
+  signal?: AbortSignal
+  /** Hears of every part read. A listener that throws does not stop the loading. */
+  onProgress?: (event: LoadProgress) => void
+}
+
+/** A component's place and numbers, checked. */
+export type LoadPlan = { folder: string; component: string; dtype: WeightsDType; device: Device; options: LoadOptions }
+
+const WEIGHTS_DTYPES: readonly WeightsDType[] = ['f32', 'f16', 'bf16']
+
+/** Folders of the models that ship with the package, by their id. */
+const BUILT_IN: Readonly<Record<string, string>> = { shapes: join(packageRoot, 'models', 'shapes') }
+
+/** Resolves a folder or the id of a built-in model (`shapes`) to a folder that exists. */
+export async function resolveModelFolder(dir: string): Promise<string> {
+  checkString('dir', dir)
+  const entry = await stat(dir === '' ? '.' : dir).catch(() => undefined)
+  if (dir !== '' && entry?.isDirectory()) {
+    return dir
+  }
+  const builtIn = BUILT_IN[dir]
+  if (builtIn !== undefined) {
+    return builtIn
+  }
+  throw expected(`an existing folder or the id of a built-in model (${Object.keys(BUILT_IN).join(', ')})`, 'dir', dir)
+}
+
+/** Checks the options of a `fromPretrained` and finds the component's folder. */
+export async function planLoad(dir: string, options: LoadOptions | undefined, component: string): Promise<LoadPlan> {
+  const given = checkOptions('options', options)
+  checkSignal(given.signal)
+  throwIfAborted(given.signal)
+  if (given.onProgress !== undefined && typeof given.onProgress !== 'function') {
+    throw expected('a function', 'onProgress', given.onProgress)
+  }
+  if (given.variant !== undefined) {
+    checkString('variant', given.variant)
+  }
+  const dtype = checkOneOf('dtype', given.dtype ?? 'f32', WEIGHTS_DTYPES)
+  const device = checkDevice(given.device ?? 'cpu')
+  const root = await resolveModelFolder(dir)
+  const folder = given.subfolder === undefined ? root : join(root, checkString('subfolder', given.subfolder))
+  const entry = await stat(folder).catch(() => undefined)
+  if (!entry?.isDirectory()) {
+    throw expected(`a folder inside ${JSON.stringify(root)}`, 'subfolder', given.subfolder)
+  }
+  return { folder, component: given.subfolder ?? component, dtype, device, options: given }
+}
+
+/** Reads a component's `config.json` (or another JSON object) from its folder. */
+export async function readConfig(folder: string, name = 'config.json'): Promise<Record<string, unknown>> {
+  const path = join(folder, name)
+  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+    throw new ConfigError(`Expected a file ${path} but it could not be read`, { cause })
+  })
+  let parsed: unknown
+  try {
+    parsed = JSON.parse(text)
+  } catch (cause) {
+    throw new ConfigError(`Expected JSON in ${path} but received text that does not parse: ${(cause as Error).message}`, { cause })
+  }
+  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {
+    throw new ConfigError(`Expected a JSON object in ${path} but received ${Array.isArray(parsed) ? 'an array' : String(parsed)}`)
+  }
+  return parsed as Record<string, unknown>
+}
+
+/** Runs a native load with the plan's numbers, progress and signal. */
+export async function loadNative<T>(
+  plan: LoadPlan,
+  config: Record<string, unknown>,
+  load: (options: NativeLoadOptions, token: NativeCancelToken) => Promise<T>,
+): Promise<T> {
+  const { onProgress, signal, variant } = plan.options
+  const report = onProgress && reporter(plan.component, onProgress)
+  const handle = await abortable(signal, (token) =>
+    load(
+      {
+        path: plan.folder,
+        config: JSON.stringify(config),
+        variant,
+        dtype: plan.dtype,
+        device: plan.device,
+        onProgress: report?.onProgress,
+      },
+      token,
+    ),
+  )
+  report?.finish()
+  return handle
+}
+
+const warned = new Set<string>()
+
+/** Warns once per class about config keys that are not known. */
+export function warnUnknownKeys(component: string, keys: readonly string[]): void {
+  const fresh = keys.filter((key) => !warned.has(`${component}.${key}`))
+  for (const key of fresh) {
+    warned.add(`${component}.${key}`)
+  }
+  if (fresh.length > 0) {
+    process.emitWarning(`${component}: config keys that are not known and have no effect: ${fresh.join(', ')}`, 'NodeDiffusionWarning')
+  }
+}
+
+function reporter(
+  component: string,
+  listener: (event: LoadProgress) => void,
+): { onProgress: (loaded: number, total: number) => void; finish: () => void } {
+  let last: LoadProgress = { component, loaded: 0, total: 0 }
+  let done = false
+  const tell = (event: LoadProgress): void => {
+    last = event
+    try {
+      listener(event)
+    } catch (error) {
+      process.emitWarning(`An onProgress listener threw: ${String(error)}`, 'NodeDiffusionWarning')
+    }
+  }
+  return {
+    onProgress: (loaded, total) => {
+      if (!done) {
+        tell({ component, loaded, total })
+      }
+    },
+    finish: () => {
+      done = true
+      if (last.loaded < last.total) {
+        tell({ component, loaded: last.total, total: last.total })
+      }
+    },
+  }
+}
