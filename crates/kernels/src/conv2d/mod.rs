@@ -1,0 +1,121 @@
+//! Two-dimensional convolution on channels-last images.
+
+mod reference;
+
+use crate::argument::{expect, image};
+use crate::linear::check_bias;
+use crate::Epilogue;
+use candle_core::{DType, Result, Tensor};
+
+/// Zeros around the image, in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Padding {
+    /// The same on all four sides.
+    Same(usize),
+    /// Each side its own; diffusers pads (0, 0, 1, 1) before the VAE encoder's strided convolutions.
+    Asymmetric { top: usize, left: usize, bottom: usize, right: usize },
+}
+
+impl Padding {
+    /// (top, left, bottom, right).
+    pub fn sides(self) -> (usize, usize, usize, usize) {
+        match self {
+            Self::Same(p) => (p, p, p, p),
+            Self::Asymmetric { top, left, bottom, right } => (top, left, bottom, right),
+        }
+    }
+}
+
+/// Geometry of a convolution besides its kernel size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conv2dConfig {
+    /// Distance between read positions, in both directions; at least 1.
+    pub stride: usize,
+    pub padding: Padding,
+}
+
+impl Default for Conv2dConfig {
+    /// Stride 1, no padding.
+    fn default() -> Self {
+        Self { stride: 1, padding: Padding::Same(0) }
+    }
+}
+
+/// A convolution with one group and no dilation. Weights are packed once, in the storage dtype; products accumulate in f32.
+pub struct Conv2d {
+    /// (out, in, kernel height, kernel width).
+    shape: (usize, usize, usize, usize),
+    config: Conv2dConfig,
+    body: reference::Plain,
+}
+
+impl Conv2d {
+    /// Packs a weight `(out, in, kh, kw)` of any float dtype and an optional bias `(out)`; storage as in [`crate::Linear::new`].
+    pub fn new(weight: &Tensor, bias: Option<&Tensor>, config: Conv2dConfig, storage: DType) -> Result<Self> {
+        expect(weight.rank() == 4, "shape (out, in, kh, kw)", "weight", weight.dims())?;
+        expect(config.stride > 0, "a positive number", "stride", config.stride)?;
+        let shape = weight.dims4()?;
+        check_bias(bias, shape.0)?;
+        let body = reference::Plain { weight: weight.to_dtype(storage)?, bias: bias.cloned() };
+        Ok(Self { shape, config, body })
+    }
+
+    /// x (B, H, W, in) -> (B, H', W', out).
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.forward_with(x, &Epilogue::default())
+    }
+
+    /// x (B, H, W, in) -> (B, H', W', out), with the epilogue.
+    pub fn forward_with(&self, x: &Tensor, epilogue: &Epilogue) -> Result<Tensor> {
+        self.run(&[x], None, epilogue)
+    }
+
+    /// As on the concatenation of x1 (B, H, W, C1) and x2 (B, H, W, C2) along the channels, C1 + C2 = in, read in place.
+    pub fn forward_concat(&self, x1: &Tensor, x2: &Tensor, epilogue: &Epilogue) -> Result<Tensor> {
+        self.run(&[x1, x2], None, epilogue)
+    }
+
+    /// Nearest-neighbour resize of x (B, H, W, in) to `size` (height, width), then the convolution; the resized image is never stored on the CPU.
+    pub fn forward_upsampled(&self, x: &Tensor, size: (usize, usize), epilogue: &Epilogue) -> Result<Tensor> {
+        expect(size.0 > 0 && size.1 > 0, "positive sizes", "size", size)?;
+        self.run(&[x], Some(size), epilogue)
+    }
+
+    /// Channels read.
+    pub fn in_channels(&self) -> usize {
+        self.shape.1
+    }
+
+    /// Channels written.
+    pub fn out_channels(&self) -> usize {
+        self.shape.0
+    }
+
+    /// Memory held by the weights.
+    pub fn bytes(&self) -> usize {
+        self.body.weight.elem_count() * self.body.weight.dtype().size_in_bytes()
+    }
+
+    fn run(&self, inputs: &[&Tensor], resize: Option<(usize, usize)>, epilogue: &Epilogue) -> Result<Tensor> {
+        let output = self.output_shape(inputs, resize)?;
+        epilogue.check(&output)?;
+        epilogue.reference(self.body.forward(inputs, resize, self.config)?)
+    }
+
+    /// Checks the inputs against each other and the weight.
+    fn output_shape(&self, inputs: &[&Tensor], resize: Option<(usize, usize)>) -> Result<[usize; 4]> {
+        let (out, channels, kh, kw) = self.shape;
+        let (batch, height, width, mut sum) = image(inputs[0], "x")?;
+        for x in &inputs[1..] {
+            let (b, h, w, c) = image(x, "x2")?;
+            expect((b, h, w) == (batch, height, width), &format!("({batch}, {height}, {width}, C)"), "x2", x.dims())?;
+            sum += c;
+        }
+        expect(sum == channels, &format!("{channels} channels"), "x", sum)?;
+        let (height, width) = resize.unwrap_or((height, width));
+        let (top, left, bottom, right) = self.config.padding.sides();
+        let (padded_h, padded_w) = (height + top + bottom, width + left + right);
+        expect(padded_h >= kh && padded_w >= kw, "an image at least as large as the kernel", "x", (padded_h, padded_w))?;
+        Ok([batch, (padded_h - kh) / self.config.stride + 1, (padded_w - kw) / self.config.stride + 1, out])
+    }
+}

@@ -1,0 +1,78 @@
+//! `y = x W^T + b` with everything that follows it fused.
+
+use crate::argument::expect;
+use crate::Epilogue;
+use candle_core::{DType, Result, Tensor};
+
+/// A linear layer or 1x1 convolution. Weights are packed once, in the storage dtype; products accumulate in f32.
+pub struct Linear {
+    in_features: usize,
+    out_features: usize,
+    weight: Tensor,
+    bias: Option<Tensor>,
+}
+
+impl Linear {
+    /// Packs a weight `(out, in)` or `(out, in, 1, 1)` of any float dtype and an optional bias `(out)`.
+    ///
+    /// `storage` is F32, F16 or BF16: what the weight is rounded to and kept in. Errors: a weight or bias of another shape.
+    pub fn new(weight: &Tensor, bias: Option<&Tensor>, storage: DType) -> Result<Self> {
+        let dims = weight.dims();
+        expect(matches!(dims, [_, _] | [_, _, 1, 1]), "shape (out, in) or (out, in, 1, 1)", "weight", dims)?;
+        let (out_features, in_features) = (dims[0], dims[1]);
+        check_bias(bias, out_features)?;
+        let weight = weight.reshape((out_features, in_features))?.to_dtype(storage)?;
+        Ok(Self { in_features, out_features, weight, bias: bias.cloned() })
+    }
+
+    /// x (.., in) -> (.., out).
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.forward_with(x, &Epilogue::default())
+    }
+
+    /// x (.., in) -> (.., out), with the epilogue. `per_sample` refers to the first dimension of x.
+    pub fn forward_with(&self, x: &Tensor, epilogue: &Epilogue) -> Result<Tensor> {
+        let fits = x.rank() >= 2 && x.dims().last() == Some(&self.in_features);
+        expect(fits, &format!("shape (.., {})", self.in_features), "x", x.dims())?;
+        let mut shape = x.dims().to_vec();
+        shape[x.rank() - 1] = self.out_features;
+        epilogue.check(&shape)?;
+        epilogue.reference(reference(x, &self.weight, self.bias.as_ref())?)
+    }
+
+    /// Channels read.
+    pub fn in_features(&self) -> usize {
+        self.in_features
+    }
+
+    /// Channels written.
+    pub fn out_features(&self) -> usize {
+        self.out_features
+    }
+
+    /// Memory held by the weights.
+    pub fn bytes(&self) -> usize {
+        self.weight.elem_count() * self.weight.dtype().size_in_bytes()
+    }
+}
+
+/// Fails unless there is no bias or one of this length.
+pub(crate) fn check_bias(bias: Option<&Tensor>, len: usize) -> Result<()> {
+    match bias {
+        Some(bias) => expect(bias.dims() == [len], &format!("shape [{len}]"), "bias", bias.dims()),
+        None => Ok(()),
+    }
+}
+
+/// In candle ops: x (.., in), weight (out, in), bias (out) -> (.., out), in x's dtype.
+pub(crate) fn reference(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    let (out, inner) = weight.dims2()?;
+    let rows = x.elem_count() / inner.max(1);
+    let mut shape = x.dims().to_vec();
+    shape[x.rank() - 1] = out;
+    let y = x.reshape((rows, inner))?.matmul(&weight.to_dtype(x.dtype())?.t()?)?.reshape(shape)?;
+    match bias {
+        Some(bias) => y.broadcast_add(&bias.to_dtype(x.dtype())?),
+        None => Ok(y),
+    }
+}
