@@ -237,11 +237,17 @@ export class Tensor implements Disposable {
   }
 
   /** Splits into `count` equal parts along a dimension; the last is smaller when the size does not divide. */
+  chunk(count: 2, dim?: number): [Tensor, Tensor]
+  chunk(count: 3, dim?: number): [Tensor, Tensor, Tensor]
+  chunk(count: number, dim?: number): Tensor[]
   chunk(count: number, dim = 0): Tensor[] {
     checkInteger('count', count, { min: 1 })
     const axis = this.#axis(dim)
     const size = this.#shape[axis] ?? 0
     const step = Math.max(1, Math.ceil(size / count))
+    if (Math.ceil(size / step) !== count) {
+      throw expected(`a number of parts that ${size} can be cut into`, 'count', count)
+    }
     return Array.from({ length: Math.ceil(size / step) }, (_, i) => this.slice(axis, i * step, Math.min(size, (i + 1) * step)))
   }
 
