@@ -6,7 +6,7 @@
 import { mkdir } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import { type Image, StableDiffusionPipeline } from 'node-diffusion'
-import sharp from 'sharp'
+import sharp, { type OverlayOptions } from 'sharp'
 
 const options = { steps: { type: 'string', default: '25' }, out: { type: 'string', default: 'out/side-by-side' } } as const
 const { steps, out } = parseArgs({ options }).values
@@ -17,7 +17,7 @@ async function figure(entries: { title: string; image: Image }[], path: string):
   const [gap, head] = [16, 28]
   const width = gap + entries.reduce((sum, { image }) => sum + image.width + gap, 0)
   const height = head + Math.max(...entries.map(({ image }) => image.height)) + gap
-  const layers: sharp.OverlayOptions[] = []
+  const layers: OverlayOptions[] = []
   let left = gap
   for (const { title, image } of entries) {
     const text = `<text x="50%" y="20" text-anchor="middle" font-family="sans-serif" font-size="12">${title}</text>`
