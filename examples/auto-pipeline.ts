@@ -4,7 +4,6 @@
  * Run: npx tsx examples/auto-pipeline.ts [--steps 25] [--out DIR]
  */
 import assert from 'node:assert/strict'
-import { mkdir } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import { AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image } from 'node-diffusion'
 import sharp from 'sharp'
@@ -12,7 +11,6 @@ import sharp from 'sharp'
 const options = { steps: { type: 'string', default: '25' }, out: { type: 'string', default: 'out/auto-pipeline' } } as const
 const { steps, out } = parseArgs({ options }).values
 const numInferenceSteps = Number(steps)
-await mkdir(out, { recursive: true })
 
 await using textToImage = await AutoPipelineForText2Image.fromPretrained('shapes')
 const imageToImage = AutoPipelineForImage2Image.fromPipe(textToImage)

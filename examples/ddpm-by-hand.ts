@@ -4,14 +4,12 @@
  * with fewer, alpha is the quotient of the two abar that a step connects.
  * Run: npx tsx examples/ddpm-by-hand.ts [--steps 100] [--out DIR]
  */
-import { mkdir } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import { Generator, StableDiffusionPipeline, Tensor, toImages } from 'node-diffusion'
 
 const options = { steps: { type: 'string', default: '100' }, out: { type: 'string', default: 'out/ddpm-by-hand' } } as const
 const { values } = parseArgs({ options })
 const steps = Number(values.steps)
-await mkdir(values.out, { recursive: true })
 
 const abar: number[] = []
 for (let i = 0, product = 1; i < 1000; i++) {

@@ -3,14 +3,12 @@
  * Follows the section on reverse activation in the article on negative prompts; the step hook replaces the embeddings.
  * Run: npx tsx examples/delayed-negative-prompt.ts [--steps 25] [--out DIR]
  */
-import { mkdir } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import { type Image, imageGrid, StableDiffusionPipeline } from 'node-diffusion'
 
 const options = { steps: { type: 'string', default: '25' }, out: { type: 'string', default: 'out/delayed-negative-prompt' } } as const
 const { values } = parseArgs({ options })
 const steps = Number(values.steps)
-await mkdir(values.out, { recursive: true })
 
 await using pipe = await StableDiffusionPipeline.fromPretrained('shapes')
 const prompt = 'a circle on a white background'

@@ -4,14 +4,12 @@
  * Run: npx tsx examples/euler-by-hand.ts [--steps 20] [--out DIR]
  */
 import assert from 'node:assert/strict'
-import { mkdir } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import { EulerDiscreteScheduler, Generator, StableDiffusionPipeline, Tensor, toImages } from 'node-diffusion'
 
 const options = { steps: { type: 'string', default: '20' }, out: { type: 'string', default: 'out/euler-by-hand' } } as const
 const { values } = parseArgs({ options })
 const steps = Number(values.steps)
-await mkdir(values.out, { recursive: true })
 
 const trained: number[] = []
 for (let i = 0, abar = 1; i < 1000; i++) {

@@ -4,12 +4,10 @@
  * Run: npx tsx examples/forward-noising-closed-form.ts [--out DIR]
  */
 import assert from 'node:assert/strict'
-import { mkdir } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import { DDPMScheduler, Generator, type Image, imageGrid, toImages, VaeImageProcessor } from 'node-diffusion'
 
 const { out } = parseArgs({ options: { out: { type: 'string', default: 'out/forward-noising-closed-form' } } }).values
-await mkdir(out, { recursive: true })
 
 const [betaStart, betaEnd, steps] = [0.00085, 0.012, 1000]
 let product = 1

@@ -4,12 +4,10 @@
  * sqrt(beta); the listing there multiplies by beta, which leaves 0.43 of the picture under noise of only 0.29 after sixteen steps.
  * Run: npx tsx examples/forward-noising.ts [--out DIR]
  */
-import { mkdir } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import { Generator, type Image, imageGrid, toImages, VaeImageProcessor } from 'node-diffusion'
 
 const { out } = parseArgs({ options: { out: { type: 'string', default: 'out/forward-noising' } } }).values
-await mkdir(out, { recursive: true })
 
 const beta = 0.1
 const generator = new Generator(1)

@@ -4,14 +4,12 @@
  * Follows the image-to-image section in chapter 5 of "Using Stable Diffusion with Python" (the tint) and diffusers' img2img pipeline.
  * Run: npx tsx examples/image-to-image-two-ways.ts [--steps 25] [--out DIR]
  */
-import { mkdir } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import * as nd from 'node-diffusion'
 
 const options = { steps: { type: 'string', default: '25' }, out: { type: 'string', default: 'out/image-to-image-two-ways' } } as const
 const { values } = parseArgs({ options })
 const steps = Number(values.steps)
-await mkdir(values.out, { recursive: true })
 
 await using pipe = await nd.StableDiffusionImg2ImgPipeline.fromPretrained('shapes')
 const picture = new URL('pictures/circle.png', import.meta.url)

@@ -4,13 +4,11 @@
  * "Negative prompts and image-to-image from components": 40 of 50 steps at the defaults.
  * Run: npx tsx examples/image-to-image.ts [--steps 50] [--out DIR]
  */
-import { mkdir } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import * as nd from 'node-diffusion'
 
 const flags = { steps: { type: 'string', default: '50' }, out: { type: 'string', default: 'out/image-to-image' } } as const
 const { values } = parseArgs({ options: flags })
-await mkdir(values.out, { recursive: true })
 
 const tokenizer = await nd.CLIPTokenizer.fromPretrained('shapes', { subfolder: 'tokenizer' })
 const textEncoder = await nd.CLIPTextModel.fromPretrained('shapes', { subfolder: 'text_encoder' })

@@ -4,13 +4,11 @@
  * Run: npx tsx examples/inside-guidance.ts [--steps 25] [--out DIR]
  */
 import assert from 'node:assert/strict'
-import { mkdir } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import { Generator, StableDiffusionPipeline, Tensor } from 'node-diffusion'
 
 const options = { steps: { type: 'string', default: '25' }, out: { type: 'string', default: 'out/inside-guidance' } } as const
 const { steps, out } = parseArgs({ options }).values
-await mkdir(out, { recursive: true })
 
 await using pipe = await StableDiffusionPipeline.fromPretrained('shapes')
 const { promptEmbeds, negativePromptEmbeds } = await pipe.encodePrompt('a circle on a white background', { negativePrompt: 'red' })

@@ -3,7 +3,6 @@
  * Follows the `save_int` option of the listings in "Negative prompts and image-to-image from components".
  * Run: npx tsx examples/intermediate-images.ts [--steps 20] [--out DIR]
  */
-import { mkdir } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import {
   AutoencoderKL,
@@ -18,7 +17,6 @@ import {
 
 const options = { steps: { type: 'string', default: '20' }, out: { type: 'string', default: 'out/intermediate-images' } } as const
 const { steps, out } = parseArgs({ options }).values
-await mkdir(`${out}/steps`, { recursive: true })
 
 const tokenizer = await CLIPTokenizer.fromPretrained('shapes', { subfolder: 'tokenizer' })
 const textEncoder = await CLIPTextModel.fromPretrained('shapes', { subfolder: 'text_encoder' })

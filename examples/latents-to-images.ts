@@ -3,12 +3,10 @@
  * Follows the decoding listing of "Negative prompts and image-to-image from components": latents / scaling factor, decode, x / 2 + 0.5, 8-bit RGB.
  * Run: npx tsx examples/latents-to-images.ts [--out DIR]
  */
-import { mkdir } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import { AutoencoderKL, Generator, Image, type Tensor, VaeImageProcessor } from 'node-diffusion'
 
 const { out } = parseArgs({ options: { out: { type: 'string', default: 'out/latents-to-images' } } }).values
-await mkdir(out, { recursive: true })
 
 const vae = await AutoencoderKL.fromPretrained('shapes', { subfolder: 'vae' })
 

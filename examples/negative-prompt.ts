@@ -3,7 +3,6 @@
  * Follows the negative-prompt listing of "Negative prompts and image-to-image from components": cat([negative, positive]), u + g * (t - u).
  * Run: npx tsx examples/negative-prompt.ts [--steps 25] [--out DIR]
  */
-import { mkdir } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import {
   AutoencoderKL,
@@ -20,7 +19,6 @@ import {
 
 const options = { steps: { type: 'string', default: '25' }, out: { type: 'string', default: 'out/negative-prompt' } } as const
 const { steps, out } = parseArgs({ options }).values
-await mkdir(out, { recursive: true })
 
 const tokenizer = await CLIPTokenizer.fromPretrained('shapes', { subfolder: 'tokenizer' })
 const textEncoder = await CLIPTextModel.fromPretrained('shapes', { subfolder: 'text_encoder' })

@@ -4,14 +4,12 @@
  * Run: npx tsx examples/pndm-by-hand.ts [--steps 30] [--out DIR]
  */
 import assert from 'node:assert/strict'
-import { mkdir } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import { Generator, PNDMScheduler, StableDiffusionPipeline, Tensor, toImages } from 'node-diffusion'
 
 const options = { steps: { type: 'string', default: '30' }, out: { type: 'string', default: 'out/pndm-by-hand' } } as const
 const { values } = parseArgs({ options })
 const steps = Number(values.steps)
-await mkdir(values.out, { recursive: true })
 
 await using pipe = await StableDiffusionPipeline.fromPretrained('shapes')
 const scheduler = PNDMScheduler.fromConfig(pipe.scheduler, { skip_prk_steps: true })

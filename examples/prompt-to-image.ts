@@ -3,7 +3,6 @@
  * Follows `prompt_2_img(prompts, neg_prompts, g=7.5, seed=100, steps=70, dim=512)` of "Negative prompts and image-to-image from components".
  * Run: npx tsx examples/prompt-to-image.ts [--steps 70] [--out DIR]
  */
-import { mkdir } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import {
   AutoencoderKL,
@@ -19,7 +18,6 @@ import {
 
 const flags = { steps: { type: 'string', default: '70' }, out: { type: 'string', default: 'out/prompt-to-image' } } as const
 const { values } = parseArgs({ options: flags })
-await mkdir(values.out, { recursive: true })
 
 const tokenizer = await CLIPTokenizer.fromPretrained('shapes', { subfolder: 'tokenizer' })
 const textEncoder = await CLIPTextModel.fromPretrained('shapes', { subfolder: 'text_encoder' })

@@ -3,14 +3,12 @@
  * Follows the parameter section of diffusers' guide to conditional image generation (guidance 2.5, 3.5, 7.5, 10.5; seeds 30 and 31).
  * Run: npx tsx examples/sizes-scales-seeds.ts [--steps 25] [--out DIR]
  */
-import { mkdir } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import { DiffusionError, type Image, imageGrid, StableDiffusionPipeline } from 'node-diffusion'
 
 const options = { steps: { type: 'string', default: '25' }, out: { type: 'string', default: 'out/sizes-scales-seeds' } } as const
 const { steps, out } = parseArgs({ options }).values
 const numInferenceSteps = Number(steps)
-await mkdir(out, { recursive: true })
 
 await using pipe = await StableDiffusionPipeline.fromPretrained('shapes')
 const prompt = 'a small purple triangle on a yellow background'
@@ -35,6 +33,6 @@ for (const seed of [30, 31]) {
 await (await imageGrid(images, { rows: 2, cols: 4 })).save(`${out}/grid.png`)
 console.log(`${out}/grid.png: rows are the seeds 30 and 31, columns the guidance scales 2.5, 3.5, 7.5, 10.5`)
 
-const batch = await pipe.generate({ prompt, numImagesPerPrompt: 2, seed: [30, 31], numInferenceSteps })
+const batch = await pipe.generate({ prompt, numImagesPerPrompt: 2, seeds: [30, 31], numInferenceSteps })
 for (const image of batch.images) await image.save(`${out}/seed-${image.seed}.png`)
 console.log(`one seed per image: ${batch.images.map((image) => image.seed).join(', ')}`)

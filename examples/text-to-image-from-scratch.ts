@@ -4,14 +4,12 @@
  * Run: npx tsx examples/text-to-image-from-scratch.ts [--steps 20] [--out DIR]
  */
 import assert from 'node:assert/strict'
-import { mkdir } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import * as nd from 'node-diffusion'
 
 const options = { steps: { type: 'string', default: '20' }, out: { type: 'string', default: 'out/text-to-image-from-scratch' } } as const
 const { values } = parseArgs({ options })
 const steps = Number(values.steps)
-await mkdir(values.out, { recursive: true })
 
 const tokenizer = await nd.CLIPTokenizer.fromPretrained('shapes', { subfolder: 'tokenizer' })
 const textEncoder = await nd.CLIPTextModel.fromPretrained('shapes', { subfolder: 'text_encoder' })

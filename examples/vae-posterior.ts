@@ -4,12 +4,10 @@
  * Run: npx tsx examples/vae-posterior.ts [--out DIR]
  */
 import assert from 'node:assert/strict'
-import { mkdir } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import { AutoencoderKL, Generator, toImages, VaeImageProcessor } from 'node-diffusion'
 
 const { out } = parseArgs({ options: { out: { type: 'string', default: 'out/vae-posterior' } } }).values
-await mkdir(out, { recursive: true })
 
 const vae = await AutoencoderKL.fromPretrained('shapes', { subfolder: 'vae' })
 const pixels = await new VaeImageProcessor().preprocess(new URL('pictures/circle.png', import.meta.url))
