@@ -10,6 +10,19 @@ export {
   OutOfMemoryError,
   WeightsError,
 } from './errors.ts'
+export { CLIPImageProcessor, type CLIPImageProcessorConfig } from './image/clip-image-processor.ts'
+export { Image, type ImageInit, type SaveOptions } from './image/image.ts'
+export { type ImageGridOptions, type ImageStripOptions, imageGrid, imageStrip } from './image/image-grid.ts'
+export { type ImageInput, type LoadImageOptions, loadImage, type RawImage } from './image/load-image.ts'
+export { maskFromAlpha } from './image/mask.ts'
+export { embedMetadata, type ImageMetadata } from './image/metadata/embed.ts'
+export { formatParameters, type GenerationParameters } from './image/metadata/parameters.ts'
+export { parseParameters, readMetadata } from './image/metadata/read.ts'
+export type { Box, RgbaImage } from './image/pixels.ts'
+export { type LatentRgbFactors, latentRgbFactors, latentsToRgb } from './image/preview.ts'
+export type { ResampleFilter } from './image/resample.ts'
+export { type ToImagesOptions, toImages } from './image/to-images.ts'
+export { type PreprocessOptions, type ResizeMode, VaeImageProcessor, type VaeImageProcessorConfig } from './image/vae-image-processor.ts'
 export { AutoencoderKL, type AutoencoderKLConfig, type TilingOptions } from './models/autoencoder-kl.ts'
 export {
   type CLIPForwardOptions,
