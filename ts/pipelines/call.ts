@@ -1,0 +1,103 @@
+import { ConfigError, expected } from '../errors.ts'
+import { ClassifierFreeGuidance, type Guidance } from '../guidance/guidance.ts'
+import type { UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
+import { resolveScheduler } from '../schedulers/resolve.ts'
+import type { Scheduler } from '../schedulers/scheduler.ts'
+import { Tensor } from '../tensor.ts'
+import { checkPrompts } from './conditioning.ts'
+import type { CommonOptions, SizeOptions } from './generate-options.ts'
+import { type NoiseSource, noiseSource } from './seeds.ts'
+
+type Defaulted = 'numInferenceSteps' | 'guidanceScale' | 'guidanceRescale' | 'numImagesPerPrompt' | 'eta' | 'outputType' | 'preview' | 'onAbort'
+
+/** Options after their defaults are filled in. */
+export type Filled<O extends CommonOptions = CommonOptions> = O & Required<Pick<CommonOptions, Defaulted>>
+
+/** What is settled about a call before any model runs. */
+export interface Call<O extends CommonOptions = CommonOptions> {
+  options: Filled<O>
+  /** Images in all. */
+  images: number
+  noise: NoiseSource
+  guidance: Guidance
+  /** This call's own, its timesteps set. */
+  scheduler: Scheduler
+  /** Inference steps that the scheduler was set to. */
+  steps: number
+  signal: AbortSignal
+}
+
+/** Settles a call: checks prompts, seeds and timesteps, and makes a scheduler of its own. Throws `InvalidArgumentError`. */
+export function planCall<O extends CommonOptions>(
+  options: Filled<O>,
+  { unet, scheduler, signal }: { unet: UNet2DConditionModel; scheduler: Scheduler; signal: AbortSignal },
+): Call<O> {
+  const images = checkPrompts(options) * options.numImagesPerPrompt
+  checkEmbedsWidth(options, unet)
+  const embedded = unet.config.time_cond_proj_dim !== null
+  const own = options.scheduler === undefined ? scheduler.clone() : resolveScheduler(options.scheduler, scheduler.config).clone()
+  const steps = setTimesteps(own, options)
+  return {
+    options,
+    images,
+    noise: noiseSource(options, images),
+    guidance: new ClassifierFreeGuidance({ scale: embedded ? 1 : options.guidanceScale, rescale: options.guidanceRescale }),
+    scheduler: own,
+    steps,
+    signal,
+  }
+}
+
+/** Sets the timesteps and returns their number of inference steps. Source: diffusers `retrieve_timesteps`. */
+function setTimesteps(scheduler: Scheduler, { numInferenceSteps, timesteps, sigmas }: Filled): number {
+  if (timesteps !== undefined && sigmas !== undefined) {
+    throw expected('at most one of timesteps and sigmas', 'timesteps', timesteps)
+  }
+  if (timesteps === undefined && sigmas === undefined) {
+    scheduler.setTimesteps(numInferenceSteps)
+    return numInferenceSteps
+  }
+  scheduler.setTimesteps(undefined, { timesteps, sigmas })
+  return scheduler.timesteps.length
+}
+
+function checkEmbedsWidth({ promptEmbeds }: CommonOptions, unet: UNet2DConditionModel): void {
+  const width = unet.config.cross_attention_dim
+  if (promptEmbeds !== undefined && typeof width === 'number' && promptEmbeds.shape[2] !== width) {
+    throw expected(`a Tensor of shape (prompts, tokens, ${width})`, 'promptEmbeds', promptEmbeds)
+  }
+}
+
+/** Size of the pictures: the given one, else what the UNet was trained on. Throws unless both are multiples of `multiple`. */
+export function pictureSize(
+  { height, width }: SizeOptions,
+  { unet, factor, multiple }: { unet: UNet2DConditionModel; factor: number; multiple: number },
+): { height: number; width: number } {
+  const trained = unet.config.sample_size
+  const [tall, wide] = typeof trained === 'number' ? [trained, trained] : (trained ?? [undefined, undefined])
+  const size = { height: height ?? (tall ?? Number.NaN) * factor, width: width ?? (wide ?? Number.NaN) * factor }
+  for (const [name, value] of Object.entries(size)) {
+    if (Number.isNaN(value)) {
+      throw new ConfigError(`Expected sample_size in the UNet's config or the option ${name} but received neither`)
+    }
+    if (value % multiple !== 0) {
+      throw expected(`a multiple of ${multiple}`, name, value)
+    }
+  }
+  return size
+}
+
+/**
+ * Sinusoidal embedding of `guidanceScale - 1` for UNets that are conditioned on it: (B, dim).
+ *
+ * Rounds to f32 where the reference does: the arguments reach 1000 times the scale. Source: diffusers `get_guidance_scale_embedding`.
+ */
+export function guidanceScaleEmbedding(guidanceScale: number, dim: number, images: number): Tensor {
+  const { fround } = Math
+  const half = Math.floor(dim / 2)
+  const decay = fround(fround(Math.log(10000)) / (half - 1))
+  const scaled = fround(fround(guidanceScale - 1) * 1000)
+  const angles = Array.from({ length: half }, (_, i) => fround(scaled * fround(Math.exp(fround(i * -decay)))))
+  const row = [...angles.map(Math.sin), ...angles.map(Math.cos), ...(dim % 2 === 1 ? [0] : [])]
+  return Tensor.from(Array.from({ length: images }, () => row))
+}

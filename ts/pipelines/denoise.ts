@@ -1,0 +1,182 @@
+import { performance } from 'node:perf_hooks'
+import { throwIfAborted } from '../abort.ts'
+import { AbortError } from '../errors.ts'
+import type { Guidance, PromptRow } from '../guidance/guidance.ts'
+import type { UNet2DConditionModel, UNetForwardOptions } from '../models/unet-2d-condition-model.ts'
+import type { Generator } from '../random.ts'
+import type { Scheduler } from '../schedulers/scheduler.ts'
+import type { Tensor } from '../tensor.ts'
+import { type Conditioning, PromptBatch } from './prompt-batch.ts'
+import { Scope } from './scope.ts'
+
+/** One evaluation of the UNet, as conditions see it. */
+export interface UNetStep {
+  /** 0-based position in the run. */
+  index: number
+  total: number
+  timestep: number
+  /** Latents of the images (B, C, H, W), unscaled. */
+  latents: Tensor
+  /** What the UNet is about to get: one block of B per row, scaled for the sampler. */
+  sample: Tensor
+  rows: readonly PromptRow[]
+  /** Ends with the step; put temporary tensors into it. */
+  scope: Scope
+}
+
+/** What a condition adds to one UNet call; `sample` takes the place of the network's input. */
+export type UNetInputs = Partial<Omit<UNetForwardOptions, 'signal'>> & { sample?: Tensor }
+
+/** Further conditioning as a value: extra input channels, residuals, image embeddings. Later ones win. */
+export type UNetCondition = (step: UNetStep) => UNetInputs | Promise<UNetInputs>
+
+/** State after a step, for a hook that may replace any of it. */
+export interface StepState {
+  latents: Tensor
+  promptEmbeds: Tensor
+  negativePromptEmbeds?: Tensor
+  guidanceScale: number
+}
+
+/** How far a run is. */
+export interface StepReport {
+  index: number
+  total: number
+  timestep: number
+  elapsedMs: number
+  /** The finished picture as predicted at this step, where the sampler gives it. */
+  predicted: Tensor
+}
+
+/** Everything that a denoising run needs. */
+export interface DenoiseOptions {
+  unet: UNet2DConditionModel
+  /** A scheduler of this run alone, its timesteps set. */
+  scheduler: Scheduler
+  /** The part of the scheduler's timesteps to run. */
+  timesteps: readonly number[]
+  /** Initial latents; the run disposes them. */
+  latents: Tensor
+  conditioning: Conditioning
+  guidance: Guidance
+  conditions?: readonly UNetCondition[]
+  generator?: Generator | Generator[]
+  /** @default 0 */
+  eta?: number
+  /** Changes the latents after each step (as re-blending does); the result is owned by the run. */
+  afterStep?: (latents: Tensor, index: number) => Tensor
+  /** Replaces state after each step. */
+  onStepEnd?: (index: number, timestep: number, state: StepState) => Promise<Partial<StepState>>
+  /** Watches; its tensors live until it returns. */
+  onStep?: (report: StepReport) => void
+  /** @default 'throw' */
+  onAbort?: 'throw' | 'return-partial'
+  signal?: AbortSignal
+}
+
+/** What a run gives; the caller owns the tensors. */
+export interface Denoised {
+  /** After an abort: the predicted clean latents of the last finished step. */
+  latents: Tensor
+  /** Finished UNet calls. */
+  steps: number
+  partial: boolean
+}
+
+/**
+ * The denoising loop: for each timestep one UNet call on the batch of prompt rows, guidance, one sampler step.
+ *
+ * Throws `AbortError` on abort, unless `onAbort` is 'return-partial' and a step is done. Source: diffusers `StableDiffusionPipeline.__call__`.
+ */
+export async function denoise(options: DenoiseOptions): Promise<Denoised> {
+  const { timesteps, signal } = options
+  using state = new RunState(options)
+  const started = performance.now()
+  let index = 0
+  try {
+    for (const timestep of timesteps) {
+      throwIfAborted(signal)
+      await step(options, state, index, timestep)
+      options.onStep?.({ index, total: timesteps.length, timestep, elapsedMs: performance.now() - started, predicted: state.predicted ?? state.latents })
+      index += 1
+    }
+    return { latents: state.latents.clone(), steps: index, partial: false }
+  } catch (error) {
+    if (error instanceof AbortError && options.onAbort === 'return-partial' && index > 0) {
+      return { latents: (state.predicted ?? state.latents).clone(), steps: index, partial: true }
+    }
+    throw error
+  }
+}
+
+/** The tensors that a run owns from one step to the next. */
+class RunState implements Disposable {
+  latents: Tensor
+  predicted: Tensor | undefined
+  guidance: Guidance
+  readonly prompts: PromptBatch
+
+  constructor({ latents, guidance, conditioning }: DenoiseOptions) {
+    this.latents = latents
+    this.guidance = guidance
+    this.prompts = new PromptBatch(conditioning)
+  }
+
+  replace(latents: Tensor, predicted: Tensor | undefined): void {
+    this.latents.dispose()
+    this.latents = latents
+    this.predicted?.dispose()
+    this.predicted = predicted
+  }
+
+  [Symbol.dispose](): void {
+    this.latents.dispose()
+    this.predicted?.dispose()
+    this.prompts.dispose()
+  }
+}
+
+async function step(options: DenoiseOptions, state: RunState, index: number, timestep: number): Promise<void> {
+  const { unet, scheduler, generator, eta = 0, signal } = options
+  using scope = new Scope()
+  const { rows } = state.guidance
+  const { latents } = state
+  const batch = rows.length === 1 ? latents : scope.keep(latents.repeat([rows.length, 1, 1, 1]))
+  const sample = scope.keepNew(scheduler.scaleModelInput(batch, timestep), batch)
+  const view: UNetStep = { index, total: options.timesteps.length, timestep, latents, sample, rows, scope }
+  const inputs: UNetInputs = {}
+  for (const condition of options.conditions ?? []) {
+    Object.assign(inputs, await condition(view))
+  }
+  const { sample: input = sample, ...extra } = inputs
+  const output = scope.keep((await unet.forward(input, timestep, { ...state.prompts.inputs(rows), ...extra, signal })).sample)
+  const predictions = rows.length === 1 ? [output] : output.chunk(rows.length).map((part) => scope.keep(part))
+  const guided = scope.keep(state.guidance.combine(predictions))
+  const { prevSample, predOriginalSample } = scheduler.step(guided, timestep, latents, { generator, eta })
+  const next = options.afterStep?.(prevSample, index) ?? prevSample
+  if (next !== prevSample) {
+    scope.keep(prevSample)
+  }
+  state.replace(next, predOriginalSample)
+  await callHook(options, state, index, timestep)
+}
+
+async function callHook({ onStepEnd }: DenoiseOptions, state: RunState, index: number, timestep: number): Promise<void> {
+  if (onStepEnd === undefined) {
+    return
+  }
+  const { positive, negative } = state.prompts
+  const replaced = await onStepEnd(index, timestep, {
+    latents: state.latents.clone(),
+    promptEmbeds: positive.clone(),
+    negativePromptEmbeds: negative?.clone(),
+    guidanceScale: state.guidance.scale,
+  })
+  if (replaced.latents !== undefined) {
+    state.replace(replaced.latents.to('f32'), undefined)
+  }
+  if (replaced.guidanceScale !== undefined) {
+    state.guidance = state.guidance.withScale(replaced.guidanceScale)
+  }
+  state.prompts.replace(replaced)
+}

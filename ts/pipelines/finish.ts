@@ -1,0 +1,81 @@
+import { performance } from 'node:perf_hooks'
+import type { Image } from '../image/image.ts'
+import type { GenerationParameters } from '../image/metadata/parameters.ts'
+import type { AutoencoderKL } from '../models/autoencoder-kl.ts'
+import type { Call } from './call.ts'
+import { applySafetyChecker, decodeLatents, picturesOf, type SafetyChecker } from './decode.ts'
+import type { Denoised } from './denoise.ts'
+import type { PipelineEvent } from './events.ts'
+import type { Prepared } from './pipeline.ts'
+import type { GenerateResult, ResultInfo, Timings } from './result.ts'
+import { Scope } from './scope.ts'
+
+/** A run that has its final latents. */
+export interface FinishedRun {
+  call: Call
+  prepared: Prepared
+  denoised: Denoised
+  truncated: string[]
+  timings: Omit<Timings, 'decode'>
+  vae: AutoencoderKL
+  safetyChecker?: SafetyChecker | null
+  /** Name of the model, for the metadata. */
+  model: string
+  /** Name of the pipeline class, for the metadata. */
+  pipeline: string
+  emit: (event: PipelineEvent<GenerateResult>) => void
+}
+
+/** Decodes the latents into the form that the call asked for; after an abort with 'return-partial' decoding is not stopped again. */
+export async function finish(run: FinishedRun): Promise<GenerateResult> {
+  const { call, prepared, denoised, vae, safetyChecker, emit } = run
+  const { outputType } = call.options
+  const begun = performance.now()
+  const info = (): ResultInfo => ({
+    seeds: call.noise.seeds,
+    timings: { ...run.timings, decode: performance.now() - begun },
+    truncated: run.truncated,
+    partial: denoised.partial,
+  })
+  if (outputType === 'latent') {
+    return { ...info(), latents: denoised.latents.clone() }
+  }
+  using scope = new Scope()
+  const decoded = scope.keep(await decodeLatents(vae, denoised.latents, denoised.partial ? undefined : call.signal))
+  const checked = safetyChecker ? await applySafetyChecker(safetyChecker, decoded) : undefined
+  const pixels = scope.keep(checked?.pixels ?? decoded)
+  emit({ type: 'decode', elapsedMs: performance.now() - begun })
+  if (outputType === 'tensor') {
+    return { ...info(), nsfwContentDetected: checked?.flagged, tensor: scope.release(pixels) }
+  }
+  const plain = await picturesOf(pixels, parametersOf(run))
+  const images = await Promise.all(plain.map((image) => prepared.paste?.(image) ?? image))
+  for (const [index, image] of images.entries()) {
+    emit({ type: 'image', index, image })
+  }
+  return { ...info(), nsfwContentDetected: checked?.flagged, images: images as [Image, ...Image[]] }
+}
+
+/** What each picture was made with, for its metadata. */
+function parametersOf({ call: { options, noise, scheduler, images }, prepared, denoised, model, pipeline }: FinishedRun): GenerationParameters[] {
+  const { prompt, negativePrompt, numImagesPerPrompt, guidanceScale, guidanceRescale, clipSkip, eta, rng, timesteps, sigmas } = options
+  const at = (text: string | string[] | undefined, i: number): string | undefined => (Array.isArray(text) ? text[Math.floor(i / numImagesPerPrompt)] : text)
+  const common = {
+    numInferenceSteps: timesteps?.length ?? sigmas?.length ?? options.numInferenceSteps,
+    guidanceScale,
+    scheduler: typeof options.scheduler === 'string' ? options.scheduler : String(scheduler.config._class_name),
+    width: prepared.width,
+    height: prepared.height,
+    model,
+    pipeline,
+    ...(guidanceRescale > 0 && { guidanceRescale }),
+    ...(clipSkip !== undefined && { clipSkip }),
+    ...(eta > 0 && { eta }),
+    ...(rng !== undefined && rng !== 'torch-cpu' && { rng }),
+    ...(timesteps !== undefined && { timesteps }),
+    ...(sigmas !== undefined && { sigmas }),
+    ...(denoised.partial && { stoppedAfterSteps: denoised.steps }),
+    ...Object.fromEntries(Object.entries(prepared.parameters ?? {}).filter(([, value]) => value !== undefined)),
+  }
+  return Array.from({ length: images }, (_, i) => ({ prompt: at(prompt, i), negativePrompt: at(negativePrompt, i), seed: noise.seeds[i], ...common }))
+}

@@ -1,0 +1,97 @@
+import type { ImageInput } from '../image/load-image.ts'
+import type { Scheduler, SchedulerConfig } from '../schedulers/scheduler.ts'
+import type { Tensor } from '../tensor.ts'
+import type { StepState } from './denoise.ts'
+import type { DiffusionPipeline } from './pipeline.ts'
+import type { NoiseOptions } from './seeds.ts'
+
+/** A picture, several, or a tensor: pixels (N, 3, H, W) from 0 to 1, or latents (N, 4, h, w). */
+export type PipelineImageInput = ImageInput | readonly ImageInput[] | Tensor
+
+/**
+ * Called after each step with the state of the run; what it returns takes the place of that state. May be async. The tensors are its
+ * own to keep. If it throws, the job rejects with that error.
+ */
+export type StepCallback = (
+  pipe: DiffusionPipeline,
+  index: number,
+  timestep: number,
+  state: StepState,
+) => Partial<StepState> | undefined | void | Promise<Partial<StepState> | undefined | void>
+
+/** Options that every text-conditioned pipeline takes: diffusers' names in camelCase, with diffusers' defaults. */
+export interface CommonOptions extends NoiseOptions {
+  /** What the pictures show: one text, or one per prompt. Either this or `promptEmbeds`. */
+  prompt?: string | string[]
+  /** What to steer away from: one text for all prompts, or one for each. Unused without guidance. @default '' */
+  negativePrompt?: string | string[]
+  /** Number of denoising steps, at least 1. @default 50 */
+  numInferenceSteps?: number
+  /** Own timesteps, descending, instead of a step count; only for samplers that take them. */
+  timesteps?: number[]
+  /** Own noise levels, descending, instead of a step count; only for samplers that take them. */
+  sigmas?: number[]
+  /** Weight of the prompt against the negative prompt; off at 1 and below. @default 7.5 */
+  guidanceScale?: number
+  /** Share, 0 to 1, in which guidance keeps the contrast of the plain prediction. @default 0 */
+  guidanceRescale?: number
+  /** Images for each prompt, 1 to 1024. @default 1 */
+  numImagesPerPrompt?: number
+  /** Share of noise in each step of DDIM, 0 to 1; other samplers ignore it. @default 0 */
+  eta?: number
+  /** Encoded prompts (prompts, tokens, width). */
+  promptEmbeds?: Tensor
+  /** Encoded negative prompts, of the same shape. */
+  negativePromptEmbeds?: Tensor
+  /** Layers of the text encoder to leave out: 1 takes the layer before the last. @default none */
+  clipSkip?: number
+  /** Sampler of this call: a name such as 'DPM++ 2M Karras', a config, or an instance (which is copied). @default the pipeline's own */
+  scheduler?: string | SchedulerConfig | Scheduler
+  /** 'image' gives `images`, 'latent' gives `latents`, 'tensor' gives `tensor` (N, 3, H, W) from 0 to 1. @default 'image' */
+  outputType?: 'image' | 'latent' | 'tensor'
+  /** Emit `preview` events with small pictures of the predicted result, every step or every n-th. @default false */
+  preview?: boolean | { every: number }
+  /** What an abort does: reject, or decode what the last finished step predicts. @default 'throw' */
+  onAbort?: 'throw' | 'return-partial'
+  /** Called after each step; may replace latents, embeddings and guidance. */
+  callbackOnStepEnd?: StepCallback
+}
+
+/** The size of the pictures. */
+export interface SizeOptions {
+  /** Pixels, a multiple of 8. @default what the model was trained on */
+  height?: number
+  /** Pixels, a multiple of 8. @default what the model was trained on */
+  width?: number
+}
+
+/** The initial noise. */
+export interface LatentsOptions {
+  /** Noise of unit variance (images, channels, height / 8, width / 8); scaled to the sampler's first level by the pipeline. */
+  latents?: Tensor
+}
+
+/** Options of `StableDiffusionPipeline.generate`. */
+export interface TextToImageOptions extends CommonOptions, SizeOptions, LatentsOptions {}
+
+/** Options of `StableDiffusionImg2ImgPipeline.generate`. */
+export interface ImageToImageOptions extends CommonOptions {
+  /** Pictures to start from: one for all prompts, or a number that divides the number of results. */
+  image: PipelineImageInput
+  /** How much to change, 0 to 1: that share of the steps runs. @default 0.8 */
+  strength?: number
+}
+
+/** Options of `StableDiffusionInpaintPipeline.generate`. */
+export interface InpaintOptions extends CommonOptions, SizeOptions, LatentsOptions {
+  /** Picture to change; resized to `width` x `height`. */
+  image: PipelineImageInput
+  /** White is repainted, black is kept. @default the transparent part of `image` */
+  maskImage?: PipelineImageInput
+  /** Latents of the picture with the masked part blanked, for 9-channel UNets. @default encoded from `image` */
+  maskedImageLatents?: Tensor
+  /** Work only on the masked part plus this margin in pixels, enlarged to the full size, and paste the result back. */
+  paddingMaskCrop?: number
+  /** How much to change, 0 to 1: that share of the steps runs. @default 1 */
+  strength?: number
+}

@@ -1,0 +1,142 @@
+import { performance } from 'node:perf_hooks'
+import { ConfigError, expected } from '../errors.ts'
+import { type LoadOptions, readConfig, resolveModelFolder } from '../models/load.ts'
+import type { WeightsDType } from '../models/model.ts'
+import type { Owned } from './ownership.ts'
+
+/** How to load a pipeline; component overrides (`unet`, `scheduler`, `safetyChecker: null`, ...) stand beside these. */
+export interface PipelineLoadOptions extends Omit<LoadOptions, 'subfolder' | 'dtype'> {
+  /** Type that the weights are kept in: one for all, or by component with `default` for the rest. @default 'f32' */
+  dtype?: WeightsDType | Record<string, WeightsDType>
+}
+
+/** One component of a pipeline: where it lies, which classes fill it, how it is loaded. */
+export interface Slot {
+  /** Folder, which is also its key in `model_index.json`. */
+  folder: string
+  /** Class that a value must be an instance of, for error messages. */
+  type: string
+  is(value: unknown): boolean
+  /** Class names in `model_index.json` that `load` reads; any if left out. */
+  classNames?: readonly string[]
+  /** May be absent, as one of SDXL's two text encoders. */
+  optional?: boolean
+  load(dir: string, options: LoadOptions): Promise<object>
+}
+
+/** The components of a pipeline class, by their names. */
+export type Slots = Readonly<Record<string, Slot>>
+
+/** Loaded components, and what of them the pipeline owns. */
+export interface LoadedComponents {
+  components: Record<string, unknown>
+  owned: Owned[]
+  /** The keys of `model_index.json` that are no components, such as `requires_aesthetics_score`. */
+  index: Record<string, unknown>
+  loadMs: number
+}
+
+/** Reads a pipeline folder's `model_index.json`; throws `ConfigError` if it is missing or names no class. */
+export async function readModelIndex(source: string): Promise<Record<string, unknown>> {
+  const index = await readConfig(await resolveModelFolder(source), 'model_index.json')
+  if (typeof index._class_name !== 'string') {
+    throw new ConfigError(`Expected _class_name in model_index.json of ${JSON.stringify(source)} but received ${String(index._class_name)}`)
+  }
+  return index
+}
+
+/**
+ * Loads what the caller did not give, all at once. After a failure the others are stopped and freed, and the first error is thrown.
+ */
+export async function loadComponents(
+  source: string,
+  slots: Slots,
+  options: PipelineLoadOptions & Record<string, unknown>,
+): Promise<LoadedComponents> {
+  const started = performance.now()
+  const folder = await resolveModelFolder(source)
+  const index = await readModelIndex(source)
+  const { variant, dtype, device, signal, onProgress, ...overrides } = options
+  checkOverrides(overrides, slots)
+  warnSafetyChecker(index, overrides)
+  const failed = new AbortController()
+  const stop = signal === undefined ? failed.signal : AbortSignal.any([signal, failed.signal])
+  const owned: Owned[] = []
+  const components: Record<string, unknown> = { ...overrides }
+  const jobs = Object.entries(slots).map(async ([name, slot]) => {
+    if (overrides[name] !== undefined || !isPresent(index, slot, name)) {
+      return
+    }
+    const own: LoadOptions = { variant, device, signal: stop, onProgress, dtype: typeof dtype === 'object' ? (dtype[name] ?? dtype.default) : dtype }
+    const component = await slot.load(folder, { ...own, subfolder: slot.folder })
+    components[name] = component
+    if (isOwned(component)) {
+      owned.push(component)
+    }
+  })
+  try {
+    await Promise.all(jobs)
+  } catch (error) {
+    failed.abort(error)
+    await Promise.allSettled(jobs)
+    for (const component of owned) {
+      component.dispose()
+    }
+    throw error
+  }
+  return { components, owned, index, loadMs: performance.now() - started }
+}
+
+/** Throws unless the values fit the slots and none that is required is missing. */
+export function checkComponents(components: object, slots: Slots): void {
+  const given = components as Readonly<Record<string, unknown>>
+  for (const [name, slot] of Object.entries(slots)) {
+    const value = given[name]
+    if (!slot.is(value) && !(slot.optional && (value === undefined || value === null))) {
+      throw expected(`a ${slot.type}`, name, value)
+    }
+  }
+}
+
+function checkOverrides(overrides: Record<string, unknown>, slots: Slots): void {
+  for (const [name, value] of Object.entries(overrides)) {
+    const slot = slots[name]
+    if (slot === undefined && name !== 'safetyChecker') {
+      throw expected(`one of ${[...Object.keys(slots), 'safetyChecker'].join(', ')}`, 'the name of a component', name)
+    }
+    if (slot !== undefined && value !== undefined && !slot.is(value) && !(slot.optional && value === null)) {
+      throw expected(`a ${slot.type}`, name, value)
+    }
+  }
+}
+
+function isPresent(index: Record<string, unknown>, slot: Slot, name: string): boolean {
+  const entry = index[slot.folder]
+  const className: unknown = Array.isArray(entry) ? entry[1] : undefined
+  if (typeof className !== 'string') {
+    if (slot.optional) {
+      return false
+    }
+    throw new ConfigError(`Expected the component ${slot.folder} in model_index.json, or the option ${name}, but received neither`)
+  }
+  if (slot.classNames !== undefined && !slot.classNames.includes(className)) {
+    throw new ConfigError(`Expected ${slot.classNames.join(' or ')} for ${slot.folder} in model_index.json but received ${JSON.stringify(className)}`)
+  }
+  return true
+}
+
+let warned = false
+
+function warnSafetyChecker(index: Record<string, unknown>, overrides: Record<string, unknown>): void {
+  const entry = index.safety_checker
+  if (warned || !Array.isArray(entry) || typeof entry[1] !== 'string' || overrides.safetyChecker !== undefined) {
+    return
+  }
+  warned = true
+  const advice = 'Give a safetyChecker of your own, or safetyChecker: null to say that none is wanted.'
+  process.emitWarning(`model_index.json names the safety checker ${entry[1]}, which is not loaded: images are not checked. ${advice}`, 'NodeDiffusionWarning')
+}
+
+function isOwned(component: object): component is Owned {
+  return 'dispose' in component && typeof component.dispose === 'function'
+}

@@ -1,0 +1,223 @@
+import { performance } from 'node:perf_hooks'
+import type { z } from 'zod'
+import { DisposedError, expected } from '../errors.ts'
+import type { Image } from '../image/image.ts'
+import type { AutoencoderKL } from '../models/autoencoder-kl.ts'
+import type { UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
+import type { Scheduler } from '../schedulers/scheduler.ts'
+import { type Call, type Filled, planCall } from './call.ts'
+import type { SafetyChecker } from './decode.ts'
+import { type DenoiseOptions, denoise } from './denoise.ts'
+import { finish } from './finish.ts'
+import type { CommonOptions } from './generate-options.ts'
+import { Job, type JobContext } from './job.ts'
+import { checkComponents, loadComponents, type PipelineLoadOptions, type Slots } from './load.ts'
+import { parseOptions } from './options.ts'
+import { type Owned, Ownership } from './ownership.ts'
+import type { Conditioning } from './prompt-batch.ts'
+import { reporter } from './report.ts'
+import type { GenerateResult, Results } from './result.ts'
+import { Scope } from './scope.ts'
+
+/** What every pipeline has. */
+export interface BaseComponents {
+  vae: AutoencoderKL
+  unet: UNet2DConditionModel
+  scheduler: Scheduler
+  /** Judges finished pictures. @default none */
+  safetyChecker?: SafetyChecker | null
+}
+
+/** Where a pipeline's components come from; filled in by `fromPretrained` and `fromPipe`. */
+export interface PipelineOrigin {
+  owned?: Iterable<Owned>
+  /** The folder or id that it was loaded from. */
+  source?: string
+  /** The keys of `model_index.json` that are no components. */
+  index?: Record<string, unknown>
+  loadMs?: number
+}
+
+/** A pipeline class, as its static methods see it. */
+export interface PipelineClass<P> {
+  new (components: never, origin?: PipelineOrigin): P
+  readonly slots: Slots
+}
+
+/** Component types of a pipeline. */
+export type ComponentsOf<P> = P extends { components: Readonly<infer C> } ? C : never
+
+/** How a pipeline's latents are made: what `prepare` gives to the common run. */
+export interface Prepared extends Pick<DenoiseOptions, 'timesteps' | 'latents' | 'conditions' | 'afterStep'> {
+  /** Position of the first timestep in the scheduler's own list. */
+  begin: number
+  height: number
+  width: number
+  /** Last touch on each finished picture. */
+  paste?: (image: Image) => Promise<Image>
+  /** What the picture's metadata says beside the common options. */
+  parameters?: Record<string, unknown>
+}
+
+/** Encoded text of a call. */
+export interface Encoded {
+  conditioning: Conditioning
+  truncated: string[]
+}
+
+/**
+ * What all pipelines share: components and their ownership, loading, and the course of a call.
+ *
+ * A pipeline has no run state: several calls may run at once. Components that it loaded are freed by `dispose()`, those that it was
+ * given are not; pipelines made by `fromPipe` own theirs together.
+ */
+export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponents> implements AsyncDisposable {
+  /** The components of the class, by name. */
+  static readonly slots: Slots = {}
+  /** The components. */
+  readonly components: Readonly<C>
+  /** The folder or id that it was loaded from. */
+  readonly source: string | undefined
+  readonly #origin: PipelineOrigin
+  readonly #ownership: Ownership
+  #disposed = false
+
+  constructor(components: C, origin: PipelineOrigin = {}) {
+    if (typeof components !== 'object' || components === null) {
+      throw expected('an object of components', 'components', components)
+    }
+    checkComponents(components, new.target.slots)
+    this.components = Object.freeze({ ...components })
+    this.source = origin.source
+    this.#origin = origin
+    this.#ownership = new Ownership(origin.owned)
+  }
+
+  /**
+   * Loads a pipeline folder (with `model_index.json`) or the built-in model 'shapes', which is the default.
+   *
+   * Components given in the options are used instead of loading, and stay the caller's to dispose.
+   */
+  static async fromPretrained<P extends DiffusionPipeline>(
+    this: PipelineClass<P>,
+    source = 'shapes',
+    options: PipelineLoadOptions & Partial<ComponentsOf<P>> = {},
+  ): Promise<P> {
+    const { components, ...origin } = await loadComponents(source, this.slots, options as PipelineLoadOptions & Record<string, unknown>)
+    try {
+      return new this(components as never, { ...origin, source })
+    } catch (error) {
+      for (const component of origin.owned) {
+        component.dispose()
+      }
+      throw error
+    }
+  }
+
+  /** Makes this kind of pipeline from another one's components, without loading anything; overrides stay the caller's to dispose. */
+  static fromPipe<P extends DiffusionPipeline>(this: PipelineClass<P>, pipe: DiffusionPipeline, overrides: Partial<ComponentsOf<P>> = {}): P {
+    if (!(pipe instanceof DiffusionPipeline)) {
+      throw expected('a pipeline', 'pipe', pipe)
+    }
+    pipe.assertUsable()
+    const known: Record<string, unknown> = { ...pipe.components, ...overrides }
+    const picked = Object.fromEntries([...Object.keys(this.slots), 'safetyChecker'].map((name) => [name, known[name]]))
+    return new this(picked as never, { ...pipe.#origin, owned: pipe.#ownership.among(Object.values(picked)) })
+  }
+
+  /** The denoiser. */
+  get unet(): C['unet'] {
+    return this.components.unet
+  }
+
+  /** The autoencoder. */
+  get vae(): C['vae'] {
+    return this.components.vae
+  }
+
+  /** The sampler that calls start from; each call works on a copy. */
+  get scheduler(): C['scheduler'] {
+    return this.components.scheduler
+  }
+
+  /** Pixels per latent along one edge, 8 for Stable Diffusion. */
+  get vaeScaleFactor(): number {
+    return this.vae.scaleFactor
+  }
+
+  /** True after `dispose()`. */
+  get disposed(): boolean {
+    return this.#disposed
+  }
+
+  /** Frees the components that this pipeline owns, unless another pipeline owns them too. Safe to call twice. */
+  dispose(): void {
+    this.#disposed = true
+    this.#ownership.release()
+  }
+
+  /** Same as `dispose()`, for `await using`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.dispose()
+  }
+
+  /** Encodes the prompts of a call. */
+  protected abstract encode(call: Call, scope: Scope): Promise<Encoded>
+
+  /** Throws `DisposedError` after `dispose()`. */
+  protected assertUsable(): void {
+    if (this.#disposed) {
+      throw new DisposedError(`Expected a ${this.constructor.name} in use for this call but received a disposed one`)
+    }
+  }
+
+  /** The keys of `model_index.json` that are no components. */
+  protected get index(): Record<string, unknown> {
+    return this.#origin.index ?? {}
+  }
+
+  /** Starts a call: checks the options, prepares latents, encodes the prompts, denoises, decodes. */
+  protected start<O extends CommonOptions, T extends keyof Results>(
+    options: unknown,
+    { schema, prepare, signal }: { schema: z.ZodObject; prepare: (call: Call<O>, scope: Scope) => Promise<Prepared>; signal?: AbortSignal },
+  ): Job<Results[T]> {
+    const work = (context: JobContext<GenerateResult>): Promise<GenerateResult> =>
+      this.#run(parseOptions(schema, options) as unknown as Filled<O>, prepare, context)
+    return new Job(work, { signal }) as unknown as Job<Results[T]>
+  }
+
+  async #run<O extends CommonOptions>(
+    options: Filled<O>,
+    prepare: (call: Call<O>, scope: Scope) => Promise<Prepared>,
+    { signal, emit }: JobContext<GenerateResult>,
+  ): Promise<GenerateResult> {
+    this.assertUsable()
+    using scope = new Scope()
+    const begun = performance.now()
+    const call = planCall(options, { unet: this.unet, scheduler: this.scheduler, signal })
+    const prepared = await prepare(call, scope)
+    scope.keep(prepared.latents)
+    const { conditioning, truncated } = await this.encode(call, scope)
+    const encoded = performance.now()
+    emit({ type: 'encode', elapsedMs: encoded - begun, truncated })
+    const report = reporter({ call, prepared, vae: this.vae, emit })
+    const { callbackOnStepEnd: hook, eta, onAbort } = options
+    const denoised = await denoise({
+      unet: this.unet,
+      scheduler: call.scheduler,
+      guidance: call.guidance,
+      generator: call.noise.generator,
+      ...prepared,
+      conditioning,
+      eta,
+      onAbort,
+      signal,
+      onStep: report,
+      onStepEnd: hook && (async (index, timestep, state) => (await hook(this, index, timestep, state)) ?? {}),
+    })
+    scope.keep(denoised.latents)
+    const timings = { load: this.#origin.loadMs, encode: encoded - begun, denoise: performance.now() - encoded }
+    const { vae, safetyChecker, unet } = this.components
+    return finish({ call, prepared, denoised, truncated, timings, vae, safetyChecker, emit, model: this.source ?? unet.constructor.name, pipeline: this.constructor.name })
+  }
+}
