@@ -53,7 +53,7 @@ export class Tensor implements Disposable {
         throw expected('a Tensor', name, tensor)
       }
       if (tensor.#handle === undefined) {
-        throw new DisposedError(`Expected a Tensor in use for ${name} but received a disposed one`)
+        throw new DisposedError(`Expected a Tensor in use${name === 'this' ? '' : ` for ${name}`} but received a disposed one`)
       }
       return tensor.#handle
     }

@@ -51,7 +51,7 @@ export class AutoencoderKL extends Model {
   static async fromPretrained(dir: string, options?: LoadOptions): Promise<AutoencoderKL> {
     const plan = await planLoad(dir, options, 'vae')
     const config = await readConfig(plan.folder)
-    return new AutoencoderKL(await loadNative(plan, config, (given, token) => native.NativeAutoencoderKl.load(given, token)), plan)
+    return new AutoencoderKL(await loadNative(plan, config, native.NativeAutoencoderKl.load), plan)
   }
 
   /** Pixels per latent along one edge, 8 for Stable Diffusion. */

@@ -100,7 +100,7 @@ export class CLIPTextModel extends TextEncoder {
   static async fromPretrained(dir: string, options?: LoadOptions): Promise<CLIPTextModel> {
     const plan = await planLoad(dir, options, 'text_encoder')
     const config = await readConfig(plan.folder)
-    return new CLIPTextModel(await loadNative(plan, config, (given, token) => native.NativeClip.load(given, false, token)), plan)
+    return new CLIPTextModel(await loadNative(plan, config, native.NativeClip.load), plan)
   }
 
   /** Encodes token ids (B, L) with L up to `max_position_embeddings`. */
@@ -115,10 +115,7 @@ export class CLIPTextModelWithProjection extends TextEncoder {
   static async fromPretrained(dir: string, options?: LoadOptions): Promise<CLIPTextModelWithProjection> {
     const plan = await planLoad(dir, options, 'text_encoder_2')
     const config = await readConfig(plan.folder)
-    return new CLIPTextModelWithProjection(
-      await loadNative(plan, config, (given, token) => native.NativeClip.load(given, true, token)),
-      plan,
-    )
+    return new CLIPTextModelWithProjection(await loadNative(plan, config, native.NativeClip.loadWithProjection), plan)
   }
 
   /** Encodes token ids (B, L) with L up to `max_position_embeddings`. */

@@ -100,7 +100,7 @@ export async function readConfig(folder: string, name = 'config.json'): Promise<
 export async function loadNative<T>(
   plan: LoadPlan,
   config: Record<string, unknown>,
-  load: (options: NativeLoadOptions, token: NativeCancelToken) => Promise<T>,
+  load: (options: NativeLoadOptions, token: NativeCancelToken, onProgress?: (loaded: number, total: number) => void) => Promise<T>,
 ): Promise<T> {
   const { onProgress, signal, variant } = plan.options
   const report = onProgress && reporter(plan.component, onProgress)

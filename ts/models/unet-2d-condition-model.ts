@@ -66,7 +66,7 @@ export class UNet2DConditionModel extends Model {
   static async fromPretrained(dir: string, options?: LoadOptions): Promise<UNet2DConditionModel> {
     const plan = await planLoad(dir, options, 'unet')
     const config = await readConfig(plan.folder)
-    return new UNet2DConditionModel(await loadNative(plan, config, (given, token) => native.NativeUnet.load(given, token)), plan)
+    return new UNet2DConditionModel(await loadNative(plan, config, native.NativeUnet.load), plan)
   }
 
   /**

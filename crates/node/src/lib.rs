@@ -1,1 +1,31 @@
 //! The Node-API surface: convert, call, map the error.
+
+mod account;
+mod device;
+mod error;
+mod info;
+mod ops;
+mod random;
+mod safetensors;
+mod scheduler;
+mod task;
+mod tensor;
+mod tokenizer;
+
+/// glibc maps and unmaps big activations at every allocation, which costs more than computing them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Runs once, when the addon is loaded and before it has any thread.
+#[napi_derive::module_init]
+fn init() {
+    // Without it candle parses /proc/cpuinfo at every matrix product.
+    if std::env::var_os("RAYON_NUM_THREADS").is_none() {
+        let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
+        std::env::set_var("RAYON_NUM_THREADS", threads.to_string());
+    }
+    if let Some(threads) = std::env::var("NODE_DIFFUSION_THREADS").ok().and_then(|text| text.parse().ok()) {
+        nd_kernels::pool::set_threads(threads);
+    }
+    task::silence_panics();
+}
