@@ -1,5 +1,6 @@
 //! Which instruction set our CPU bodies use, decided once at run time.
 
+use candle_core::{DType, Device};
 use std::cell::Cell;
 use std::sync::OnceLock;
 
@@ -82,6 +83,12 @@ pub fn with_level<R>(level: Level, f: impl FnOnce() -> R) -> R {
     }
     let _restore = Restore(FORCED.replace(Some(if level.available() { level } else { Level::Scalar })));
     f()
+}
+
+/// The level whose bodies serve a tensor on this device stored like this, if any do.
+pub(crate) fn ours(device: &Device, storage: DType) -> Option<Level> {
+    let fits = device.is_cpu() && matches!(storage, DType::F32 | DType::F16 | DType::BF16);
+    Some(level()).filter(|level| fits && *level != Level::Reference)
 }
 
 /// The features of this CPU that matter to us, by the names of `/proc/cpuinfo` or its like.

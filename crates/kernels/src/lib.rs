@@ -7,16 +7,19 @@
 mod activation;
 mod argument;
 mod attention;
+mod buffer;
 mod conv2d;
 pub mod cpu;
 mod epilogue;
 mod geglu;
+mod gemm;
 mod group_norm;
 mod layer_norm;
 mod layout;
 mod linear;
 mod linear_combination;
 pub mod pool;
+mod simd;
 
 pub use activation::{activation, Activation};
 pub use attention::{attention, Mask};

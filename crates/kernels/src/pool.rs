@@ -54,7 +54,6 @@ fn physical_cores() -> usize {
     if cores.is_empty() { usable } else { usable.min(cores.len()) }
 }
 
-#[allow(dead_code)]
 /// Calls `task(0..count)`, spread over the pool; in place when there is one task or one thread.
 pub(crate) fn run(count: usize, task: impl Fn(usize) + Sync + Send) {
     match (count > 1).then(current).flatten().filter(|pool| pool.current_num_threads() > 1) {

@@ -1,6 +1,9 @@
 //! Two-dimensional convolution on channels-last images.
 
+mod cpu;
+mod pixels;
 mod reference;
+mod upsample;
 
 use crate::argument::{expect, image};
 use crate::linear::check_bias;
@@ -46,7 +49,12 @@ pub struct Conv2d {
     /// (out, in, kernel height, kernel width).
     shape: (usize, usize, usize, usize),
     config: Conv2dConfig,
-    body: reference::Plain,
+    body: Body,
+}
+
+enum Body {
+    Plain(reference::Plain),
+    Cpu(Box<cpu::Body>),
 }
 
 impl Conv2d {
@@ -56,7 +64,10 @@ impl Conv2d {
         expect(config.stride > 0, "a positive number", "stride", config.stride)?;
         let shape = weight.dims4()?;
         check_bias(bias, shape.0)?;
-        let body = reference::Plain { weight: weight.to_dtype(storage)?, bias: bias.cloned() };
+        let body = match crate::cpu::ours(weight.device(), storage) {
+            Some(level) => Body::Cpu(Box::new(cpu::Body::new(level, weight, bias, config, storage)?)),
+            None => Body::Plain(reference::Plain { weight: weight.to_dtype(storage)?, bias: bias.cloned() }),
+        };
         Ok(Self { shape, config, body })
     }
 
@@ -93,13 +104,19 @@ impl Conv2d {
 
     /// Memory held by the weights.
     pub fn bytes(&self) -> usize {
-        self.body.weight.elem_count() * self.body.weight.dtype().size_in_bytes()
+        match &self.body {
+            Body::Plain(plain) => plain.weight.elem_count() * plain.weight.dtype().size_in_bytes(),
+            Body::Cpu(body) => body.bytes(),
+        }
     }
 
     fn run(&self, inputs: &[&Tensor], resize: Option<(usize, usize)>, epilogue: &Epilogue) -> Result<Tensor> {
         let output = self.output_shape(inputs, resize)?;
         epilogue.check(&output)?;
-        epilogue.reference(self.body.forward(inputs, resize, self.config)?)
+        match &self.body {
+            Body::Plain(plain) => epilogue.reference(plain.forward(inputs, resize, self.config)?),
+            Body::Cpu(body) => body.forward(inputs, resize, output, epilogue),
+        }
     }
 
     /// Checks the inputs against each other and the weight.

@@ -1,14 +1,20 @@
 //! The gated feed-forward's first half.
 
 use crate::argument::expect;
-use crate::{linear, Linear};
+use crate::linear::{check_bias, cpu};
+use crate::{Epilogue, Linear};
 use candle_core::{DType, Result, Tensor, D};
 
 /// GEGLU: `a * gelu_erf(b)` with `[a, b] = x W^T + c`; the wide intermediate is never stored on the CPU.
 /// Source: diffusers activations.py `GEGLU`; arXiv:2002.05202 section 2.
 pub struct Geglu {
     inner: usize,
-    linear: Linear,
+    body: Body,
+}
+
+enum Body {
+    Plain(Linear),
+    Cpu { body: cpu::Body, in_features: usize },
 }
 
 impl Geglu {
@@ -16,15 +22,31 @@ impl Geglu {
     pub fn new(weight: &Tensor, bias: Option<&Tensor>, storage: DType) -> Result<Self> {
         let even = weight.rank() == 2 && weight.dims()[0] % 2 == 0;
         expect(even, "shape (2 * inner, in)", "weight", weight.dims())?;
-        linear::check_bias(bias, weight.dims()[0])?;
-        Ok(Self { inner: weight.dims()[0] / 2, linear: Linear::new(weight, bias, storage)? })
+        let (rows, in_features) = weight.dims2()?;
+        check_bias(bias, rows)?;
+        let body = match crate::cpu::ours(weight.device(), storage) {
+            Some(level) => Body::Cpu { body: cpu::Body::new(level, weight, bias, storage, true)?, in_features },
+            None => Body::Plain(Linear::new(weight, bias, storage)?),
+        };
+        Ok(Self { inner: rows / 2, body })
     }
 
     /// x (.., in) -> (.., inner).
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let wide = self.linear.forward(x)?;
-        let value = wide.narrow(D::Minus1, 0, self.inner)?;
-        value * wide.narrow(D::Minus1, self.inner, self.inner)?.gelu_erf()?
+        match &self.body {
+            Body::Plain(linear) => {
+                let wide = linear.forward(x)?;
+                let value = wide.narrow(D::Minus1, 0, self.inner)?;
+                value * wide.narrow(D::Minus1, self.inner, self.inner)?.gelu_erf()?
+            }
+            Body::Cpu { body, in_features } => {
+                let fits = x.rank() >= 2 && x.dims().last() == Some(in_features);
+                expect(fits, &format!("shape (.., {in_features})"), "x", x.dims())?;
+                let mut shape = x.dims().to_vec();
+                shape[x.rank() - 1] = self.inner;
+                body.forward(x, &shape, &Epilogue::default())
+            }
+        }
     }
 
     /// Channels written.
@@ -34,6 +56,9 @@ impl Geglu {
 
     /// Memory held by the weights.
     pub fn bytes(&self) -> usize {
-        self.linear.bytes()
+        match &self.body {
+            Body::Plain(linear) => linear.bytes(),
+            Body::Cpu { body, .. } => body.bytes(),
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! `y = x W^T + b` with everything that follows it fused.
 
+pub(crate) mod cpu;
+
 use crate::argument::expect;
 use crate::Epilogue;
 use candle_core::{DType, Result, Tensor};
@@ -8,8 +10,12 @@ use candle_core::{DType, Result, Tensor};
 pub struct Linear {
     in_features: usize,
     out_features: usize,
-    weight: Tensor,
-    bias: Option<Tensor>,
+    body: Body,
+}
+
+enum Body {
+    Plain { weight: Tensor, bias: Option<Tensor> },
+    Cpu(cpu::Body),
 }
 
 impl Linear {
@@ -21,8 +27,12 @@ impl Linear {
         expect(matches!(dims, [_, _] | [_, _, 1, 1]), "shape (out, in) or (out, in, 1, 1)", "weight", dims)?;
         let (out_features, in_features) = (dims[0], dims[1]);
         check_bias(bias, out_features)?;
-        let weight = weight.reshape((out_features, in_features))?.to_dtype(storage)?;
-        Ok(Self { in_features, out_features, weight, bias: bias.cloned() })
+        let weight = weight.reshape((out_features, in_features))?;
+        let body = match crate::cpu::ours(weight.device(), storage) {
+            Some(level) => Body::Cpu(cpu::Body::new(level, &weight, bias, storage, false)?),
+            None => Body::Plain { weight: weight.to_dtype(storage)?, bias: bias.cloned() },
+        };
+        Ok(Self { in_features, out_features, body })
     }
 
     /// x (.., in) -> (.., out).
@@ -37,7 +47,10 @@ impl Linear {
         let mut shape = x.dims().to_vec();
         shape[x.rank() - 1] = self.out_features;
         epilogue.check(&shape)?;
-        epilogue.reference(reference(x, &self.weight, self.bias.as_ref())?)
+        match &self.body {
+            Body::Plain { weight, bias } => epilogue.reference(reference(x, weight, bias.as_ref())?),
+            Body::Cpu(body) => body.forward(x, &shape, epilogue),
+        }
     }
 
     /// Channels read.
@@ -52,7 +65,10 @@ impl Linear {
 
     /// Memory held by the weights.
     pub fn bytes(&self) -> usize {
-        self.weight.elem_count() * self.weight.dtype().size_in_bytes()
+        match &self.body {
+            Body::Plain { weight, .. } => weight.elem_count() * weight.dtype().size_in_bytes(),
+            Body::Cpu(body) => body.bytes(),
+        }
     }
 }
 

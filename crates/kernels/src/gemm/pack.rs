@@ -1,0 +1,245 @@
+//! Weights in the micro-kernel's order: `[panel][chunk][channel][column]`.
+
+use crate::buffer::Buffer;
+use crate::cpu::Level;
+use crate::pool;
+use crate::simd::{geometry, Shared, Simd};
+use candle_core::{bail, DType, Result};
+use half::{bf16, f16};
+use std::ops::Range;
+
+/// Channels of one set that are multiplied in one go: a slice of the image stays in L2 for all taps.
+const RUN: usize = 160;
+/// Channels per chunk at most: its panel stays in L2.
+const CHUNK: usize = 320;
+
+/// Channels `k0..k0 + len` of a set.
+#[derive(Clone)]
+pub(crate) struct Run {
+    pub set: usize,
+    pub k0: usize,
+    pub len: usize,
+}
+
+/// Runs that one kernel call multiplies, and the channels before them.
+pub(crate) struct Chunk {
+    pub runs: Range<usize>,
+    pub len: usize,
+    offset: usize,
+}
+
+/// Columns that one kernel call multiplies.
+pub(crate) struct Panel {
+    /// First output column.
+    pub first: usize,
+    /// Output columns; a gated panel holds as many gates.
+    pub cols: usize,
+    pub vectors: usize,
+    /// Packed columns before it.
+    offset: usize,
+}
+
+enum Data {
+    F32(Buffer<f32>),
+    F16(Buffer<u16>),
+    Bf16(Buffer<u16>),
+}
+
+/// What to pack: `value(set, channel, column)` for sets of these widths and `n` output columns.
+pub(crate) struct Source<'a, F> {
+    pub widths: &'a [usize],
+    pub n: usize,
+    /// Column `n + j` gates column j (GEGLU); a panel then holds values and their gates.
+    pub gated: bool,
+    pub value: F,
+}
+
+/// In which order the channels of the row sets are multiplied.
+pub(crate) struct Schedule {
+    pub sets: usize,
+    /// Channels per slice.
+    step: usize,
+    pub runs: Vec<Run>,
+    pub chunks: Vec<Chunk>,
+}
+
+impl Schedule {
+    /// The same order for channels that come from two sources: `split` from the first, whose sets are the same, the rest from the second, whose sets follow.
+    pub fn split(&self, split: usize) -> Self {
+        let (mut runs, mut chunks) = (Vec::new(), Vec::new());
+        for chunk in &self.chunks {
+            let start = runs.len();
+            for run in &self.runs[chunk.runs.clone()] {
+                let first = split.saturating_sub(run.k0).min(run.len);
+                if first > 0 {
+                    runs.push(Run { len: first, ..run.clone() });
+                }
+                if first < run.len {
+                    runs.push(Run { set: self.sets + run.set, k0: run.k0 + first - split, len: run.len - first });
+                }
+            }
+            chunks.push(Chunk { runs: start..runs.len(), len: chunk.len, offset: chunk.offset });
+        }
+        Self { sets: 2 * self.sets, step: self.step, runs, chunks }
+    }
+}
+
+/// A packed matrix.
+pub(crate) struct Packed {
+    pub level: Level,
+    pub n: usize,
+    pub k: usize,
+    pub gated: bool,
+    pub schedule: Schedule,
+    pub panels: Vec<Panel>,
+    data: Data,
+}
+
+impl Packed {
+    /// Packs for a level, rounded to `storage` (F32, F16 or BF16).
+    pub fn new<F: Fn(usize, usize, usize) -> f32 + Sync>(level: Level, storage: DType, source: &Source<F>) -> Result<Self> {
+        let schedule = cut_channels(source.widths);
+        let panels = cut_columns(level, source.n, source.gated);
+        let k = source.widths.iter().sum();
+        let columns: usize = panels.iter().map(|p| p.vectors * geometry(level).0).sum();
+        let len = k * columns;
+        let data = match storage {
+            DType::F32 => Data::F32(Buffer::zeroed(len)),
+            DType::F16 => Data::F16(Buffer::zeroed(len)),
+            DType::BF16 => Data::Bf16(Buffer::zeroed(len)),
+            other => bail!("Expected F32, F16 or BF16 for storage but received {other:?}"),
+        };
+        let mut packed = Self { level, n: source.n, k, gated: source.gated, schedule, panels, data };
+        packed.write(source);
+        Ok(packed)
+    }
+
+    /// Memory held.
+    pub fn bytes(&self) -> usize {
+        match &self.data {
+            Data::F32(data) => 4 * data.len(),
+            Data::F16(data) | Data::Bf16(data) => 2 * data.len(),
+        }
+    }
+
+    fn write<F: Fn(usize, usize, usize) -> f32 + Sync>(&mut self, source: &Source<F>) {
+        match &mut self.data {
+            Data::F32(data) => {
+                let to = Shared::new(data.as_mut_ptr());
+                self.each(source, to, |x| x)
+            }
+            Data::F16(data) => {
+                let to = Shared::new(data.as_mut_ptr());
+                self.each(source, to, |x| f16::from_f32(x).to_bits())
+            }
+            Data::Bf16(data) => {
+                let to = Shared::new(data.as_mut_ptr());
+                self.each(source, to, |x| bf16::from_f32(x).to_bits())
+            }
+        }
+    }
+
+    fn each<T, F: Fn(usize, usize, usize) -> f32 + Sync>(&self, source: &Source<F>, to: Shared<T>, round: impl Fn(f32) -> T + Sync + Send) {
+        let lanes = geometry(self.level).0;
+        pool::run(self.panels.len(), |p| {
+            let panel = &self.panels[p];
+            let width = panel.vectors * lanes;
+            let mut at = panel.offset * self.k;
+            for run in &self.schedule.runs {
+                for k in run.k0..run.k0 + run.len {
+                    for i in 0..panel.cols {
+                        // SAFETY: each task writes its own panel, inside the buffer by construction.
+                        unsafe { *to.get().add(at + i) = round((source.value)(run.set, k, panel.first + i)) };
+                        if self.gated {
+                            let gate = round((source.value)(run.set, k, self.n + panel.first + i));
+                            // SAFETY: as above; gates fill the second half.
+                            unsafe { *to.get().add(at + width / 2 + i) = gate };
+                        }
+                    }
+                    at += width;
+                }
+            }
+        })
+    }
+
+    /// What was packed of sets of equal width, one number at a time and rounded to the storage: for other forms of the same weights.
+    pub fn value(&self, set: usize, channel: usize, column: usize) -> f32 {
+        let (sets, step, lanes) = (self.schedule.sets, self.schedule.step, geometry(self.level).0);
+        let start = channel / step * step;
+        let len = step.min(self.k / sets - start);
+        let found = sets * start + set * len + channel - start;
+        let panel = self.panels.iter().rfind(|p| p.first <= column).unwrap_or(&self.panels[0]);
+        let at = panel.offset * self.k + found * panel.vectors * lanes + column - panel.first;
+        match &self.data {
+            Data::F32(data) => data[at],
+            Data::F16(data) => f16::from_bits(data[at]).to_f32(),
+            Data::Bf16(data) => bf16::from_bits(data[at]).to_f32(),
+        }
+    }
+
+    /// The f32 numbers of a chunk of a panel: in place, or widened into `wide`.
+    #[inline(always)]
+    pub unsafe fn chunk<S: Simd>(&self, panel: &Panel, chunk: &Chunk, wide: &mut Buffer<f32>) -> *const f32 {
+        let width = panel.vectors * S::LANES;
+        let at = panel.offset * self.k + chunk.offset * width;
+        let len = chunk.len * width;
+        match &self.data {
+            Data::F32(data) => data.as_ptr().add(at),
+            Data::F16(data) => {
+                let to = wide.at_least(len).as_mut_ptr();
+                for i in (0..len).step_by(S::LANES) {
+                    S::store(to.add(i), S::load_f16(data.as_ptr().add(at + i)));
+                }
+                to
+            }
+            Data::Bf16(data) => {
+                let to = wide.at_least(len).as_mut_ptr();
+                for i in (0..len).step_by(S::LANES) {
+                    S::store(to.add(i), S::load_bf16(data.as_ptr().add(at + i)));
+                }
+                to
+            }
+        }
+    }
+}
+
+/// Equal slices of the channels; within a slice the sets (taps) vary fastest.
+fn cut_channels(widths: &[usize]) -> Schedule {
+    let longest = widths.iter().copied().max().unwrap_or(0).max(1);
+    let step = longest.div_ceil(longest.div_ceil(RUN));
+    let (mut runs, mut chunks, mut offset) = (Vec::new(), Vec::<Chunk>::new(), 0);
+    for k0 in (0..longest).step_by(step) {
+        for (set, width) in widths.iter().enumerate() {
+            let len = width.saturating_sub(k0).min(step);
+            if len == 0 {
+                continue;
+            }
+            let i = runs.len();
+            runs.push(Run { set, k0, len });
+            match chunks.last_mut().filter(|chunk| chunk.len + len <= CHUNK) {
+                Some(chunk) => (chunk.runs.end, chunk.len) = (i + 1, chunk.len + len),
+                None => chunks.push(Chunk { runs: i..i + 1, len, offset }),
+            }
+            offset += len;
+        }
+    }
+    Schedule { sets: widths.len(), step, runs, chunks }
+}
+
+/// Panels as wide as the registers allow and about equal, so that no narrow one is left over.
+fn cut_columns(level: Level, n: usize, gated: bool) -> Vec<Panel> {
+    let (lanes, full) = geometry(level);
+    let unit = if gated { full / 2 } else { full };
+    let vectors = n.div_ceil(lanes);
+    let count = vectors.div_ceil(unit);
+    let mut panels = Vec::with_capacity(count);
+    let (mut first, mut offset, mut left) = (0, 0, vectors);
+    for i in 0..count {
+        let taken = left.div_ceil(count - i);
+        let cols = (taken * lanes).min(n - first);
+        let vectors = if gated { 2 * taken } else { taken };
+        panels.push(Panel { first, cols, vectors, offset });
+        (first, offset, left) = (first + cols, offset + vectors * lanes, left - taken);
+    }
+    panels
+}

@@ -1,0 +1,22 @@
+/// Where the rows of A lie.
+pub(crate) trait Rows: Sync {
+    /// Pointers to the channels of rows `first..first + out.len()` of a set.
+    fn fill(&self, set: usize, first: usize, out: &mut [*const f32]);
+}
+
+/// Rows one behind the other: a linear layer.
+pub(crate) struct Strided<'a> {
+    pub data: &'a [f32],
+    /// Channels.
+    pub width: usize,
+}
+
+impl Rows for Strided<'_> {
+    #[inline]
+    fn fill(&self, _set: usize, first: usize, out: &mut [*const f32]) {
+        let base = self.data.as_ptr();
+        for (i, p) in out.iter_mut().enumerate() {
+            *p = base.wrapping_add((first + i) * self.width);
+        }
+    }
+}

@@ -1,0 +1,164 @@
+use super::{Simd, Task};
+use std::arch::x86_64::*;
+
+/// AVX-512 F.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512;
+
+#[inline(always)]
+unsafe fn mask(n: usize) -> __mmask16 {
+    ((1u32 << n) - 1) as u16
+}
+
+impl Simd for Avx512 {
+    type V = __m512;
+    const LANES: usize = 16;
+    // 24 accumulators + 4 columns + 1 broadcast of 32 registers.
+    const PANEL: usize = 4;
+
+    #[inline]
+    unsafe fn enter<T: Task>(task: T) -> T::Output {
+        #[target_feature(enable = "avx512f,avx2,fma,f16c")]
+        unsafe fn enabled<T: Task>(task: T) -> T::Output {
+            task.run::<Avx512>()
+        }
+        enabled(task)
+    }
+
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> __m512 {
+        _mm512_set1_ps(x)
+    }
+    #[inline(always)]
+    unsafe fn load(p: *const f32) -> __m512 {
+        _mm512_loadu_ps(p)
+    }
+    #[inline(always)]
+    unsafe fn store(p: *mut f32, x: __m512) {
+        _mm512_storeu_ps(p, x)
+    }
+    #[inline(always)]
+    unsafe fn load_part(p: *const f32, n: usize) -> __m512 {
+        _mm512_maskz_loadu_ps(mask(n), p)
+    }
+    #[inline(always)]
+    unsafe fn store_part(p: *mut f32, x: __m512, n: usize) {
+        _mm512_mask_storeu_ps(p, mask(n), x)
+    }
+    #[inline(always)]
+    unsafe fn load_f16(p: *const u16) -> __m512 {
+        _mm512_cvtph_ps(_mm256_loadu_si256(p.cast()))
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(p: *const u16) -> __m512 {
+        _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(p.cast()))))
+    }
+    #[inline(always)]
+    unsafe fn stream(p: *mut f32, x: __m512) {
+        _mm512_stream_ps(p, x)
+    }
+    #[inline(always)]
+    unsafe fn fence() {
+        _mm_sfence()
+    }
+    #[inline(always)]
+    unsafe fn prefetch(p: *const f32) {
+        _mm_prefetch::<_MM_HINT_T0>(p.cast())
+    }
+    #[inline(always)]
+    unsafe fn add(a: __m512, b: __m512) -> __m512 {
+        _mm512_add_ps(a, b)
+    }
+    #[inline(always)]
+    unsafe fn sub(a: __m512, b: __m512) -> __m512 {
+        _mm512_sub_ps(a, b)
+    }
+    #[inline(always)]
+    unsafe fn mul(a: __m512, b: __m512) -> __m512 {
+        _mm512_mul_ps(a, b)
+    }
+    #[inline(always)]
+    unsafe fn div(a: __m512, b: __m512) -> __m512 {
+        _mm512_div_ps(a, b)
+    }
+    #[inline(always)]
+    unsafe fn max(a: __m512, b: __m512) -> __m512 {
+        _mm512_max_ps(a, b)
+    }
+    #[inline(always)]
+    unsafe fn min(a: __m512, b: __m512) -> __m512 {
+        _mm512_min_ps(a, b)
+    }
+    #[inline(always)]
+    unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
+        _mm512_fmadd_ps(a, b, c)
+    }
+    #[inline(always)]
+    unsafe fn fnma(a: __m512, b: __m512, c: __m512) -> __m512 {
+        _mm512_fnmadd_ps(a, b, c)
+    }
+    #[inline(always)]
+    unsafe fn abs(x: __m512) -> __m512 {
+        _mm512_abs_ps(x)
+    }
+    #[inline(always)]
+    unsafe fn round(x: __m512) -> __m512 {
+        _mm512_roundscale_ps::<0>(x)
+    }
+    #[inline(always)]
+    unsafe fn scale2(x: __m512, n: __m512) -> __m512 {
+        _mm512_scalef_ps(x, n)
+    }
+    #[inline(always)]
+    unsafe fn where_positive(x: __m512, yes: __m512, no: __m512) -> __m512 {
+        _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_GE_OQ>(x, _mm512_setzero_ps()), no, yes)
+    }
+    #[inline(always)]
+    unsafe fn any_greater(a: __m512, b: __m512) -> bool {
+        _mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b) != 0
+    }
+    #[inline(always)]
+    unsafe fn sum(x: __m512) -> f32 {
+        _mm512_reduce_add_ps(x)
+    }
+    #[inline(always)]
+    unsafe fn recip(x: __m512) -> __m512 {
+        // One Newton step from 14 bits; a division takes four times as long.
+        let r = _mm512_rcp14_ps(x);
+        let e = _mm512_fnmadd_ps(x, r, _mm512_set1_ps(1.0));
+        // x = infinity: r = 0 and e = NaN; keep r. x = NaN: r is NaN.
+        _mm512_mask_fmadd_ps(r, _mm512_cmp_ps_mask::<_CMP_ORD_Q>(e, e), e, r)
+    }
+    #[inline(always)]
+    unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        let mut x = [_mm512_setzero_si512(); 16];
+        for (i, row) in x.iter_mut().enumerate() {
+            *row = _mm512_loadu_si512(from.add(i * from_stride).cast());
+        }
+        let mut y = x;
+        for i in 0..8 {
+            y[2 * i] = _mm512_unpacklo_epi32(x[2 * i], x[2 * i + 1]);
+            y[2 * i + 1] = _mm512_unpackhi_epi32(x[2 * i], x[2 * i + 1]);
+        }
+        for i in 0..4 {
+            for k in 0..2 {
+                x[4 * i + 2 * k] = _mm512_unpacklo_epi64(y[4 * i + k], y[4 * i + k + 2]);
+                x[4 * i + 2 * k + 1] = _mm512_unpackhi_epi64(y[4 * i + k], y[4 * i + k + 2]);
+            }
+        }
+        // x[4 i + k]: lane l of four holds column 4 l + k of rows 4 i .. 4 i + 4.
+        for k in 0..4 {
+            let a = _mm512_shuffle_i32x4::<0x88>(x[k], x[4 + k]);
+            let b = _mm512_shuffle_i32x4::<0xDD>(x[k], x[4 + k]);
+            let c = _mm512_shuffle_i32x4::<0x88>(x[8 + k], x[12 + k]);
+            let d = _mm512_shuffle_i32x4::<0xDD>(x[8 + k], x[12 + k]);
+            y[k] = _mm512_shuffle_i32x4::<0x88>(a, c);
+            y[8 + k] = _mm512_shuffle_i32x4::<0xDD>(a, c);
+            y[4 + k] = _mm512_shuffle_i32x4::<0x88>(b, d);
+            y[12 + k] = _mm512_shuffle_i32x4::<0xDD>(b, d);
+        }
+        for (i, row) in y.iter().enumerate() {
+            _mm512_storeu_si512(to.add(i * to_stride).cast(), *row);
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! One vector type per instruction set behind one trait, so that a kernel is written once.
+//!
+//! A kernel is a [`Task`] whose `run` is `#[inline(always)]`: it is inlined, with all helpers, into a function that has the instruction set enabled.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+pub(crate) mod math;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod scalar;
+
+use crate::cpu::Level;
+
+/// A vector of f32 lanes.
+///
+/// # Safety
+/// Every method needs the instruction set of the implementation, which [`dispatch`] guarantees; loads and stores need `LANES` (or `n`) valid elements.
+pub(crate) trait Simd: Copy + Send + Sync + 'static {
+    type V: Copy;
+    const LANES: usize;
+    /// Vectors across a full panel of packed weights: with six rows they fill the registers.
+    const PANEL: usize;
+
+    /// Runs the task with the instruction set enabled.
+    unsafe fn enter<T: Task>(task: T) -> T::Output;
+
+    unsafe fn splat(x: f32) -> Self::V;
+    unsafe fn load(p: *const f32) -> Self::V;
+    unsafe fn store(p: *mut f32, x: Self::V);
+    /// The first `n <= LANES` elements, zeros after them.
+    unsafe fn load_part(p: *const f32, n: usize) -> Self::V;
+    unsafe fn store_part(p: *mut f32, x: Self::V, n: usize);
+    /// IEEE half precision, widened.
+    unsafe fn load_f16(p: *const u16) -> Self::V;
+    /// Brain floats, widened.
+    unsafe fn load_bf16(p: *const u16) -> Self::V;
+    /// Past the caches where there is such a store; `p` is aligned to the vector. Needs [`Simd::fence`] before other threads read.
+    unsafe fn stream(p: *mut f32, x: Self::V) {
+        Self::store(p, x)
+    }
+    unsafe fn fence() {}
+    /// A hint that the cache line will be read.
+    unsafe fn prefetch(_p: *const f32) {}
+
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn div(a: Self::V, b: Self::V) -> Self::V;
+    /// `b` where either is NaN.
+    unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
+    /// a * b + c
+    unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// c - a * b
+    unsafe fn fnma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    unsafe fn abs(x: Self::V) -> Self::V;
+    /// To the nearest integer.
+    unsafe fn round(x: Self::V) -> Self::V;
+    /// x * 2^n for integer n; zero below the normal numbers.
+    unsafe fn scale2(x: Self::V, n: Self::V) -> Self::V;
+    /// `yes` where x >= 0, else `no`.
+    unsafe fn where_positive(x: Self::V, yes: Self::V, no: Self::V) -> Self::V;
+    /// Whether a > b in any lane.
+    unsafe fn any_greater(a: Self::V, b: Self::V) -> bool;
+    /// The sum of all lanes, in a fixed order.
+    unsafe fn sum(x: Self::V) -> f32;
+    /// 1 / x to about 23 bits; 0 for infinity.
+    unsafe fn recip(x: Self::V) -> Self::V {
+        Self::div(Self::splat(1.0), x)
+    }
+    /// Transposes a LANES x LANES block: element (i, j) at `from + i * from_stride + j` goes to `to + j * to_stride + i`.
+    unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        for i in 0..Self::LANES {
+            for j in 0..Self::LANES {
+                *to.add(j * to_stride + i) = *from.add(i * from_stride + j);
+            }
+        }
+    }
+}
+
+/// A kernel, written for any instruction set.
+pub(crate) trait Task {
+    type Output;
+
+    /// # Safety
+    /// Needs the instruction set of `S`. Implementations are `#[inline(always)]`.
+    unsafe fn run<S: Simd>(self) -> Self::Output;
+}
+
+/// Runs the task with a level's instruction set; `Reference` counts as `Scalar`.
+#[inline]
+pub(crate) fn dispatch<T: Task>(level: Level, task: T) -> T::Output {
+    // SAFETY: a level other than Scalar is only in force where `Level::available` found it.
+    unsafe {
+        match level {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => avx512::Avx512::enter(task),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => avx2::Avx2::enter(task),
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => neon::Neon::enter(task),
+            _ => scalar::Scalar::enter(task),
+        }
+    }
+}
+
+/// (lanes, vectors per panel) of a level.
+pub(crate) fn geometry(level: Level) -> (usize, usize) {
+    struct Geometry;
+    impl Task for Geometry {
+        type Output = (usize, usize);
+        #[inline(always)]
+        unsafe fn run<S: Simd>(self) -> (usize, usize) {
+            (S::LANES, S::PANEL)
+        }
+    }
+    dispatch(level, Geometry)
+}
+
+/// A pointer for tasks that write disjoint parts.
+pub(crate) struct Shared<T>(*mut T);
+impl<T> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Shared<T> {}
+// SAFETY: whoever makes one promises disjoint writes.
+unsafe impl<T> Send for Shared<T> {}
+// SAFETY: as above.
+unsafe impl<T> Sync for Shared<T> {}
+
+impl<T> Shared<T> {
+    pub fn new(p: *mut T) -> Self {
+        Self(p)
+    }
+
+    pub fn get(self) -> *mut T {
+        self.0
+    }
+}
