@@ -1,0 +1,93 @@
+use super::conditioning::Conditioning;
+use super::kv_cache::Slots;
+use crate::error::Result;
+use crate::load::{Bias, Builder};
+use candle_core::Tensor;
+use nd_kernels::{attention, Epilogue, LayerNorm, Linear, Mask};
+
+/// Sizes of an attention layer.
+#[derive(Clone, Copy)]
+pub(crate) struct AttentionShape {
+    /// Width of the tokens that ask, and of the output.
+    pub query_width: usize,
+    /// Width of the tokens that answer.
+    pub context_width: usize,
+    pub heads: usize,
+    pub head_width: usize,
+    /// Whether q, k and v have a bias; the output projection always has.
+    pub bias: Bias,
+}
+
+/// Multi-head attention with separate projections. Source: diffusers attention_processor.py `Attention`, `AttnProcessor2_0`.
+pub(crate) struct Attention {
+    to_q: Linear,
+    to_k: Linear,
+    to_v: Linear,
+    to_out: Linear,
+    norm_cross: Option<LayerNorm>,
+    heads: usize,
+    scale: f32,
+    /// Where keys and values of the prompt are kept.
+    slot: Option<usize>,
+}
+
+impl Attention {
+    /// Attention of tokens among themselves; `context_width` is `query_width`.
+    pub fn self_attention(b: &Builder, shape: AttentionShape) -> Result<Self> {
+        Self::build(b, shape, None)
+    }
+
+    /// Attention to the prompt.
+    pub fn cross_attention(b: &Builder, shape: AttentionShape, slots: &Slots) -> Result<Self> {
+        Self::build(b, shape, Some(slots.kv()))
+    }
+
+    /// Attention to the prompt after a LayerNorm over it.
+    pub fn normed_cross_attention(b: &Builder, shape: AttentionShape, slots: &Slots) -> Result<Self> {
+        let norm_cross = Some(b.layer_norm("norm_cross", shape.context_width, 1e-5)?);
+        Ok(Self { norm_cross, ..Self::cross_attention(b, shape, slots)? })
+    }
+
+    fn build(b: &Builder, shape: AttentionShape, slot: Option<usize>) -> Result<Self> {
+        let AttentionShape { query_width, context_width, heads, head_width, bias } = shape;
+        let inner = heads * head_width;
+        Ok(Self {
+            to_q: b.linear("to_q", query_width, inner, bias)?,
+            to_k: b.linear("to_k", context_width, inner, bias)?,
+            to_v: b.linear("to_v", context_width, inner, bias)?,
+            to_out: b.linear("to_out.0", inner, query_width, Bias::Yes)?,
+            norm_cross: None,
+            heads,
+            scale: (head_width as f32).sqrt().recip(),
+            slot,
+        })
+    }
+
+    /// x (B, L, C) among itself, plus the residual.
+    pub fn forward_self(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
+        let (k, v) = (self.to_k.forward(x)?, self.to_v.forward(x)?);
+        self.attend(x, &k, &v, Mask::None, residual)
+    }
+
+    /// x (B, L, C) to the prompt, plus the residual.
+    pub fn forward_cross(&self, x: &Tensor, cond: &Conditioning, bias: Option<&Tensor>, residual: &Tensor) -> Result<Tensor> {
+        let compute = || self.keys_and_values(cond.context);
+        let (k, v) = match self.slot {
+            Some(slot) => cond.kv.get(slot, compute)?,
+            None => compute()?,
+        };
+        self.attend(x, &k, &v, bias.map_or(Mask::None, Mask::Bias), residual)
+    }
+
+    fn keys_and_values(&self, context: &Tensor) -> Result<(Tensor, Tensor)> {
+        let normed = self.norm_cross.as_ref().map(|norm| norm.forward(context)).transpose()?;
+        let context = normed.as_ref().unwrap_or(context);
+        Ok((self.to_k.forward(context)?, self.to_v.forward(context)?))
+    }
+
+    fn attend(&self, x: &Tensor, k: &Tensor, v: &Tensor, mask: Mask, residual: &Tensor) -> Result<Tensor> {
+        let q = self.to_q.forward(x)?;
+        let mixed = attention(&q, k, v, self.heads, self.scale, mask)?;
+        Ok(self.to_out.forward_with(&mixed, &Epilogue { residual: Some(residual), ..Default::default() })?)
+    }
+}

@@ -1,0 +1,304 @@
+use crate::cancel::CancelToken;
+use crate::error::{ModelError, Result};
+use crate::weights::{WeightScope, Weights};
+use candle_core::{DType, Device, Tensor};
+use nd_kernels::{Conv2d, Conv2dConfig, Geglu, GroupNorm, LayerNorm, Linear, Padding};
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// How many keys an error names.
+const NAMED_KEYS: usize = 5;
+/// Buffers of old checkpoints that hold no weights.
+const HARMLESS_KEYS: [&str; 3] = ["position_ids", "num_batches_tracked", "downsample.kernel"];
+
+/// Called with the bytes read so far and in all.
+pub type Progress = Box<dyn Fn(u64, u64) + Send + Sync>;
+
+/// Where and how a model is loaded.
+pub struct LoadContext {
+    /// Where the model runs.
+    pub device: Device,
+    /// How its matrices are stored: f32, f16 or bf16.
+    pub dtype: DType,
+    /// Stops the load between tensors.
+    pub cancel: CancelToken,
+    /// Told after each tensor.
+    pub progress: Option<Progress>,
+}
+
+impl LoadContext {
+    /// On the CPU, not cancellable, silent.
+    pub fn cpu(dtype: DType) -> Self {
+        Self { device: Device::Cpu, dtype, cancel: CancelToken::new(), progress: None }
+    }
+}
+
+/// What a load found besides the weights.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LoadReport {
+    /// Keys of the checkpoint that the model does not use, sorted.
+    pub unexpected: Vec<String>,
+    /// Parameters of the model.
+    pub parameters: u64,
+    /// Bytes of the tensors in the file.
+    pub bytes: u64,
+}
+
+/// Runs `build` twice: first on headers alone, which reports all missing and mis-shaped keys together, then on the weights.
+pub(crate) fn load<T>(model: &str, scope: &WeightScope, ctx: &LoadContext, build: impl Fn(&Builder) -> Result<T>) -> Result<(T, LoadReport)> {
+    if !matches!(ctx.dtype, DType::F32 | DType::F16 | DType::BF16) {
+        return Err(ModelError::argument("dtype", "f32, f16 or bf16", format!("{:?}", ctx.dtype)));
+    }
+    let check = Shared::new(scope, ctx, Mode::Check, 0);
+    build(&Builder { shared: &check, prefix: scope.prefix.clone() })?;
+    let report = check.report(model, scope)?;
+    let read = Shared::new(scope, ctx, Mode::Read, report.bytes);
+    let loaded = build(&Builder { shared: &read, prefix: scope.prefix.clone() })?;
+    Ok((loaded, report))
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Mode {
+    Check,
+    Read,
+}
+
+#[derive(Default)]
+struct Log {
+    used: BTreeSet<String>,
+    missing: Vec<String>,
+    misfits: Vec<String>,
+    parameters: u64,
+    bytes: u64,
+}
+
+struct Shared<'a> {
+    weights: &'a Weights,
+    ctx: &'a LoadContext,
+    mode: Mode,
+    total: u64,
+    log: Mutex<Log>,
+}
+
+impl<'a> Shared<'a> {
+    fn new(scope: &'a WeightScope, ctx: &'a LoadContext, mode: Mode, total: u64) -> Self {
+        Self { weights: &scope.weights, ctx, mode, total, log: Mutex::default() }
+    }
+
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn report(&self, model: &str, scope: &WeightScope) -> Result<LoadReport> {
+        let log = self.log();
+        let harmless = |name: &String| HARMLESS_KEYS.iter().any(|key| name.ends_with(key));
+        let inside = self.weights.names().into_iter().filter(|name| name.starts_with(&scope.prefix));
+        let unexpected: Vec<String> = inside.filter(|name| !log.used.contains(name) && !harmless(name)).collect();
+        if log.missing.is_empty() && log.misfits.is_empty() {
+            return Ok(LoadReport { unexpected, parameters: log.parameters, bytes: log.bytes });
+        }
+        let mut parts = Vec::new();
+        if !log.missing.is_empty() {
+            parts.push(format!("{} of {} keys are missing: {}", log.missing.len(), log.used.len(), first(&log.missing)));
+        }
+        if !log.misfits.is_empty() {
+            parts.push(format!("{} do not fit: {}", log.misfits.len(), first(&log.misfits)));
+        }
+        if !unexpected.is_empty() {
+            parts.push(format!("{} are unexpected: {}", unexpected.len(), first(&unexpected)));
+        }
+        Err(ModelError::Weights(format!("Expected weights that fit the config of {model} but received {}: {}", self.weights.origin(), parts.join("; "))))
+    }
+}
+
+fn first(names: &[String]) -> String {
+    let more = if names.len() > NAMED_KEYS { ", ..." } else { "" };
+    format!("{}{more}", names.iter().take(NAMED_KEYS).map(String::as_str).collect::<Vec<_>>().join(", "))
+}
+
+/// Builds the layers of a model from checkpoint keys.
+#[derive(Clone)]
+pub(crate) struct Builder<'a> {
+    shared: &'a Shared<'a>,
+    prefix: String,
+}
+
+impl Builder<'_> {
+    /// The builder of a submodule, e.g. `pp("resnets.0")`.
+    pub fn pp(&self, name: impl std::fmt::Display) -> Self {
+        Self { shared: self.shared, prefix: format!("{}{name}.", self.prefix) }
+    }
+
+    pub fn contains(&self, name: &str) -> bool {
+        self.shared.weights.describe(&self.key(name)).is_some()
+    }
+
+    /// The first of these submodules that has a weight, the first of all when none has.
+    pub fn either<'n>(&self, names: &[&'n str]) -> &'n str {
+        let found = names.iter().find(|name| self.contains(&format!("{name}.weight")));
+        found.or(names.first()).copied().unwrap_or("")
+    }
+
+    pub fn device(&self) -> &Device {
+        &self.shared.ctx.device
+    }
+
+    fn key(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// A tensor of one of the given shapes, in the dtype of the file; a stand-in with one value while only headers are checked.
+    pub fn tensor(&self, name: &str, shapes: &[&[usize]]) -> Result<Tensor> {
+        self.shared.ctx.cancel.check()?;
+        let key = self.key(name);
+        let rank = shapes.first().map_or(0, |shape| shape.len());
+        match self.shared.mode {
+            Mode::Check => {
+                self.note(key, shapes);
+                Ok(Tensor::zeros(vec![1; rank], DType::F32, &Device::Cpu)?)
+            }
+            Mode::Read => {
+                let tensor = self.shared.weights.read(&key, self.device())?;
+                self.advance(&key);
+                Ok(tensor)
+            }
+        }
+    }
+
+    fn note(&self, key: String, shapes: &[&[usize]]) {
+        let mut log = self.shared.log();
+        match self.shared.weights.describe(&key) {
+            None => log.missing.push(key.clone()),
+            Some((element, found)) => {
+                let count = found.iter().map(|&d| d as u64).product::<u64>();
+                log.parameters += count;
+                log.bytes += count * element.bytes() as u64;
+                if !element.is_float() {
+                    log.misfits.push(format!("{key} (expected floats, found {})", element.name()));
+                } else if !shapes.contains(&found.as_slice()) {
+                    log.misfits.push(format!("{key} (expected {:?}, found {found:?})", shapes.first().unwrap_or(&&[][..])));
+                }
+            }
+        }
+        log.used.insert(key);
+    }
+
+    fn advance(&self, key: &str) {
+        let Some((element, shape)) = self.shared.weights.describe(key) else { return };
+        let mut log = self.shared.log();
+        log.bytes += shape.iter().product::<usize>() as u64 * element.bytes() as u64;
+        let done = log.bytes.min(self.shared.total);
+        drop(log);
+        if let Some(progress) = &self.shared.ctx.progress {
+            progress(done, self.shared.total);
+        }
+    }
+
+    /// A tensor kept in f32: norms, embeddings that are added, learned vectors.
+    pub fn tensor_f32(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        Ok(self.tensor(name, &[shape])?.to_dtype(DType::F32)?)
+    }
+
+    /// A table of rows kept in the storage dtype.
+    pub fn table(&self, name: &str, rows: usize, width: usize) -> Result<Tensor> {
+        Ok(self.tensor(name, &[&[rows, width]])?.to_dtype(self.shared.ctx.dtype)?)
+    }
+
+    fn bias(&self, bias: Bias, width: usize) -> Result<Option<Tensor>> {
+        match bias {
+            Bias::Yes => self.tensor("bias", &[&[width]]).map(Some),
+            Bias::No => Ok(None),
+        }
+    }
+
+    /// A linear layer; old checkpoints store some as 1x1 convolutions.
+    pub fn linear(&self, name: &str, inputs: usize, outputs: usize, bias: Bias) -> Result<Linear> {
+        let at = self.pp(name);
+        let weight = at.tensor("weight", &[&[outputs, inputs], &[outputs, inputs, 1, 1]])?;
+        let bias = at.bias(bias, outputs)?;
+        Ok(Linear::new(&weight, bias.as_ref(), self.shared.ctx.dtype)?)
+    }
+
+    /// GEGLU's projection to two halves of `inner`.
+    pub fn geglu(&self, name: &str, inputs: usize, inner: usize) -> Result<Geglu> {
+        let at = self.pp(name);
+        let mut weight = at.tensor("weight", &[&[2 * inner, inputs]])?;
+        let mut bias = at.tensor("bias", &[&[2 * inner]])?;
+        if self.shared.mode == Mode::Check {
+            (weight, bias) = (weight.repeat((2, 1))?, bias.repeat(2)?);
+        }
+        Ok(Geglu::new(&weight, Some(&bias), self.shared.ctx.dtype)?)
+    }
+
+    pub fn conv(&self, name: &str, shape: ConvShape) -> Result<Conv2d> {
+        let at = self.pp(name);
+        let ConvShape { inputs, outputs, kernel, stride, padding, bias } = shape;
+        let weight = at.tensor("weight", &[&[outputs, inputs, kernel, kernel]])?;
+        let bias = at.bias(bias, outputs)?;
+        Ok(Conv2d::new(&weight, bias.as_ref(), Conv2dConfig { stride, padding }, self.shared.ctx.dtype)?)
+    }
+
+    pub fn group_norm(&self, name: &str, channels: usize, groups: usize, eps: f64) -> Result<GroupNorm> {
+        let at = self.pp(name);
+        check_groups(channels, groups)?;
+        let (weight, bias) = (at.tensor_f32("weight", &[channels])?, at.tensor_f32("bias", &[channels])?);
+        let groups = if self.shared.mode == Mode::Check { 1 } else { groups };
+        Ok(GroupNorm::new(&weight, &bias, groups, eps)?)
+    }
+
+    /// GroupNorm without learned scale and shift.
+    pub fn plain_group_norm(&self, channels: usize, groups: usize, eps: f64) -> Result<GroupNorm> {
+        check_groups(channels, groups)?;
+        let (weight, bias) = (Tensor::ones(channels, DType::F32, self.device())?, Tensor::zeros(channels, DType::F32, self.device())?);
+        Ok(GroupNorm::new(&weight, &bias, groups, eps)?)
+    }
+
+    pub fn layer_norm(&self, name: &str, width: usize, eps: f64) -> Result<LayerNorm> {
+        let at = self.pp(name);
+        Ok(LayerNorm::new(&at.tensor_f32("weight", &[width])?, &at.tensor_f32("bias", &[width])?, eps)?)
+    }
+}
+
+fn check_groups(channels: usize, groups: usize) -> Result<()> {
+    if groups > 0 && channels.is_multiple_of(groups) {
+        return Ok(());
+    }
+    Err(ModelError::config("norm_num_groups", format!("a divisor of {channels} channels"), groups))
+}
+
+/// Whether a layer adds a learned bias.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Bias {
+    Yes,
+    No,
+}
+
+/// Size of a convolution; kernels are square.
+#[derive(Clone, Copy)]
+pub(crate) struct ConvShape {
+    pub inputs: usize,
+    pub outputs: usize,
+    pub kernel: usize,
+    pub stride: usize,
+    pub padding: Padding,
+    pub bias: Bias,
+}
+
+impl ConvShape {
+    /// Stride 1, the padding that keeps an odd kernel's size, with bias.
+    pub fn same(inputs: usize, outputs: usize, kernel: usize) -> Self {
+        Self { inputs, outputs, kernel, stride: 1, padding: Padding::Same(kernel.saturating_sub(1) / 2), bias: Bias::Yes }
+    }
+
+    pub fn stride(self, stride: usize) -> Self {
+        Self { stride, ..self }
+    }
+
+    pub fn padding(self, padding: Padding) -> Self {
+        Self { padding, ..self }
+    }
+
+    pub fn bias(self, bias: Bias) -> Self {
+        Self { bias, ..self }
+    }
+}

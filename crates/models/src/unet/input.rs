@@ -1,0 +1,90 @@
+use super::free_u::FreeUFactors;
+use crate::cancel::CancelToken;
+use crate::error::{ModelError, Result};
+use candle_core::Tensor;
+
+/// Arguments of one UNet evaluation, in diffusers' names and shapes (images are (B, C, H, W)).
+pub struct UNetInput<'a> {
+    /// Noisy latents (B, in_channels, H, W); any H and W of at least 1.
+    pub sample: &'a Tensor,
+    /// One timestep, or one per sample.
+    pub timesteps: &'a [f64],
+    /// Text (B, S, D).
+    pub encoder_hidden_states: &'a Tensor,
+    /// Labels (B), or vectors (B, D), where the model has a class embedding.
+    pub class_labels: Option<&'a Tensor>,
+    /// Guidance embedding (B, time_cond_proj_dim) of LCM models.
+    pub timestep_cond: Option<&'a Tensor>,
+    /// SDXL's pooled text (B, D).
+    pub text_embeds: Option<&'a Tensor>,
+    /// SDXL's sizes and crops (B, 6), five with an aesthetic score.
+    pub time_ids: Option<&'a Tensor>,
+    /// (B, S): 1 keeps a token, 0 drops it.
+    pub encoder_attention_mask: Option<&'a Tensor>,
+    /// ControlNet residuals of the descending half, (B, C, h, w) or pooled (B, C, 1, 1).
+    pub down_block_additional_residuals: &'a [Tensor],
+    /// ControlNet residual of the mid block.
+    pub mid_block_additional_residual: Option<&'a Tensor>,
+    /// T2I-Adapter features, one per down block and possibly one for the mid block.
+    pub down_intrablock_additional_residuals: &'a [Tensor],
+    /// FreeU factors.
+    pub freeu: Option<FreeUFactors>,
+    /// Polled between layers.
+    pub cancel: &'a CancelToken,
+}
+
+impl<'a> UNetInput<'a> {
+    /// The arguments that every model needs; set the optional ones by name.
+    pub fn new(sample: &'a Tensor, timesteps: &'a [f64], encoder_hidden_states: &'a Tensor, cancel: &'a CancelToken) -> Self {
+        Self {
+            sample,
+            timesteps,
+            encoder_hidden_states,
+            class_labels: None,
+            timestep_cond: None,
+            text_embeds: None,
+            time_ids: None,
+            encoder_attention_mask: None,
+            down_block_additional_residuals: &[],
+            mid_block_additional_residual: None,
+            down_intrablock_additional_residuals: &[],
+            freeu: None,
+            cancel,
+        }
+    }
+
+    /// Refuses arguments that do not fit the model or each other; gives (B, H, W).
+    pub(crate) fn check(&self, channels: usize, context_width: usize) -> Result<(usize, usize, usize)> {
+        let (batch, height, width) = match *self.sample.dims() {
+            [b, c, h, w] if c == channels && b * h * w > 0 => (b, h, w),
+            _ => return Err(ModelError::shape("sample", format!("shape (B, {channels}, H, W)"), self.sample)),
+        };
+        match *self.encoder_hidden_states.dims() {
+            [b, s, d] if b == batch && s > 0 && d == context_width => {}
+            _ => return Err(ModelError::shape("encoder_hidden_states", format!("shape ({batch}, S, {context_width})"), self.encoder_hidden_states)),
+        }
+        if let Some(mask) = self.encoder_attention_mask {
+            let tokens = self.encoder_hidden_states.dim(1)?;
+            if mask.dims() != [batch, tokens] {
+                return Err(ModelError::shape("encoder_attention_mask", format!("shape ({batch}, {tokens})"), mask));
+            }
+        }
+        if let Some(freeu) = &self.freeu {
+            freeu.check()?;
+        }
+        self.batch_timesteps(batch)?;
+        Ok((batch, height, width))
+    }
+
+    /// One finite timestep per sample.
+    pub(crate) fn batch_timesteps(&self, batch: usize) -> Result<Vec<f64>> {
+        if let Some(bad) = self.timesteps.iter().find(|t| !t.is_finite()) {
+            return Err(ModelError::argument("timestep", "finite numbers", bad));
+        }
+        match self.timesteps {
+            [t] => Ok(vec![*t; batch]),
+            all if all.len() == batch => Ok(all.to_vec()),
+            all => Err(ModelError::argument("timestep", format!("1 or {batch} numbers"), format!("{} numbers", all.len()))),
+        }
+    }
+}

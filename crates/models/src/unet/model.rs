@@ -1,0 +1,227 @@
+use super::block_kind::MidKind;
+use super::block_shape::BlockShape;
+use super::config::UNetConfig;
+use super::down_block::{DownBlock, DownPlace};
+use super::input::UNetInput;
+use super::mid_block::MidBlock;
+use super::time_text::TimeAndText;
+use super::up_block::{UpBlock, UpPlace};
+use crate::blocks::conditioning::Conditioning;
+use crate::blocks::kv_cache::{KvCache, Slots};
+use crate::blocks::transformer::FirstAttention;
+use crate::error::{ModelError, Result};
+use crate::load::{load, Bias, Builder, ConvShape, LoadContext, LoadReport};
+use crate::weights::WeightScope;
+use candle_core::{DType, Tensor};
+use nd_kernels::{nchw_to_nhwc, nhwc_to_nchw, Conv2d, GroupNorm, Linear};
+
+/// Added to the scores of dropped tokens. Source: diffusers unet_2d_condition.py `forward`.
+const DROPPED: f64 = -10000.0;
+
+/// Predicts the noise (or what the scheduler's prediction type says) in latents, conditioned on text.
+/// Immutable and re-entrant. Source: diffusers unet_2d_condition.py `UNet2DConditionModel`.
+pub struct UNet2DConditionModel {
+    config: UNetConfig,
+    report: LoadReport,
+    parts: Parts,
+    kv: KvCache,
+}
+
+struct Parts {
+    conv_in: Conv2d,
+    time: TimeAndText,
+    encoder_hid_proj: Option<Linear>,
+    down_blocks: Vec<DownBlock>,
+    up_blocks: Vec<UpBlock>,
+    mid_block: Option<MidBlock>,
+    conv_norm_out: Option<GroupNorm>,
+    conv_out: Conv2d,
+    slots: usize,
+}
+
+impl UNet2DConditionModel {
+    /// Loads the weights that the config asks for. Errors: `ModelError::Weights` naming missing and mis-shaped keys, `ModelError::Cancelled`.
+    pub fn load(config: &UNetConfig, scope: WeightScope, ctx: &LoadContext) -> Result<Self> {
+        let (parts, report) = load("UNet2DConditionModel", &scope, ctx, |b| Parts::new(b, config))?;
+        Ok(Self { config: config.clone(), report, kv: KvCache::new(parts.slots), parts })
+    }
+
+    /// The config that the model was loaded with.
+    pub fn config(&self) -> &UNetConfig {
+        &self.config
+    }
+
+    /// Unexpected keys and sizes found while loading.
+    pub fn report(&self) -> &LoadReport {
+        &self.report
+    }
+
+    /// Latents (B, in_channels, H, W) -> prediction (B, out_channels, H, W) in the dtype of the latents.
+    /// Errors: `ModelError::Shape` and `ModelError::Argument` before work starts, `ModelError::Cancelled` between layers.
+    pub fn forward(&self, input: &UNetInput) -> Result<Tensor> {
+        let (batch, height, width) = input.check(self.config.in_channels, self.config.context_width())?;
+        let parts = &self.parts;
+        let time = parts.time.forward(input, batch)?;
+        let kv = self.kv.entry(input.encoder_hidden_states);
+        let context = kv.context(|| parts.context(input.encoder_hidden_states))?;
+        let bias = input.encoder_attention_mask.map(attention_bias).transpose()?;
+        let cond = Conditioning { time: &time, context: &context, context_bias: bias.as_ref(), kv: &kv, cancel: input.cancel };
+
+        let mut x = nchw_to_nhwc(&input.sample.to_dtype(DType::F32)?)?;
+        if self.config.center_input_sample {
+            x = ((x * 2.0)? - 1.0)?;
+        }
+        let x = parts.conv_in.forward(&x)?;
+        let (x, mut residuals, mut features) = self.descend(x, input, &cond)?;
+        let x = self.middle(x, input, &mut features, &cond)?;
+        let x = self.ascend(x, input, &mut residuals, &cond, (height, width))?;
+
+        let x = match &parts.conv_norm_out {
+            Some(norm) => norm.forward(&x, Some(self.config.act_fn))?,
+            None => x,
+        };
+        Ok(nhwc_to_nchw(&parts.conv_out.forward(&x)?)?.to_dtype(input.sample.dtype())?)
+    }
+
+    fn descend(&self, x: Tensor, input: &UNetInput, cond: &Conditioning) -> Result<(Tensor, Vec<Option<Tensor>>, Vec<Tensor>)> {
+        let is_control = input.mid_block_additional_residual.is_some();
+        let features = match (input.down_intrablock_additional_residuals, is_control) {
+            ([], false) => input.down_block_additional_residuals,
+            (features, _) => features,
+        };
+        let mut features: Vec<Tensor> = features.iter().map(as_image).collect::<Result<_>>()?;
+        features.reverse();
+        let mut x = x;
+        let mut residuals = vec![Some(x.clone())];
+        for block in &self.parts.down_blocks {
+            let (next, own) = block.forward(&x, cond, features.pop().as_ref())?;
+            x = next;
+            residuals.extend(own);
+        }
+        if is_control && !input.down_block_additional_residuals.is_empty() {
+            add_control(&mut residuals, input.down_block_additional_residuals)?;
+        }
+        Ok((x, residuals, features))
+    }
+
+    fn middle(&self, x: Tensor, input: &UNetInput, features: &mut Vec<Tensor>, cond: &Conditioning) -> Result<Tensor> {
+        let mut x = x;
+        if let Some(mid) = &self.parts.mid_block {
+            x = mid.forward(&x, cond)?;
+            if features.last().is_some_and(|feature| feature.dims() == x.dims()) {
+                x = features.pop().map_or(Ok(x.clone()), |feature| x + feature)?;
+            }
+        }
+        match input.mid_block_additional_residual {
+            Some(control) if !input.down_block_additional_residuals.is_empty() => add_image("mid_block_additional_residual", &x, control),
+            _ => Ok(x),
+        }
+    }
+
+    fn ascend(&self, x: Tensor, input: &UNetInput, residuals: &mut Vec<Option<Tensor>>, cond: &Conditioning, size: (usize, usize)) -> Result<Tensor> {
+        let blocks = &self.parts.up_blocks;
+        let factor = 1usize << (blocks.len() - 1);
+        let is_odd = size.0 % factor != 0 || size.1 % factor != 0;
+        let mut x = x;
+        for (i, block) in blocks.iter().enumerate() {
+            let own = residuals.split_off(residuals.len().saturating_sub(block.residuals()));
+            let next = residuals.last().and_then(Option::as_ref).filter(|_| is_odd && i + 1 < blocks.len());
+            let size = next.map(|next| Ok::<_, candle_core::Error>((next.dim(1)?, next.dim(2)?))).transpose()?;
+            let free_u = input.freeu.and_then(|factors| factors.of_block(i));
+            x = block.forward(&x, &own, cond, size, free_u)?;
+        }
+        Ok(x)
+    }
+}
+
+impl Parts {
+    fn new(b: &Builder, config: &UNetConfig) -> Result<Self> {
+        let slots = Slots::default();
+        let channels = &config.block_out_channels;
+        let levels = channels.len();
+        let first = |level: usize| if config.only_cross_attention[level] { FirstAttention::Prompt } else { FirstAttention::Image };
+        let mut inputs = channels[0];
+        let mut down_blocks = Vec::with_capacity(levels);
+        for (level, &kind) in config.down_block_types.iter().enumerate() {
+            let shape = BlockShape { config, level, head_width: config.attention_head_dim[level], first: first(level) };
+            let place = DownPlace { kind, inputs, outputs: channels[level], is_last: level == levels - 1 };
+            down_blocks.push(DownBlock::new(&b.pp(format!("down_blocks.{level}")), &shape, place, &slots)?);
+            inputs = channels[level];
+        }
+        let mut up_blocks = Vec::with_capacity(levels);
+        for (index, &kind) in config.up_block_types.iter().enumerate() {
+            let level = levels - 1 - index;
+            let shape = BlockShape { config, level, head_width: config.attention_head_dim[index], first: first(level) };
+            let (next, previous) = (channels[level.saturating_sub(1)], channels[(level + 1).min(levels - 1)]);
+            let place = UpPlace { kind, inputs: next, outputs: channels[level], previous, is_last: level == 0, index };
+            up_blocks.push(UpBlock::new(&b.pp(format!("up_blocks.{index}")), &shape, place, &slots)?);
+        }
+        let mid_block = config.mid_block_type.map(|kind| Self::mid_block(b, config, kind, &slots)).transpose()?;
+        let projection = |width| b.linear("encoder_hid_proj", width, config.cross_attention_dim[0], Bias::Yes);
+        let norm_out = |groups| b.group_norm("conv_norm_out", channels[0], groups, config.norm_eps);
+        Ok(Self {
+            conv_in: b.conv("conv_in", ConvShape::same(config.in_channels, channels[0], config.conv_in_kernel))?,
+            time: TimeAndText::new(b, config)?,
+            encoder_hid_proj: config.encoder_hid_dim.map(projection).transpose()?,
+            down_blocks,
+            up_blocks,
+            mid_block,
+            conv_norm_out: config.norm_num_groups.map(norm_out).transpose()?,
+            conv_out: b.conv("conv_out", ConvShape::same(channels[0], config.out_channels, config.conv_out_kernel))?,
+            slots: slots.count(),
+        })
+    }
+
+    fn mid_block(b: &Builder, config: &UNetConfig, kind: MidKind, slots: &Slots) -> Result<MidBlock> {
+        let level = config.block_out_channels.len() - 1;
+        let first = match (kind, config.mid_block_only_cross_attention) {
+            (MidKind::SimpleCrossAttn, true) => FirstAttention::Prompt,
+            _ => FirstAttention::Image,
+        };
+        let shape = BlockShape { config, level, head_width: config.attention_head_dim[level], first };
+        MidBlock::new(&b.pp("mid_block"), &shape, kind, config.block_out_channels[level], slots)
+    }
+
+    /// The prompt as the attention layers read it.
+    fn context(&self, prompt: &Tensor) -> Result<Tensor> {
+        let prompt = prompt.to_dtype(DType::F32)?.contiguous()?;
+        match &self.encoder_hid_proj {
+            Some(projection) => Ok(projection.forward(&prompt)?),
+            None => Ok(prompt),
+        }
+    }
+}
+
+/// Mask (B, S) of 1 and 0 -> additive bias (B, 1, 1, S).
+fn attention_bias(mask: &Tensor) -> Result<Tensor> {
+    let (batch, tokens) = mask.dims2()?;
+    let dropped = (1.0 - mask.to_dtype(DType::F32)?)?;
+    Ok((dropped * DROPPED)?.reshape((batch, 1, 1, tokens))?)
+}
+
+fn as_image(tensor: &Tensor) -> Result<Tensor> {
+    Ok(nchw_to_nhwc(&tensor.to_dtype(DType::F32)?.contiguous()?)?)
+}
+
+fn add_control(residuals: &mut [Option<Tensor>], control: &[Tensor]) -> Result<()> {
+    if control.len() != residuals.len() {
+        let received = format!("{} tensors", control.len());
+        return Err(ModelError::argument("down_block_additional_residuals", format!("{} tensors", residuals.len()), received));
+    }
+    for (i, (residual, control)) in residuals.iter_mut().zip(control).enumerate() {
+        if let Some(own) = residual {
+            *own = add_image(&format!("down_block_additional_residuals[{i}]"), own, control)?;
+        }
+    }
+    Ok(())
+}
+
+/// x (B, H, W, C) plus a control residual (B, C, H, W), or (B, C, 1, 1) for all positions.
+fn add_image(name: &str, x: &Tensor, control: &Tensor) -> Result<Tensor> {
+    let (batch, height, width, channels) = x.dims4()?;
+    match *control.dims() {
+        [b, c, h, w] if (b == batch || b == 1) && c == channels && ((h, w) == (height, width) || (h, w) == (1, 1)) => {}
+        _ => return Err(ModelError::shape(name, format!("shape ({batch}, {channels}, {height}, {width})"), control)),
+    }
+    Ok(x.broadcast_add(&as_image(control)?)?)
+}

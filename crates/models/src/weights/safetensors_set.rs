@@ -1,0 +1,75 @@
+use super::{missing, parse_header, Element, TensorInfo, WeightSource};
+use crate::error::{ModelError, Result};
+use candle_core::{Device, Tensor};
+use memmap2::Mmap;
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// One or more memory-mapped safetensors files that together hold one checkpoint.
+pub struct SafetensorsSet {
+    origin: String,
+    files: Vec<Mmap>,
+    tensors: HashMap<String, (usize, TensorInfo)>,
+    metadata: HashMap<String, String>,
+}
+
+impl SafetensorsSet {
+    /// Maps and validates all files; only headers are read. Errors: `ModelError::Io`, `ModelError::Weights` (also for a name in two files).
+    pub fn open(paths: &[PathBuf], origin: &Path) -> Result<Self> {
+        let mut set = Self { origin: origin.display().to_string(), files: Vec::new(), tensors: HashMap::new(), metadata: HashMap::new() };
+        for path in paths {
+            let map = map_file(path)?;
+            let header = parse_header(&map, &path.display().to_string())?;
+            for (name, info) in header.tensors {
+                if set.tensors.contains_key(&name) {
+                    return Err(ModelError::Weights(format!("Expected each tensor once in {} but {name} is in two files", set.origin)));
+                }
+                set.tensors.insert(name, (set.files.len(), info));
+            }
+            set.metadata.extend(header.metadata);
+            set.files.push(map);
+        }
+        Ok(set)
+    }
+
+    /// The free text pairs of the files' `__metadata__`.
+    pub fn metadata(&self) -> &HashMap<String, String> {
+        &self.metadata
+    }
+
+    /// All tensors with their places.
+    pub fn infos(&self) -> impl Iterator<Item = (&String, &TensorInfo)> {
+        self.tensors.iter().map(|(name, (_, info))| (name, info))
+    }
+}
+
+impl WeightSource for SafetensorsSet {
+    fn origin(&self) -> String {
+        self.origin.clone()
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.tensors.keys().cloned().collect()
+    }
+
+    fn describe(&self, name: &str) -> Option<(Element, Vec<usize>)> {
+        self.tensors.get(name).map(|(_, info)| (info.element, info.shape.clone()))
+    }
+
+    fn read(&self, name: &str, device: &Device) -> Result<Tensor> {
+        let (file, info) = self.tensors.get(name).ok_or_else(|| missing(name, &self.origin))?;
+        let bytes = self.files.get(*file).and_then(|map| map.get(info.start..info.end)).ok_or_else(|| missing(name, &self.origin))?;
+        info.element.decode(bytes, &info.shape, device)
+    }
+}
+
+fn map_file(path: &Path) -> Result<Mmap> {
+    let io = |source| ModelError::Io { path: path.to_path_buf(), source };
+    let file = File::open(path).map_err(io)?;
+    if file.metadata().map_err(io)?.is_dir() {
+        return Err(io(std::io::ErrorKind::IsADirectory.into()));
+    }
+    // SAFETY: the map is read-only; a file that another process truncates meanwhile is the documented risk of every memory map.
+    unsafe { Mmap::map(&file) }.map_err(io)
+}
