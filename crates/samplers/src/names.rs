@@ -1,0 +1,30 @@
+//! Names of A1111 and ComfyUI menus: (name, diffusers class, config overrides as JSON).
+
+/// Looked up with case, spaces and underscores ignored.
+pub static NAMES: &[(&str, &str, &str)] = &[
+    ("Euler", "EulerDiscreteScheduler", "{}"),
+    ("Euler Karras", "EulerDiscreteScheduler", r#"{"use_karras_sigmas":true}"#),
+    ("Euler Exponential", "EulerDiscreteScheduler", r#"{"use_exponential_sigmas":true}"#),
+    ("Euler Beta", "EulerDiscreteScheduler", r#"{"use_beta_sigmas":true}"#),
+    ("Euler a", "EulerAncestralDiscreteScheduler", "{}"),
+    ("LMS", "LMSDiscreteScheduler", "{}"),
+    ("LMS Karras", "LMSDiscreteScheduler", r#"{"use_karras_sigmas":true}"#),
+    ("DPM++ 2M", "DPMSolverMultistepScheduler", "{}"),
+    ("DPM++ 2M Karras", "DPMSolverMultistepScheduler", r#"{"use_karras_sigmas":true}"#),
+    ("DPM++ 2M Exponential", "DPMSolverMultistepScheduler", r#"{"use_exponential_sigmas":true}"#),
+    ("DPM++ 2M Beta", "DPMSolverMultistepScheduler", r#"{"use_beta_sigmas":true}"#),
+    ("DPM++ 2M SDE", "DPMSolverMultistepScheduler", r#"{"algorithm_type":"sde-dpmsolver++"}"#),
+    ("DPM++ 2M SDE Karras", "DPMSolverMultistepScheduler", r#"{"algorithm_type":"sde-dpmsolver++","use_karras_sigmas":true}"#),
+    ("DPM++ 2M SDE Exponential", "DPMSolverMultistepScheduler", r#"{"algorithm_type":"sde-dpmsolver++","use_exponential_sigmas":true}"#),
+    ("DPM++ 2M SDE Heun", "DPMSolverMultistepScheduler", r#"{"algorithm_type":"sde-dpmsolver++","solver_type":"heun"}"#),
+    ("DPM++ 2M SDE Heun Karras", "DPMSolverMultistepScheduler", r#"{"algorithm_type":"sde-dpmsolver++","solver_type":"heun","use_karras_sigmas":true}"#),
+    ("DPM++ 3M", "DPMSolverMultistepScheduler", r#"{"solver_order":3}"#),
+    ("DPM++ 3M Karras", "DPMSolverMultistepScheduler", r#"{"solver_order":3,"use_karras_sigmas":true}"#),
+    ("DDIM", "DDIMScheduler", "{}"),
+    ("DDPM", "DDPMScheduler", "{}"),
+    ("PLMS", "PNDMScheduler", r#"{"skip_prk_steps":true}"#),
+    ("PNDM", "PNDMScheduler", "{}"),
+    ("UniPC", "UniPCMultistepScheduler", "{}"),
+    ("UniPC Karras", "UniPCMultistepScheduler", r#"{"use_karras_sigmas":true}"#),
+    ("UniPC BH1", "UniPCMultistepScheduler", r#"{"solver_type":"bh1"}"#),
+];

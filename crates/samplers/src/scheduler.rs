@@ -1,0 +1,113 @@
+//! A scheduler: a checked config that gives plans and noising coefficients.
+
+use crate::config::Config;
+use crate::dpm_solver::points;
+use crate::error::{Result, SamplerError};
+use crate::plan::{seal, Plan, PlanOptions, Schedule};
+use crate::registry::{NoiseRule, Velocity};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// One sampler with its configuration; holds no run state.
+#[derive(Debug, Clone)]
+pub struct Scheduler {
+    config: Config,
+}
+
+/// Coefficients per timestep: `noisy = clean * c[0] + noise * c[1]`, `velocity = clean * c[0] + noise * c[1]`.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NoiseCoefficients {
+    /// `None` where the class cannot add noise.
+    pub add_noise: Option<Vec<[f64; 2]>>,
+    /// `None` where the class has no velocity.
+    pub velocity: Option<Vec<[f64; 2]>>,
+}
+
+impl Scheduler {
+    /// From diffusers' JSON, chosen by `_class_name`; missing keys take the Python defaults.
+    pub fn from_config(config: &Map<String, Value>) -> Result<Scheduler> {
+        Ok(Scheduler { config: Config::new(config)? })
+    }
+
+    /// The full configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    fn schedule(&self, options: &PlanOptions) -> Result<Schedule> {
+        let schedule = (self.config.entry.schedule)(&self.config, options)?;
+        if options.begin_index >= schedule.timesteps.len() {
+            let most = schedule.timesteps.len().saturating_sub(1);
+            return Err(SamplerError::argument("beginIndex", format!("an integer from 0 to {most}"), options.begin_index.to_string()));
+        }
+        Ok(schedule)
+    }
+
+    /// Everything a run needs, decided beforehand.
+    pub fn plan(&self, options: &PlanOptions) -> Result<Plan> {
+        let schedule = self.schedule(options)?;
+        let mut rows = (self.config.entry.rows)(&self.config, options, &schedule)?;
+        seal(&mut rows);
+        Ok(Plan {
+            class_name: self.config.class(),
+            timesteps_dtype: if schedule.integer { "int64" } else { "float32" },
+            init_noise_sigma: schedule.init_noise_sigma,
+            order: schedule.order,
+            begin_index: options.begin_index,
+            stochastic: rows.iter().any(|r| r.noise.is_some()),
+            timesteps: schedule.timesteps,
+            sigmas: schedule.sigmas,
+            rows,
+        })
+    }
+
+    /// Coefficients of forward noising and of the velocity target at `timesteps`. With `begin` (a run that starts later)
+    /// every item is noised to that position, as the reference does.
+    pub fn noise(&self, options: &PlanOptions, timesteps: &[f64], begin: Option<usize>) -> Result<NoiseCoefficients> {
+        let entry = self.config.entry;
+        let by_bars = |schedule: &Schedule, t: f64| -> Result<f64> {
+            let most = schedule.bars.len().saturating_sub(1);
+            let fits = t.fract() == 0.0 && t >= 0.0 && t <= most as f64;
+            let wrong = || SamplerError::argument("timesteps", format!("integers from 0 to {most}"), t.to_string());
+            fits.then(|| f64::from(schedule.bars[t as usize])).ok_or_else(wrong)
+        };
+        let needs_run = entry.noise != NoiseRule::Bars || entry.velocity == Velocity::Position;
+        let none_given = options.num_inference_steps.is_none() && options.timesteps.is_none() && options.sigmas.is_none();
+        let schedule = match none_given && !needs_run {
+            true => self.schedule(&PlanOptions::steps(1))?,
+            false => self.schedule(options)?,
+        };
+        let positions: Vec<usize> = timesteps.iter().map(|&t| begin.unwrap_or_else(|| position(&schedule, t))).collect();
+        let add_noise = match entry.noise {
+            NoiseRule::None => None,
+            NoiseRule::Bars => Some(timesteps.iter().map(|&t| by_bars(&schedule, t).map(|a| [a.sqrt(), (1.0 - a).sqrt()])).collect::<Result<_>>()?),
+            NoiseRule::Exploding => Some(positions.iter().map(|&i| [1.0, schedule.sigmas[i]]).collect()),
+            NoiseRule::Preserving => {
+                let points = points(&self.config, &schedule.sigmas);
+                Some(positions.iter().map(|&i| [points[i].alpha, points[i].sigma]).collect())
+            }
+        };
+        let velocity = match entry.velocity {
+            Velocity::None => None,
+            Velocity::Bars => Some(timesteps.iter().map(|&t| by_bars(&schedule, t).map(|a| [-(1.0 - a).sqrt(), a.sqrt()])).collect::<Result<_>>()?),
+            Velocity::Position => Some(
+                positions
+                    .iter()
+                    .map(|&i| {
+                        let a = f64::from(schedule.bars[i.min(schedule.bars.len() - 1)]);
+                        [-(1.0 - a).sqrt(), a.sqrt()]
+                    })
+                    .collect(),
+            ),
+        };
+        Ok(NoiseCoefficients { add_noise, velocity })
+    }
+}
+
+/// Position of a timestep in a schedule: the second where it appears more than once, the last where it is missing.
+fn position(schedule: &Schedule, t: f64) -> usize {
+    let mut found = schedule.timesteps.iter().enumerate().filter(|(_, s)| **s == t).map(|(i, _)| i);
+    let first = found.next();
+    found.next().or(first).unwrap_or(schedule.timesteps.len() - 1)
+}
