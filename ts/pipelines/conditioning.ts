@@ -115,6 +115,10 @@ export async function encodeTexts(
   texts: string[],
   { maxLength, clipSkip, signal }: { maxLength: number; clipSkip?: number; signal?: AbortSignal },
 ): Promise<{ embeds: Tensor; truncated: string[] }> {
+  const depth = textEncoder.config.num_hidden_layers
+  if (clipSkip !== undefined && clipSkip > depth) {
+    throw expected(`a whole number from 0 to ${depth}`, 'clipSkip', clipSkip)
+  }
   const tokens = tokenizer.encode(texts, { padding: 'max_length', truncation: true, maxLength })
   using ids = tokens.inputIds
   using _mask = tokens.attentionMask
@@ -124,12 +128,6 @@ export async function encodeTexts(
   const last = scope.keep(output.lastHiddenState)
   scope.keep(output.poolerOutput)
   const hidden = output.hiddenStates?.map((state) => scope.keep(state)) ?? []
-  if (clipSkip === undefined) {
-    return { embeds: scope.release(last), truncated }
-  }
-  const chosen = hidden.at(-(clipSkip + 1))
-  if (chosen === undefined) {
-    throw expected(`a whole number below ${hidden.length}`, 'clipSkip', clipSkip)
-  }
-  return { embeds: await textEncoder.finalLayerNorm(chosen), truncated }
+  const chosen = clipSkip === undefined ? undefined : hidden.at(-(clipSkip + 1))
+  return { embeds: chosen === undefined ? scope.release(last) : await textEncoder.finalLayerNorm(chosen, { signal }), truncated }
 }

@@ -1,11 +1,12 @@
 import { performance } from 'node:perf_hooks'
 import { throwIfAborted } from '../abort.ts'
-import { AbortError } from '../errors.ts'
+import { checkNumber } from '../checks.ts'
+import { AbortError, expected } from '../errors.ts'
 import type { Guidance, PromptRow } from '../guidance/guidance.ts'
 import type { UNet2DConditionModel, UNetForwardOptions } from '../models/unet-2d-condition-model.ts'
 import type { Generator } from '../random.ts'
 import type { Scheduler } from '../schedulers/scheduler.ts'
-import type { Tensor } from '../tensor.ts'
+import { Tensor } from '../tensor.ts'
 import { type Conditioning, PromptBatch } from './prompt-batch.ts'
 import { Scope } from './scope.ts'
 
@@ -66,7 +67,7 @@ export interface DenoiseOptions {
   /** Changes the latents after each step (as re-blending does); the result is owned by the run. */
   afterStep?: (latents: Tensor, index: number) => Tensor
   /** Replaces state after each step. */
-  onStepEnd?: (index: number, timestep: number, state: StepState) => Promise<Partial<StepState>>
+  onStepEnd?: (index: number, timestep: number, state: StepState) => Promise<unknown>
   /** Watches; its tensors live until it returns. */
   onStep?: (report: StepReport) => void
   /** @default 'throw' */
@@ -166,17 +167,36 @@ async function callHook({ onStepEnd }: DenoiseOptions, state: RunState, index: n
     return
   }
   const { positive, negative } = state.prompts
-  const replaced = await onStepEnd(index, timestep, {
+  const answer = await onStepEnd(index, timestep, {
     latents: state.latents.clone(),
     promptEmbeds: positive.clone(),
     negativePromptEmbeds: negative?.clone(),
     guidanceScale: state.guidance.scale,
   })
-  if (replaced.latents !== undefined) {
-    state.replace(replaced.latents.to('f32'), undefined)
+  if (answer === undefined || answer === null) {
+    return
   }
-  if (replaced.guidanceScale !== undefined) {
-    state.guidance = state.guidance.withScale(replaced.guidanceScale)
+  const { latents, guidanceScale, ...embeds } = readAnswer(answer, state.latents)
+  if (latents !== undefined) {
+    state.replace(latents.to('f32'), undefined)
   }
-  state.prompts.replace(replaced)
+  if (guidanceScale !== undefined) {
+    state.guidance = state.guidance.withScale(guidanceScale)
+  }
+  state.prompts.replace(embeds)
+}
+
+/** Checks what a hook returned; throws `InvalidArgumentError` that names the bad part. */
+function readAnswer(answer: unknown, current: Tensor): Partial<StepState> {
+  if (typeof answer !== 'object' || answer === null) {
+    throw expected('an object of replacements or nothing', 'the result of callbackOnStepEnd', answer)
+  }
+  const { latents, guidanceScale, ...embeds } = answer as Partial<StepState>
+  if (latents !== undefined && (!(latents instanceof Tensor) || String(latents.shape) !== String(current.shape))) {
+    throw expected(`a Tensor of shape (${current.shape.join(', ')})`, 'latents', latents)
+  }
+  if (guidanceScale !== undefined) {
+    checkNumber('guidanceScale', guidanceScale)
+  }
+  return { latents, guidanceScale, ...embeds }
 }

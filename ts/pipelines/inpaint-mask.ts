@@ -6,7 +6,7 @@ import { VaeImageProcessor } from '../image/vae-image-processor.ts'
 import { Tensor } from '../tensor.ts'
 import type { InpaintOptions } from './generate-options.ts'
 import { repeatBatch } from './latents.ts'
-import { loadPictures } from './pictures.ts'
+import { loadPictures, pixelSize } from './pictures.ts'
 import type { Scope } from './scope.ts'
 
 /** Picture and mask of an inpainting call, brought to the working size. */
@@ -31,7 +31,7 @@ export async function readInpaintInputs(
 ): Promise<InpaintInputs> {
   const pictures = await loadPictures(image, { name: 'image', signal })
   const masks = maskImage === undefined ? await masksFromAlpha(pictures) : await loadPictures(maskImage, { name: 'maskImage', signal })
-  checkSizes(pictures, masks)
+  checkSizes(pictures, masks, latentChannels)
   const processor = new VaeImageProcessor({ vaeScaleFactor: factor, vaeLatentChannels: latentChannels })
   const crop = paddingMaskCrop === undefined ? undefined : single(pictures, masks, outputType)
   const box = crop && (await processor.getCropRegion(crop.mask, width, height, paddingMaskCrop))
@@ -65,15 +65,11 @@ async function masksFromAlpha(pictures: Tensor | RgbaImage[]): Promise<RgbaImage
   return Promise.all(pictures.map(async (picture) => (await maskFromAlpha(picture)).rgba()))
 }
 
-function checkSizes(pictures: Tensor | RgbaImage[], masks: Tensor | RgbaImage[]): void {
-  const [picture] = pictures instanceof Tensor ? [] : pictures
-  if (picture === undefined || masks instanceof Tensor) {
-    return
-  }
-  for (const mask of masks) {
-    if (mask.width !== picture.width || mask.height !== picture.height) {
-      throw expected(`a mask of ${picture.width} x ${picture.height} pixels, as the image has,`, 'maskImage', `${mask.width} x ${mask.height}`)
-    }
+function checkSizes(pictures: Tensor | RgbaImage[], masks: Tensor | RgbaImage[], latentChannels: number): void {
+  const picture = pixelSize(pictures, latentChannels)
+  const mask = pixelSize(masks, latentChannels)
+  if (picture !== undefined && mask !== undefined && (mask.width !== picture.width || mask.height !== picture.height)) {
+    throw expected(`a mask of ${picture.width} x ${picture.height} pixels, as the image has,`, 'maskImage', `${mask.width} x ${mask.height}`)
   }
 }
 

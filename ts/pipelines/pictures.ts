@@ -10,8 +10,8 @@ export async function loadPictures(
   { name, signal }: { name: string; signal?: AbortSignal },
 ): Promise<Tensor | RgbaImage[]> {
   if (input instanceof Tensor) {
-    if (input.shape.length !== 4) {
-      throw expected('a Tensor of shape (images, channels, height, width)', name, input)
+    if (input.shape.length !== 3 && input.shape.length !== 4) {
+      throw expected('a Tensor of shape (images, channels, height, width) or (channels, height, width)', name, input)
     }
     return input
   }
@@ -20,4 +20,13 @@ export async function loadPictures(
     throw expected('at least one image', name, input)
   }
   return Promise.all(list.map((item, i) => loadImage(item, { name: list.length === 1 ? name : `${name}[${i}]`, signal })))
+}
+
+/** Width and height of pictures that were read; undefined for latents, which have `latentChannels` channels. */
+export function pixelSize(pictures: Tensor | RgbaImage[], latentChannels: number): { width: number; height: number } | undefined {
+  if (!(pictures instanceof Tensor)) {
+    return pictures[0]
+  }
+  const [channels, height = 0, width = 0] = pictures.shape.slice(-3)
+  return channels === latentChannels ? undefined : { width, height }
 }

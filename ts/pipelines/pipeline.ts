@@ -1,5 +1,6 @@
 import { performance } from 'node:perf_hooks'
 import type { z } from 'zod'
+import { throwIfAborted } from '../abort.ts'
 import { DisposedError, expected } from '../errors.ts'
 import type { Image } from '../image/image.ts'
 import type { AutoencoderKL } from '../models/autoencoder-kl.ts'
@@ -192,6 +193,7 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
     { signal, emit }: JobContext<GenerateResult>,
   ): Promise<GenerateResult> {
     this.assertUsable()
+    throwIfAborted(signal)
     using scope = new Scope()
     const begun = performance.now()
     const call = planCall(options, { unet: this.unet, scheduler: this.scheduler, signal })
@@ -213,7 +215,7 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
       onAbort,
       signal,
       onStep: report,
-      onStepEnd: hook && (async (index, timestep, state) => (await hook(this, index, timestep, state)) ?? {}),
+      onStepEnd: hook && (async (index, timestep, state) => hook(this, index, timestep, state)),
     })
     scope.keep(denoised.latents)
     const timings = { load: this.#origin.loadMs, encode: encoded - begun, denoise: performance.now() - encoded }

@@ -1,0 +1,123 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import * as nd from '../../ts/index.ts'
+
+/** One stored call of a whole pipeline. */
+export type PipelineCase = {
+  name: string
+  pipe: string
+  base: string
+  models: Record<string, string | string[]>
+  scheduler?: [className: string, overrides: Record<string, unknown>]
+  call: Record<string, unknown>
+  setup?: { freeu?: nd.FreeUOptions; ip_adapter?: unknown; ip_scale?: unknown; vae_tiling?: boolean }
+  init?: Record<string, unknown>
+  unet_timesteps?: number[]
+  unet_in_encoder_hidden_states?: (string | null)[]
+  error?: { type: string; message: string }
+}
+
+/** A pipeline that can run a case: any of the SDK's, seen through one signature. */
+export type AnyPipeline = {
+  readonly unet: nd.UNet2DConditionModel
+  generate(options: Record<string, unknown>): PromiseLike<nd.GenerateResult>
+  dispose(): void
+}
+
+type LoadablePipeline = { fromPretrained(source: string, options: Record<string, unknown>): Promise<AnyPipeline>; slots: nd.Slots }
+
+/** Parts of `setup` that a test can bring about. */
+const knownSetup = new Set(['freeu', 'vae_tiling'])
+
+/** Why a case cannot be run by this build, or undefined if it can. */
+export function missingSupport({ pipe, models, call, setup }: PipelineCase): string | undefined {
+  const known = pipelineClass(pipe)
+  if (known === undefined) {
+    return `no class ${pipe}`
+  }
+  const part = Object.keys(models).find((name) => known.slots[camelCase(name)] === undefined)
+  if (part !== undefined) {
+    return `no component ${part}`
+  }
+  const option = Object.keys(call).find((name) => name.startsWith('ip_adapter'))
+  const unknownSetup = Object.keys(setup ?? {}).find((name) => !knownSetup.has(name) && name !== 'ip_scale')
+  return option ?? unknownSetup
+}
+
+function pipelineClass(name: string): LoadablePipeline | undefined {
+  const found: unknown = (nd as Record<string, unknown>)[name]
+  return typeof found === 'function' && 'fromPretrained' in found ? (found as unknown as LoadablePipeline) : undefined
+}
+
+/** Builds the pipeline of a case: the base folder, its replaced parts, its sampler, its set-up. */
+export async function buildPipeline(folder: string, item: PipelineCase): Promise<AnyPipeline> {
+  const known = pipelineClass(item.pipe)
+  if (known === undefined) {
+    throw new Error(`no class ${item.pipe}`)
+  }
+  const overrides: Record<string, unknown> = {}
+  for (const [name, path] of Object.entries(item.models)) {
+    const slot = known.slots[camelCase(name)]
+    if (slot === undefined || typeof path !== 'string') {
+      throw new Error(`no component ${name}`)
+    }
+    overrides[camelCase(name)] = await slot.load(join(folder, path), {})
+  }
+  const base = join(folder, item.base)
+  if (item.scheduler !== undefined) {
+    const config = JSON.parse(await readFile(join(base, 'scheduler', 'scheduler_config.json'), 'utf8')) as Record<string, unknown>
+    const [className, changes] = item.scheduler
+    overrides.scheduler = nd.schedulerFromConfig({ ...nd.schedulerFromConfig(config).config, ...changes, _class_name: className })
+  }
+  const pipe = await known.fromPretrained(base, { ...overrides, ...camelKeys(item.init ?? {}) })
+  if (item.setup?.freeu !== undefined) {
+    pipe.unet.enableFreeU(item.setup.freeu)
+  }
+  return pipe
+}
+
+/** Turns the stored arguments of a call into options; each call makes its generators anew. */
+export function callOptions(item: PipelineCase, tensors: Record<string, nd.Tensor>, others: (name: string) => Record<string, nd.Tensor>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(item.call).map(([name, value]) => [camelCase(name), resolve(value, name, tensors, others)]))
+}
+
+function resolve(value: unknown, path: string, tensors: Record<string, nd.Tensor>, others: (name: string) => Record<string, nd.Tensor>): unknown {
+  if (Array.isArray(value)) {
+    return typeof value[0] === 'object' ? value.map((entry, i) => resolve(entry, `${path}.${i}`, tensors, others)) : value
+  }
+  if (typeof value !== 'object' || value === null) {
+    return value
+  }
+  const [[marker, argument] = []] = Object.entries(value)
+  switch (marker) {
+    case '$gen':
+      return new nd.Generator(argument as number)
+    case '$gens':
+      return (argument as number[]).map((seed) => new nd.Generator(seed))
+    case '$image':
+    case '$mask':
+      return rawImage(tensors[`in/${path}`])
+    case '$latents':
+      return tensors[`in/${path}`]
+    case '$from': {
+      const [other, name] = argument as [string, string]
+      return others(other)[name]
+    }
+    default:
+      return value
+  }
+}
+
+function rawImage(tensor: nd.Tensor | undefined): nd.RawImage {
+  const [height = 0, width = 0] = tensor?.shape ?? []
+  return { width, height, data: tensor?.toArray() as Uint8Array }
+}
+
+/** `num_inference_steps` -> `numInferenceSteps`. */
+export function camelCase(name: string): string {
+  return name.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase())
+}
+
+function camelKeys(values: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(values).map(([name, value]) => [camelCase(name), value]))
+}

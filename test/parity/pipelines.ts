@@ -1,0 +1,113 @@
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { DiffusionError, type StepState, Tensor } from '../../ts/index.ts'
+import { parityImageProcessor } from './image-processor.ts'
+import { buildPipeline, callOptions, missingSupport, type AnyPipeline, type PipelineCase } from './pipeline-cases.ts'
+import { type ParityResult, Tally } from './tally.ts'
+
+/** Tolerances of pipelines/README.md. */
+const tolerance = { embeds: 2e-5, unet: 1e-4, latents: 1e-3, image: 2e-3 }
+
+type Tensors = Record<string, Tensor>
+
+/** What the first UNet call got and gave, and the timesteps of all. */
+type Recording = { sample?: Tensor; context?: Tensor; output?: Tensor; timesteps: number[] }
+
+/** Runs every stored pipeline call of a parity pack, prints the failed and uncovered ones by name, then one summary line. */
+export async function parityPipelines(packDir = process.env.PARITY_DIR ?? fileURLToPath(new URL('../../../shared/parity', import.meta.url))): Promise<ParityResult> {
+  const folder = join(packDir, 'pipelines')
+  const tally = new Tally('pipelines')
+  const names = (await readdir(join(folder, 'cases'))).filter((file) => file.endsWith('.json')).sort()
+  const cases = new Map<string, { item: PipelineCase; tensors: Tensors }>()
+  for (const file of names) {
+    const item = JSON.parse(await readFile(join(folder, 'cases', file), 'utf8')) as PipelineCase
+    const tensors = await Tensor.loadSafetensors(join(folder, 'cases', file.replace(/\.json$/, '.safetensors')))
+    cases.set(item.name, { item, tensors })
+  }
+  const others = (name: string): Tensors => cases.get(name)?.tensors ?? {}
+  for (const { item, tensors } of cases.values()) {
+    await tally.run(item.name, async () => missingSupport(item) ?? (await compare(folder, item, tensors, others, tally)))
+  }
+  await parityImageProcessor(folder, tally)
+  const result = tally.result()
+  process.stdout.write(`${result.lines.join('\n')}\n`)
+  return result
+}
+
+async function compare(folder: string, item: PipelineCase, tensors: Tensors, others: (name: string) => Tensors, tally: Tally): Promise<undefined> {
+  const options = (): Record<string, unknown> => callOptions(item, tensors, others)
+  if (item.error !== undefined) {
+    return expectRefusal(async () => {
+      const refusing = await buildPipeline(folder, item)
+      await refusing.generate({ ...options(), outputType: 'latent' })
+    })
+  }
+  const pipe = await buildPipeline(folder, item)
+  const recording = record(pipe)
+  const steps: Tensor[] = []
+  const callbackOnStepEnd = (_pipe: unknown, _index: number, _timestep: number, { latents }: StepState): void => void steps.push(latents)
+  const { latents } = await pipe.generate({ ...options(), outputType: 'latent', callbackOnStepEnd })
+  tally.near('context of the first UNet call', recording.context, expectedContext(item, tensors), tolerance.embeds)
+  tally.near('input of the first UNet call', recording.sample, tensors['mid/unet_in.sample'], tolerance.unet)
+  tally.near('output of the first UNet call', recording.output, tensors['mid/unet_out'], tolerance.unet)
+  if (item.unet_timesteps !== undefined) {
+    tally.near('timesteps of the UNet calls', Tensor.from(recording.timesteps), Tensor.from(item.unet_timesteps), 1e-6)
+  }
+  tally.near('latents per step', steps.length === 0 ? undefined : Tensor.stack(steps), tensors['out/latents_per_step'], tolerance.latents)
+  tally.near('latents', latents, tensors['out/latents'], tolerance.latents)
+  const { tensor } = await pipe.generate({ ...options(), outputType: 'tensor' })
+  tally.near('image', tensor, tensors['out/image'], tolerance.image)
+  const { images } = await pipe.generate(options())
+  const levels = images && Tensor.stack(images.map((image) => image.toTensor()))
+  const loud = Number(item.call.guidance_scale ?? 7.5) >= 5
+  tally.near('image bytes', levels, tensors['out/image_u8']?.to('f32').div(255), (loud ? 2.001 : 1.001) / 255)
+  pipe.dispose()
+}
+
+/** Keeps what the UNet gets and gives; the tensors are cloned, as the loop disposes its own. */
+function record(pipe: AnyPipeline): Recording {
+  const recording: Recording = { timesteps: [] }
+  const { unet } = pipe
+  const forward = unet.forward.bind(unet)
+  unet.forward = async (sample, timestep, options) => {
+    const output = await forward(sample, timestep, options)
+    recording.timesteps.push(Number(timestep))
+    recording.sample ??= sample.clone()
+    recording.context ??= options.encoderHiddenStates.clone()
+    recording.output ??= output.sample.clone()
+    return output
+  }
+  return recording
+}
+
+/** The embeddings that the first UNet call should get: stored, or put together from the prompts' rows. */
+function expectedContext(item: PipelineCase, tensors: Tensors): Tensor | undefined {
+  const stored = tensors['mid/unet_in.encoder_hidden_states']
+  const rows = item.unet_in_encoder_hidden_states
+  if (stored !== undefined || rows === undefined) {
+    return stored
+  }
+  return Tensor.stack(
+    rows.map((row) => {
+      const [, name, index] = /^(\w+)\[(\d+)\]$/.exec(row ?? '') ?? []
+      const found = tensors[`mid/${name}`]
+      if (found === undefined) {
+        throw new Error(`no stored tensor for ${row}`)
+      }
+      return found.index(Number(index))
+    }),
+  )
+}
+
+async function expectRefusal(work: () => Promise<unknown>): Promise<undefined> {
+  try {
+    await work()
+  } catch (error) {
+    if (error instanceof DiffusionError) {
+      return undefined
+    }
+    throw error
+  }
+  throw new Error('the reference refuses this call, but it ran')
+}
