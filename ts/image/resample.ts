@@ -154,10 +154,11 @@ function premultiply(pixels: Pixels, direction: 'forward' | 'back'): Pixels {
 }
 
 /**
- * Resizes pixels exactly as Pillow's `Image.resize` does (8-bit fixed point, horizontal pass first); RGBA is resized with premultiplied alpha.
+ * Resizes pixels exactly as Pillow 13's `Image.resize` does: 8-bit fixed point, horizontal pass first unless the height shrinks by more than
+ * twice as many pixels as the width. RGBA is resized with premultiplied alpha.
  *
  * `box` is the part of the source that fills the result, by default all of it. Yields to the event loop every 8 ms.
- * Source: Pillow 12 Resample.c `ImagingResample`.
+ * Source: Pillow 13 Resample.c `ImagingResampleInner`.
  */
 export async function resize(
   source: Pixels,
@@ -181,21 +182,31 @@ export async function resize(
   return resizeChannels(source, width, height, kernels[filter], [left, top, right, bottom])
 }
 
+async function horizontally(source: Pixels, width: number, kernel: Kernel, from: number, to: number): Promise<Pixels> {
+  if (width === source.width && from === 0 && to === source.width) {
+    return source
+  }
+  const target = blank(width, source.height, source.channels)
+  const axis = taps(kernel, source.width, from, to, width)
+  await eachRow(source.height, (row) => horizontalRow(source, target, row, axis))
+  return target
+}
+
+async function vertically(source: Pixels, height: number, kernel: Kernel, from: number, to: number): Promise<Pixels> {
+  if (height === source.height && from === 0 && to === source.height) {
+    return source
+  }
+  const target = blank(source.width, height, source.channels)
+  const axis = taps(kernel, source.height, from, to, height)
+  const sums = new Int32Array(source.width * source.channels)
+  await eachRow(height, (row) => verticalRow(source, target, row, axis, sums))
+  return target
+}
+
 async function resizeChannels(source: Pixels, width: number, height: number, kernel: Kernel, box: Box): Promise<Pixels> {
-  let current = source
-  if (width !== source.width || box[0] !== 0 || box[2] !== source.width) {
-    const target = blank(width, source.height, source.channels)
-    const axis = taps(kernel, source.width, box[0], box[2], width)
-    await eachRow(source.height, (row) => horizontalRow(source, target, row, axis))
-    current = target
+  const shorter = source.height - height
+  if (shorter > 0 && shorter > (source.width - width) * 2) {
+    return horizontally(await vertically(source, height, kernel, box[1], box[3]), width, kernel, box[0], box[2])
   }
-  if (height !== source.height || box[1] !== 0 || box[3] !== source.height) {
-    const from = current
-    const target = blank(width, height, source.channels)
-    const axis = taps(kernel, source.height, box[1], box[3], height)
-    const sums = new Int32Array(width * source.channels)
-    await eachRow(height, (row) => verticalRow(from, target, row, axis, sums))
-    current = target
-  }
-  return current
+  return vertically(await horizontally(source, width, kernel, box[0], box[2]), height, kernel, box[1], box[3])
 }
