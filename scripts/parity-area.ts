@@ -2,6 +2,7 @@
 const areas: Record<string, [file: string, run: string]> = {
   schedulers: ['../test/parity/schedulers.ts', 'paritySchedulers'],
   pipelines: ['../test/parity/pipelines.ts', 'parityPipelines'],
+  prompts: ['../test/parity/prompts.ts', 'parityPrompts'],
 }
 
 const [file, name] = areas[process.argv[2] ?? ''] ?? []
