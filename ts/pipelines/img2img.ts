@@ -1,14 +1,9 @@
-import { VaeImageProcessor } from '../image/vae-image-processor.ts'
-import { randnTensor } from '../random.ts'
-import type { Call } from './call.ts'
 import type { ImageToImageOptions } from './generate-options.ts'
+import { prepareImageToImage } from './image-to-image-latents.ts'
 import type { Job } from './job.ts'
-import { encodeImages, strengthSteps } from './latents.ts'
+import { strengthSteps } from './latents.ts'
 import { imageToImageSchema } from './options.ts'
-import { loadPictures } from './pictures.ts'
-import type { Prepared } from './pipeline.ts'
 import type { Results } from './result.ts'
-import type { Scope } from './scope.ts'
 import { StableDiffusionBase } from './stable-diffusion-base.ts'
 
 /**
@@ -19,20 +14,13 @@ import { StableDiffusionBase } from './stable-diffusion-base.ts'
 export class StableDiffusionImg2ImgPipeline extends StableDiffusionBase {
   /** Starts a generation; the job rejects with `InvalidArgumentError` before any work if an option is wrong. */
   generate<T extends keyof Results = 'image'>(options: ImageToImageOptions & { outputType?: T }, run: { signal?: AbortSignal } = {}): Job<Results[T]> {
-    const prepare = (call: Call<ImageToImageOptions>, scope: Scope): Promise<Prepared> => this.#prepare(call, scope)
-    return this.start<ImageToImageOptions, T>(options, { schema: imageToImageSchema, prepare, signal: run.signal })
-  }
-
-  async #prepare({ options, images, noise, scheduler, steps, signal }: Call<ImageToImageOptions>, scope: Scope): Promise<Prepared> {
-    const { image, strength = 0.8 } = options
-    const { timesteps, begin } = strengthSteps(scheduler, steps, strength)
-    const factor = this.vaeScaleFactor
-    const processor = new VaeImageProcessor({ vaeScaleFactor: factor, vaeLatentChannels: this.vae.config.latent_channels })
-    const pixels = scope.keep(await processor.preprocess(await loadPictures(image, { name: 'image', signal })))
-    const encoded = scope.keep(await encodeImages(this.vae, pixels, { images, generator: noise.generator, spread: 'images', signal }))
-    const drawn = scope.keep(randnTensor(encoded.shape, noise.generator))
-    const latents = scheduler.addNoise(encoded, drawn, Array.from({ length: images }, () => timesteps[0] ?? 0))
-    const [height = 0, width = 0] = encoded.shape.slice(2).map((size) => size * factor)
-    return { latents, timesteps, begin, height, width, parameters: { strength } }
+    return this.start<ImageToImageOptions, T>(options, {
+      schema: imageToImageSchema,
+      signal: run.signal,
+      prepare: (call, scope) => {
+        const steps = strengthSteps(call.scheduler, call.steps, call.options.strength ?? 0.8)
+        return prepareImageToImage({ call, vae: this.vae, steps, scope })
+      },
+    })
   }
 }

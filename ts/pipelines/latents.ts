@@ -32,8 +32,8 @@ export function checkLatents(shape: readonly number[], latents: Tensor | undefin
   }
 }
 
-/** The steps of an image-to-image run that are left at a strength. */
-export interface StrengthSteps {
+/** The part of a scheduler's timesteps that runs. */
+export interface RunSteps {
   timesteps: number[]
   /** Index of the first of them in the sampler's own list. */
   begin: number
@@ -44,7 +44,7 @@ export interface StrengthSteps {
  *
  * Throws `InvalidArgumentError` if no step is left. Source: diffusers `StableDiffusionImg2ImgPipeline.get_timesteps`.
  */
-export function strengthSteps(scheduler: Scheduler, numInferenceSteps: number, strength: number): StrengthSteps {
+export function strengthSteps(scheduler: Scheduler, numInferenceSteps: number, strength: number): RunSteps {
   const kept = Math.min(Math.trunc(numInferenceSteps * strength), numInferenceSteps)
   const begin = Math.max(numInferenceSteps - kept, 0) * scheduler.order
   const timesteps = scheduler.timesteps.slice(begin)

@@ -162,8 +162,8 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
     this.dispose()
   }
 
-  /** Encodes the prompts of a call. */
-  protected abstract encode(call: Call, scope: Scope): Promise<Encoded>
+  /** Encodes the prompts of a call; the tensors belong to `scope`. */
+  protected abstract encode(call: Call, prepared: Prepared, scope: Scope): Promise<Encoded>
 
   /** Throws `DisposedError` after `dispose()`. */
   protected assertUsable(): void {
@@ -199,7 +199,7 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
     const call = planCall(options, { unet: this.unet, scheduler: this.scheduler, signal })
     const prepared = await prepare(call, scope)
     scope.keep(prepared.latents)
-    const { conditioning, truncated } = await this.encode(call, scope)
+    const { conditioning, truncated } = await this.encode(call, prepared, scope)
     const encoded = performance.now()
     emit({ type: 'encode', elapsedMs: encoded - begun, truncated })
     const report = reporter({ call, prepared, vae: this.vae, emit })

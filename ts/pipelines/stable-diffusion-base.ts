@@ -8,7 +8,7 @@ import type { Tensor } from '../tensor.ts'
 import { type Call, guidanceScaleEmbedding } from './call.ts'
 import { encodePrompt, type PromptOptions } from './conditioning.ts'
 import type { Slots } from './load.ts'
-import { type BaseComponents, DiffusionPipeline, type Encoded, type PipelineOrigin } from './pipeline.ts'
+import { type BaseComponents, DiffusionPipeline, type Encoded, type PipelineOrigin, type Prepared } from './pipeline.ts'
 import type { Scope } from './scope.ts'
 
 /** Components of Stable Diffusion 1.x and 2.x. */
@@ -78,7 +78,7 @@ export abstract class StableDiffusionBase extends DiffusionPipeline<StableDiffus
     return { promptEmbeds, negativePromptEmbeds, truncated }
   }
 
-  protected override async encode({ options, guidance, images, signal }: Call, scope: Scope): Promise<Encoded> {
+  protected override async encode({ options, guidance, images, signal }: Call, _prepared: Prepared, scope: Scope): Promise<Encoded> {
     const guided = guidance.rows.includes('negative')
     const { promptEmbeds, negativePromptEmbeds, truncated } = await encodePrompt(this.components, { ...options, guided, signal })
     scope.keep(promptEmbeds)

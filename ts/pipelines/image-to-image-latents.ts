@@ -1,0 +1,41 @@
+import { VaeImageProcessor } from '../image/vae-image-processor.ts'
+import type { AutoencoderKL } from '../models/autoencoder-kl.ts'
+import { randnTensor } from '../random.ts'
+import type { Call } from './call.ts'
+import type { ImageToImageOptions } from './generate-options.ts'
+import { encodeImages, type RunSteps } from './latents.ts'
+import { loadPictures } from './pictures.ts'
+import type { Prepared } from './pipeline.ts'
+import type { Scope } from './scope.ts'
+
+/**
+ * The start of an image-to-image run: the encoded picture, noised to the first timestep unless `addNoise` is false.
+ *
+ * Source: diffusers `StableDiffusionImg2ImgPipeline.prepare_latents`.
+ */
+export async function prepareImageToImage({
+  call: { options, images, noise, scheduler, signal },
+  vae,
+  steps: { timesteps, begin },
+  addNoise = true,
+  scope,
+}: {
+  call: Call<ImageToImageOptions>
+  vae: AutoencoderKL
+  steps: RunSteps
+  addNoise?: boolean
+  scope: Scope
+}): Promise<Prepared> {
+  const pictures = await loadPictures(options.image, { name: 'image', signal })
+  const processor = new VaeImageProcessor({ vaeScaleFactor: vae.scaleFactor, vaeLatentChannels: vae.config.latent_channels })
+  const pixels = scope.keep(await processor.preprocess(pictures))
+  const clean = scope.keep(await encodeImages(vae, pixels, { images, generator: noise.generator, spread: 'images', signal }))
+  const [height = 0, width = 0] = clean.shape.slice(2).map((size) => size * vae.scaleFactor)
+  const prepared = { timesteps, begin, height, width, parameters: { strength: options.strength } }
+  if (!addNoise) {
+    return { ...prepared, latents: clean.clone() }
+  }
+  const drawn = scope.keep(randnTensor(clean.shape, noise.generator))
+  const at = Array.from({ length: images }, () => timesteps[0] ?? 0)
+  return { ...prepared, latents: scheduler.addNoise(clean, drawn, at) }
+}
