@@ -85,6 +85,11 @@ pub fn with_level<R>(level: Level, f: impl FnOnce() -> R) -> R {
     f()
 }
 
+/// GFLOP/s of the bare f32 register tile of the level in force, on all threads of the pool: the roof of every product. Best of `tries` runs of milliseconds.
+pub fn peak(tries: usize) -> f64 {
+    crate::gemm::peak(level(), tries)
+}
+
 /// The level whose bodies serve a tensor on this device stored like this, if any do.
 pub(crate) fn ours(device: &Device, storage: DType) -> Option<Level> {
     let fits = device.is_cpu() && matches!(storage, DType::F32 | DType::F16 | DType::BF16);

@@ -1,5 +1,8 @@
 //! Scaled dot-product attention with the heads inside the channels.
 
+mod cpu;
+mod down;
+
 use crate::argument::expect;
 use candle_core::{DType, Result, Tensor, D};
 
@@ -31,7 +34,10 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, scale: f32, m
         let fits = bias.rank() == 4 && bias.dims().iter().zip(full).all(|(&b, f)| b == 1 || b == f);
         expect(fits, &format!("a shape that broadcasts to {full:?}"), "mask", bias.dims())?;
     }
-    reference(q, k, v, heads, scale, mask)
+    match crate::cpu::ours(q.device(), q.dtype()) {
+        Some(level) => cpu::attention(level, [q, k, v], heads, scale, mask),
+        None => reference(q, k, v, heads, scale, mask),
+    }
 }
 
 /// In candle ops; half precisions compute their softmax in f32.

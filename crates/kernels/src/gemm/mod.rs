@@ -6,11 +6,13 @@
 
 mod finish;
 pub(crate) mod pack;
+mod peak;
 mod rows;
 mod tile;
 
 pub(crate) use finish::{Finish, Phase};
-pub(crate) use pack::{Packed, Source};
+pub(crate) use pack::{Packed, Run, Source};
+pub(crate) use peak::peak;
 pub(crate) use rows::{Rows, Strided};
 pub(crate) use tile::{kernels, Call, MR};
 

@@ -1,15 +1,22 @@
 //! Group normalisation of channels-last images and tokens.
 
-use crate::argument::{expect, expect_shape, wide};
+mod cpu;
+mod reference;
+mod statistics;
+
+use crate::argument::{expect, expect_shape};
 use crate::Activation;
-use candle_core::{Result, Tensor, D};
+use candle_core::{DType, Result, Tensor};
 
 /// `(x - mean) / sqrt(variance + eps) * weight + bias` with statistics over the positions and channels of each group; arXiv:1803.08494.
 pub struct GroupNorm {
-    weight: Tensor,
-    bias: Tensor,
-    groups: usize,
-    eps: f64,
+    channels: usize,
+    body: Body,
+}
+
+enum Body {
+    Plain(reference::Plain),
+    Cpu(cpu::Body),
 }
 
 /// Replaces `weight` and `bias` per sample: `norm(x) * (1 + scale) + shift`, both (B, C).
@@ -22,7 +29,11 @@ impl GroupNorm {
         expect_shape(bias, weight.dims(), "bias")?;
         let channels = weight.dims()[0];
         expect(groups > 0 && channels % groups == 0, &format!("a divisor of {channels}"), "groups", groups)?;
-        Ok(Self { weight: weight.clone(), bias: bias.clone(), groups, eps })
+        let body = match crate::cpu::ours(weight.device(), DType::F32) {
+            Some(level) => Body::Cpu(cpu::Body::new(level, weight, bias, groups, eps)?),
+            None => Body::Plain(reference::Plain { weight: weight.clone(), bias: bias.clone(), groups, eps }),
+        };
+        Ok(Self { channels, body })
     }
 
     /// x (B, .., C) -> the same shape, followed by the activation.
@@ -41,7 +52,7 @@ impl GroupNorm {
     }
 
     fn run(&self, inputs: &[&Tensor], scale_shift: ScaleShift, activation: Option<Activation>) -> Result<Tensor> {
-        let (channels, rank) = (self.weight.dims()[0], inputs[0].rank());
+        let (channels, rank) = (self.channels, inputs[0].rank());
         expect(rank >= 2, "shape (B, .., C)", "x", inputs[0].dims())?;
         let positions = &inputs[0].dims()[..rank - 1];
         for x in &inputs[1..] {
@@ -53,29 +64,9 @@ impl GroupNorm {
             expect_shape(scale, &[positions[0], channels], "scale")?;
             expect_shape(shift, &[positions[0], channels], "shift")?;
         }
-        self.reference(inputs, scale_shift, activation)
-    }
-
-    /// In candle ops; half precisions compute in f32.
-    fn reference(&self, inputs: &[&Tensor], scale_shift: ScaleShift, activation: Option<Activation>) -> Result<Tensor> {
-        let x = if inputs.len() == 1 { inputs[0].clone() } else { Tensor::cat(inputs, D::Minus1)? };
-        let (batch, channels, dtype) = (x.dims()[0], self.weight.dims()[0], wide(x.dtype()));
-        let grouped = x.to_dtype(dtype)?.reshape((batch, (), self.groups, channels / self.groups))?;
-        let centred = grouped.broadcast_sub(&grouped.mean_keepdim((1, 3))?)?;
-        let variance = centred.sqr()?.mean_keepdim((1, 3))?;
-        let y = centred.broadcast_div(&(variance + self.eps)?.sqrt()?)?.reshape((batch, (), channels))?;
-        let y = y.broadcast_mul(&self.weight.to_dtype(dtype)?)?.broadcast_add(&self.bias.to_dtype(dtype)?)?;
-        let y = match scale_shift {
-            Some((scale, shift)) => {
-                let row = |t: &Tensor| t.to_dtype(dtype)?.unsqueeze(1);
-                y.broadcast_mul(&(row(scale)? + 1.0)?)?.broadcast_add(&row(shift)?)?
-            }
-            None => y,
-        };
-        let y = match activation {
-            Some(activation) => activation.reference(&y)?,
-            None => y,
-        };
-        y.reshape(x.dims())?.to_dtype(x.dtype())
+        match &self.body {
+            Body::Plain(plain) => plain.forward(inputs, scale_shift, activation),
+            Body::Cpu(body) => body.forward(inputs, scale_shift, activation),
+        }
     }
 }

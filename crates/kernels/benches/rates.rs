@@ -1,0 +1,129 @@
+//! One table: for every named shape our best time, GFLOP/s and share of the machine's peak, and how many times longer candle's own op takes.
+//!
+//! `cargo bench -p nd-kernels --bench rates -- [linear geglu conv attention norm] [--no-candle]`; NODE_DIFFUSION_CPU and ND_THREADS choose level and threads.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod shapes;
+
+use candle_core::{DType, Device, Tensor};
+use nd_kernels::*;
+use std::time::Instant;
+
+const SAME: Conv2dConfig = Conv2dConfig { stride: 1, padding: Padding::Same(1) };
+
+fn random(shape: &[usize]) -> Tensor {
+    Tensor::randn(0f32, 1.0, shape, &Device::Cpu).unwrap()
+}
+
+/// Seconds: the best of runs for about `budget` seconds, at least two.
+fn best(budget: f64, mut f: impl FnMut() -> Tensor) -> f64 {
+    let (start, mut best, mut runs) = (Instant::now(), f64::MAX, 0);
+    while runs < 2 || start.elapsed().as_secs_f64() < budget {
+        let t = Instant::now();
+        let _ = f();
+        best = best.min(t.elapsed().as_secs_f64());
+        runs += 1;
+    }
+    best
+}
+
+struct Table {
+    peak: f64,
+    candle: bool,
+}
+
+impl Table {
+    fn row(&self, name: &str, gflop: f64, ours: impl FnMut() -> Tensor, theirs: impl FnMut() -> Tensor) {
+        let t = best(0.15, ours);
+        let ratio = if self.candle { format!("{:.2}", best(0.05, theirs) / t) } else { "-".into() };
+        let rate = gflop / t;
+        println!("| {name} | {:.3} | {rate:.0} | {:.0} % | {ratio} |", t * 1e3, 100.0 * rate / self.peak);
+    }
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let wanted = |name: &str| args.iter().all(|a| a.starts_with('-')) || args.iter().any(|a| a == name);
+    if let Some(n) = std::env::var("ND_THREADS").ok().and_then(|n| n.parse().ok()) {
+        pool::set_threads(n);
+    }
+    std::env::set_var("RAYON_NUM_THREADS", pool::threads().to_string());
+    let table = Table { peak: cpu::peak(30), candle: !args.iter().any(|a| a == "--no-candle") };
+    println!("level {}, threads {}, peak {:.0} GFLOP/s", cpu::level().name(), pool::threads(), table.peak);
+    println!("| shape | ms | GFLOP/s | of peak | candle / ours |\n|---|---|---|---|---|");
+    pool::install(|| {
+        if wanted("linear") {
+            linear(&table);
+        }
+        if wanted("geglu") {
+            geglu(&table);
+        }
+        if wanted("conv") {
+            conv(&table);
+        }
+        if wanted("attention") {
+            attend(&table);
+        }
+        if wanted("norm") {
+            norm(&table);
+        }
+    });
+}
+
+fn linear(table: &Table) {
+    for (name, m, k, n) in shapes::LINEAR {
+        let (x, w, b) = (random(&[1, m, k]), random(&[n, k]), random(&[n]));
+        let ours = Linear::new(&w, Some(&b), DType::F32).unwrap();
+        let theirs = cpu::with_level(cpu::Level::Reference, || Linear::new(&w, Some(&b), DType::F32).unwrap());
+        table.row(name, 2e-9 * (m * k * n) as f64, || ours.forward(&x).unwrap(), || theirs.forward(&x).unwrap());
+    }
+}
+
+fn geglu(table: &Table) {
+    for (name, m, k, n) in shapes::GEGLU {
+        let (x, w, b) = (random(&[1, m, k]), random(&[2 * n, k]), random(&[2 * n]));
+        let ours = Geglu::new(&w, Some(&b), DType::F32).unwrap();
+        let theirs = cpu::with_level(cpu::Level::Reference, || Geglu::new(&w, Some(&b), DType::F32).unwrap());
+        table.row(name, 4e-9 * (m * k * n) as f64, || ours.forward(&x).unwrap(), || theirs.forward(&x).unwrap());
+    }
+}
+
+fn conv(table: &Table) {
+    for (name, b, size, ci, co, stride, up) in shapes::CONV {
+        let (x, w, bias) = (random(&[b, size, size, ci]), random(&[co, ci, 3, 3]), random(&[co]));
+        let config = Conv2dConfig { stride, ..SAME };
+        let ours = Conv2d::new(&w, Some(&bias), config, DType::F32).unwrap();
+        let theirs = cpu::with_level(cpu::Level::Reference, || Conv2d::new(&w, Some(&bias), config, DType::F32).unwrap());
+        let out = if up { 2 * size } else { size.div_ceil(stride) };
+        let run = |conv: &Conv2d| {
+            if up { conv.forward_upsampled(&x, (out, out), &Epilogue::default()) } else { conv.forward(&x) }.unwrap()
+        };
+        table.row(name, 18e-9 * (b * out * out * ci * co) as f64, || run(&ours), || run(&theirs));
+    }
+}
+
+fn attend(table: &Table) {
+    for (name, b, h, l, s, d) in shapes::ATTENTION {
+        let (q, k, v) = (random(&[b, l, h * d]), random(&[b, s, h * d]), random(&[b, s, h * d]));
+        let run = || attention(&q, &k, &v, h, 1.0 / (d as f32).sqrt(), Mask::None).unwrap();
+        table.row(name, 4e-9 * (b * h * l * s * d) as f64, run, || cpu::with_level(cpu::Level::Reference, run));
+    }
+}
+
+/// Here GFLOP/s stand for billions of elements per second, and their share of the peak means nothing.
+fn norm(table: &Table) {
+    for (name, b, n, c) in shapes::NORM {
+        let (x, w, bias) = (random(&[b, n, c]), random(&[c]), random(&[c]));
+        let giga = 1e-9 * (b * n * c) as f64;
+        let norm = || GroupNorm::new(&w, &bias, 32.min(c), 1e-5).unwrap();
+        let (ours, theirs) = (norm(), cpu::with_level(cpu::Level::Reference, norm));
+        let silu = Some(Activation::Silu);
+        table.row(&format!("group norm + silu, {name}"), giga, || ours.forward(&x, silu).unwrap(), || theirs.forward(&x, silu).unwrap());
+        let norm = || LayerNorm::new(&w, &bias, 1e-5).unwrap();
+        let (ours, theirs) = (norm(), cpu::with_level(cpu::Level::Reference, norm));
+        table.row(&format!("layer norm, {name}"), giga, || ours.forward(&x).unwrap(), || theirs.forward(&x).unwrap());
+        let image = x.reshape((b, 1, n, c)).unwrap();
+        let back = || cpu::with_level(cpu::Level::Reference, || nhwc_to_nchw(&image).unwrap());
+        table.row(&format!("to channels first, {name}"), giga, || nhwc_to_nchw(&image).unwrap(), back);
+    }
+}

@@ -1,0 +1,301 @@
+//! Attention with the queries in the lanes. For one panel of queries and a block of keys:
+//!   S^T = K Q^T (keys are broadcast, the packed queries are the panel: the GEMM micro-kernel as it is),
+//!   P^T = 2^(S^T - max) (all vertical: no horizontal reduction anywhere),
+//!   O^T += V^T P^T (values are broadcast, P^T is the panel, in L1).
+//! No head dimension wastes lanes, neither S nor P ever leaves the cache, and keys and values are read in place.
+
+use super::down::{down, DownCall};
+use super::Mask;
+use crate::buffer::{dense, output, Buffer, View};
+use crate::cpu::Level;
+use crate::gemm::{kernels, Call, Run, MR};
+use crate::pool;
+use crate::simd::math::exp2;
+use crate::simd::{dispatch, geometry, Shared, Simd, Task};
+use candle_core::{Result, Tensor};
+use std::cell::RefCell;
+use std::f32::consts::LOG2_E;
+
+/// Keys per block, a multiple of the micro-kernel's rows: S^T of one block fits into L1. Measured flat between 48 and 96.
+const KEYS: usize = 60;
+/// A score that no exponential survives, finite so that differences of two stay numbers.
+const NEVER: f32 = -1e30;
+/// Multiply-adds below which waking another thread costs more than it saves.
+const SERIAL: usize = 1 << 18;
+
+/// Sizes of one call.
+#[derive(Clone, Copy)]
+struct Shape {
+    batch: usize,
+    heads: usize,
+    queries: usize,
+    keys: usize,
+    dim: usize,
+}
+
+/// Packed queries (and the result's rows), scores, transposed result.
+#[derive(Default)]
+struct Scratch {
+    rows: Buffer<f32>,
+    panel: Buffer<f32>,
+    scores: Buffer<f32>,
+    result: Buffer<f32>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+pub(super) fn attention(level: Level, qkv: [&Tensor; 3], heads: usize, scale: f32, mask: Mask) -> Result<Tensor> {
+    let (batch, queries, channels) = qkv[0].dims3()?;
+    let shape = Shape { batch, heads, queries, keys: qkv[1].dims()[1], dim: channels / heads };
+    let [q, k, v] = [dense(qkv[0])?, dense(qkv[1])?, dense(qkv[2])?];
+    let (q, k, v) = (View::new(&q), View::new(&k), View::new(&v));
+    let (q, k, v) = (q.slice()?, k.slice()?, v.slice()?);
+    let bias = match mask {
+        Mask::Bias(bias) => Some(dense(&bias.broadcast_as((batch, heads, queries, shape.keys))?)?),
+        _ => None,
+    };
+    let bias = bias.as_ref().map(View::new);
+    let bias = bias.as_ref().map(View::slice).transpose()?;
+    let (lanes, vectors) = geometry(level);
+    let blocks = queries.div_ceil(lanes * vectors);
+    let task = |i: usize, out: Shared<f32>| {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let (head, first) = (i / blocks, i % blocks * lanes * vectors);
+            let causal = matches!(mask, Mask::Causal);
+            dispatch(level, Block { shape, q, k, v, bias, causal, scale, head, first, scratch, out: out.get() })
+        })
+    };
+    let run = |out: Shared<f32>| {
+        let count = batch * heads * blocks;
+        if shape.batch * heads * queries * shape.keys * shape.dim < SERIAL {
+            (0..count).for_each(|i| task(i, out))
+        } else {
+            pool::run(count, |i| task(i, out))
+        }
+    };
+    // SAFETY: the blocks cover all queries of all heads.
+    unsafe { output(qkv[0].shape(), run) }?.to_dtype(qkv[0].dtype())
+}
+
+/// One panel of queries of one head.
+struct Block<'a> {
+    shape: Shape,
+    q: &'a [f32],
+    k: &'a [f32],
+    v: &'a [f32],
+    /// (batch, heads, queries, keys).
+    bias: Option<&'a [f32]>,
+    causal: bool,
+    scale: f32,
+    /// sample * heads + head.
+    head: usize,
+    first: usize,
+    scratch: &'a mut Scratch,
+    out: *mut f32,
+}
+
+impl Task for Block<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let left = self.shape.queries - self.first;
+        match left.div_ceil(S::LANES).min(S::PANEL) {
+            1 => self.run_wide::<S, 1>(),
+            2 => self.run_wide::<S, 2>(),
+            3 => self.run_wide::<S, 3>(),
+            _ => self.run_wide::<S, 4>(),
+        }
+    }
+}
+
+impl Block<'_> {
+    /// With `NV` vectors of queries.
+    #[inline(always)]
+    unsafe fn run_wide<S: Simd, const NV: usize>(self) {
+        let Self { shape, q, k, v, head, first, out, .. } = self;
+        let (dim, width, stride) = (shape.dim, NV * S::LANES, shape.heads * shape.dim);
+        let count = width.min(shape.queries - first);
+        let (sample, column) = (head / shape.heads, head % shape.heads * dim);
+        // Rows of queries and of the result, padded to whole blocks of the transpose.
+        let padded = dim.next_multiple_of(S::LANES);
+        let rows = self.scratch.rows.at_least(width * padded).as_mut_ptr();
+        let panel = self.scratch.panel.at_least(padded * width).as_mut_ptr();
+        let scores = self.scratch.scores.at_least(KEYS * width).as_mut_ptr();
+        let result = self.scratch.result.at_least(padded * width).as_mut_ptr();
+        let at = (sample * shape.queries + first) * stride + column;
+        pack_queries::<S>(q.as_ptr().add(at), stride, count, (dim, padded, width), self.scale * LOG2_E, rows, panel);
+        for i in 0..dim * NV {
+            S::store(result.add(i * S::LANES), S::splat(0.0));
+        }
+        let mut max = [S::splat(NEVER); NV];
+        let mut sum = [S::splat(0.0); NV];
+        let visible = if self.causal { shape.keys.min(first + count) } else { shape.keys };
+        let base = sample * shape.keys * stride + column;
+        let mut k0 = 0;
+        while k0 < visible {
+            let keys = KEYS.min(visible - k0);
+            let here = base + k0 * stride;
+            score::<S, NV>(k.as_ptr().add(here), stride, keys, dim, panel, scores);
+            if self.causal && k0 + keys > first + 1 {
+                hide_later(scores, width, k0, keys, first);
+            }
+            if let Some(bias) = self.bias {
+                let at = (head * shape.queries + first) * shape.keys + k0;
+                add_bias(scores, width, keys, bias.as_ptr().add(at), shape.keys, count);
+            }
+            softmax::<S, NV>(scores, keys, dim, result, &mut max, &mut sum);
+            let mut i = 0;
+            while i < dim {
+                let n = MR.min(dim - i);
+                let call = DownCall { a: v.as_ptr().add(here + i), step: stride, k: keys, b: scores, c: result.add(i * width) };
+                down::<S>(NV, n)(&call);
+                i += n;
+            }
+            k0 += keys;
+        }
+        let mut inverse = sum;
+        for j in 0..NV {
+            inverse[j] = S::div(S::splat(1.0), sum[j]);
+        }
+        for i in 0..dim {
+            for j in 0..NV {
+                let p = result.add(i * width + j * S::LANES);
+                S::store(p, S::mul(S::load(p), inverse[j]));
+            }
+        }
+        transpose_blocks::<S>(result, width, rows, padded, padded, width);
+        for i in 0..count {
+            copy::<S>(rows.add(i * padded), out.add(at + i * stride), dim, 1.0);
+        }
+    }
+}
+
+/// Queries times `factor` as a panel `[dim][width]`, zeros where there are none.
+#[inline(always)]
+unsafe fn pack_queries<S: Simd>(
+    q: *const f32,
+    stride: usize,
+    count: usize,
+    (dim, padded, width): (usize, usize, usize),
+    factor: f32,
+    rows: *mut f32,
+    panel: *mut f32,
+) {
+    for i in 0..width {
+        let to = rows.add(i * padded);
+        if i < count {
+            copy::<S>(q.add(i * stride), to, dim, factor);
+        } else {
+            for j in (0..padded).step_by(S::LANES) {
+                S::store(to.add(j), S::splat(0.0));
+            }
+        }
+    }
+    transpose_blocks::<S>(rows, padded, panel, width, width, padded);
+}
+
+/// Transposes (height, length), both multiples of the lanes.
+#[inline(always)]
+unsafe fn transpose_blocks<S: Simd>(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize, height: usize, length: usize) {
+    for i in (0..height).step_by(S::LANES) {
+        for j in (0..length).step_by(S::LANES) {
+            S::transpose(from.add(i * from_stride + j), from_stride, to.add(j * to_stride + i), to_stride);
+        }
+    }
+}
+
+/// `to[..n] = from[..n] * factor`
+#[inline(always)]
+unsafe fn copy<S: Simd>(from: *const f32, to: *mut f32, n: usize, factor: f32) {
+    let (whole, factor) = (n / S::LANES * S::LANES, S::splat(factor));
+    let mut i = 0;
+    while i < whole {
+        S::store(to.add(i), S::mul(S::load(from.add(i)), factor));
+        i += S::LANES;
+    }
+    S::store_part(to.add(i), S::mul(S::load_part(from.add(i), n - whole), factor), n - whole);
+}
+
+/// Scores `[key][width]` of a block of keys.
+#[inline(always)]
+unsafe fn score<S: Simd, const NV: usize>(k: *const f32, stride: usize, keys: usize, dim: usize, panel: *const f32, scores: *mut f32) {
+    let (kernels, run) = (kernels::<S>(), Run { set: 0, k0: 0, len: dim });
+    let mut rows = [std::ptr::null::<f32>(); 2 * MR];
+    let mut r = 0;
+    while r < keys {
+        let n = MR.min(keys - r);
+        for (i, row) in rows.iter_mut().enumerate() {
+            *row = k.wrapping_add((r + i) * stride);
+        }
+        // The kernel prefetches what follows the n rows that it reads.
+        let call = Call { rows: rows.as_ptr(), set_stride: 0, runs: &run, run_count: 1, b: panel, c: scores.add(r * NV * S::LANES), first: true };
+        kernels[NV - 1][n - 1](&call);
+        r += n;
+    }
+}
+
+/// Hides from each query the keys after it.
+#[inline(always)]
+unsafe fn hide_later(scores: *mut f32, width: usize, k0: usize, keys: usize, first: usize) {
+    for r in 0..keys {
+        let hidden = (k0 + r).saturating_sub(first).min(width);
+        for lane in 0..hidden {
+            *scores.add(r * width + lane) = NEVER;
+        }
+    }
+}
+
+/// Adds `bias[query][key]`; a query with nothing but hidden keys then gets the mean of the values.
+#[inline(always)]
+unsafe fn add_bias(scores: *mut f32, width: usize, keys: usize, bias: *const f32, stride: usize, count: usize) {
+    for r in 0..keys {
+        for lane in 0..count {
+            let p = scores.add(r * width + lane);
+            *p = (*p + *bias.add(lane * stride + r) * LOG2_E).max(NEVER);
+        }
+    }
+}
+
+/// Scores to weights in place, relative to the running maxima; what was summed before is rescaled where a maximum moved.
+#[inline(always)]
+unsafe fn softmax<S: Simd, const NV: usize>(
+    scores: *mut f32,
+    keys: usize,
+    dim: usize,
+    result: *mut f32,
+    max: &mut [S::V; NV],
+    sum: &mut [S::V; NV],
+) {
+    let mut high = *max;
+    for r in 0..keys {
+        for j in 0..NV {
+            high[j] = S::max(high[j], S::load(scores.add((r * NV + j) * S::LANES)));
+        }
+    }
+    let mut moved = false;
+    for j in 0..NV {
+        moved |= S::any_greater(high[j], max[j]);
+    }
+    if moved {
+        for j in 0..NV {
+            let factor = exp2::<S>(S::sub(max[j], high[j]));
+            sum[j] = S::mul(sum[j], factor);
+            for i in 0..dim {
+                let p = result.add((i * NV + j) * S::LANES);
+                S::store(p, S::mul(S::load(p), factor));
+            }
+        }
+        *max = high;
+    }
+    for r in 0..keys {
+        for j in 0..NV {
+            let p = scores.add((r * NV + j) * S::LANES);
+            let e = exp2::<S>(S::sub(S::load(p), high[j]));
+            sum[j] = S::add(sum[j], e);
+            S::store(p, e);
+        }
+    }
+}
