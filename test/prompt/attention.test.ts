@@ -31,9 +31,12 @@ test('a weight that is no number is an error that shows the place', (t) => {
   t.true(error.message.includes("'1.2.3'") && error.message.endsWith('^'), error.message)
 })
 
-const random = (seed: number) => () => {
-  seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0
-  return seed / 2 ** 32
+function random(seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+    return state / 2 ** 32
+  }
 }
 const UNITS = ['(', ')', '[', ']', ':', '1.2', ' ', 'a', 'cat', '\\', ',', 'BREAK', '-', '.', '|', 'é', '🐈']
 
