@@ -13,7 +13,7 @@ export interface LayerOptions {
 /** Encodes rows of ids of one length: (rows, length, width). The caller owns the result. */
 export async function encodeIds(encoder: CLIPTextModel, rows: readonly (readonly number[])[], options: LayerOptions = {}): Promise<Tensor> {
   using ids = Tensor.from(rows.flat(), [rows.length, rows[0]?.length ?? 0], 'i64')
-  return hiddenState(encoder, ids, options)
+  return await hiddenState(encoder, ids, options)
 }
 
 /** The state that conditions the UNet for ids (B, L): (B, L, width). The caller owns the result. */
@@ -30,5 +30,5 @@ export async function hiddenState(encoder: CLIPTextModel, ids: Tensor, { clipSki
   if (chosen === undefined) {
     throw expected(`a whole number below ${states.length}`, 'clipSkip', clipSkip)
   }
-  return encoder.finalLayerNorm(chosen, { signal })
+  return await encoder.finalLayerNorm(chosen, { signal })
 }
