@@ -56,6 +56,11 @@ export function checkIntegers(name: string, value: unknown, range: Range = {}): 
   return value.map((item: unknown, i) => checkInteger(`${name}[${i}]`, item, range))
 }
 
+/** Returns `value` if it is an array of sizes that native code can count, from `min` up, else throws. */
+export function checkSizes(name: string, value: unknown, min = 0): number[] {
+  return checkIntegers(name, value, { min, max: 2 ** 32 - 1 })
+}
+
 /** Returns `value` if it is a plain options object (or undefined, read as empty), else throws. */
 export function checkOptions<T extends object>(name: string, value: T | undefined): T {
   if (value === undefined) {

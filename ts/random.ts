@@ -1,5 +1,5 @@
 import { randomInt } from 'node:crypto'
-import { checkInteger, checkIntegers, checkOneOf } from './checks.ts'
+import { checkInteger, checkOneOf, checkSizes } from './checks.ts'
 import { expected, guard } from './errors.ts'
 import { type NativeGenerator, native } from './native.ts'
 import { Tensor, wrapTensor } from './tensor.ts'
@@ -129,7 +129,7 @@ function checkSeed(seed: unknown): bigint {
 }
 
 function checkDraw(shape: unknown, dtype: DType | undefined): [number[], RandomDType] {
-  const sizes = checkIntegers('shape', shape, { min: 0 })
+  const sizes = checkSizes('shape', shape)
   if (elementCount(sizes) > 2 ** 31) {
     throw expected('a shape of at most 2^31 elements', 'shape', shape)
   }

@@ -1,6 +1,6 @@
 import { type InspectOptions, inspect } from 'node:util'
 import { abortable } from './abort.ts'
-import { checkInteger, checkIntegers, checkNumber, checkOneOf, checkString } from './checks.ts'
+import { checkInteger, checkIntegers, checkNumber, checkOneOf, checkSizes, checkString } from './checks.ts'
 import { DisposedError, expected, guard } from './errors.ts'
 import { type NativeTensor, native } from './native.ts'
 import {
@@ -66,7 +66,7 @@ export class Tensor implements Disposable {
    * (f32 for plain numbers and integer arrays without a tensor type of their own).
    */
   static from(data: TypedArray | NestedNumbers, shape?: readonly number[], dtype?: DType): Tensor {
-    const raw = rawFrom(data, shape === undefined ? undefined : checkIntegers('shape', shape, { min: 0 }))
+    const raw = rawFrom(data, shape === undefined ? undefined : checkSizes('shape', shape))
     const own = raw.source === 'f64' && !(data instanceof Float64Array) ? 'f32' : raw.source
     const target = dtype === undefined ? own : checkDtype(dtype)
     return wrapTensor(guard(() => native.NativeTensor.fromBytes(raw.bytes, raw.source, raw.shape, target)))
@@ -84,7 +84,7 @@ export class Tensor implements Disposable {
 
   /** A tensor with the same number everywhere; `dtype` defaults to f32. */
   static full(shape: readonly number[], value: number, dtype: DType = 'f32'): Tensor {
-    const sizes = checkIntegers('shape', shape, { min: 0 })
+    const sizes = checkSizes('shape', shape)
     if (typeof value !== 'number') {
       throw expected('a number', 'value', value)
     }
@@ -273,7 +273,7 @@ export class Tensor implements Disposable {
 
   /** The same elements in another shape; one size may be -1 and is then worked out. */
   reshape(shape: readonly number[]): Tensor {
-    const sizes = checkIntegers('shape', shape, { min: -1 })
+    const sizes = checkSizes('shape', shape, -1)
     const open = sizes.indexOf(-1)
     if (open >= 0) {
       const known = sizes.reduce((product, size, i) => (i === open ? product : product * size), 1)
@@ -320,7 +320,7 @@ export class Tensor implements Disposable {
 
   /** Repeats dimensions of size 1 up to `shape` (new ones in front, -1 keeps a size). A view: no copy. */
   expand(shape: readonly number[]): Tensor {
-    const sizes = checkIntegers('shape', shape, { min: -1 })
+    const sizes = checkSizes('shape', shape, -1)
     const lead = sizes.length - this.#shape.length
     const full = sizes.map((size, i) => (size === -1 ? (this.#shape[i - lead] ?? -1) : size))
     if (lead < 0 || full.includes(-1)) {
@@ -331,7 +331,7 @@ export class Tensor implements Disposable {
 
   /** Tiles the tensor `repeats[i]` times along dimension i (new ones in front). */
   repeat(repeats: readonly number[]): Tensor {
-    const counts = checkIntegers('repeats', repeats, { min: 1 })
+    const counts = checkSizes('repeats', repeats, 1)
     if (counts.length < this.#shape.length) {
       throw expected(`at least ${this.#shape.length} numbers`, 'repeats', repeats)
     }
@@ -340,7 +340,7 @@ export class Tensor implements Disposable {
 
   /** Repeats every entry of a dimension `repeats` times in place: a a b b. */
   repeatInterleave(repeats: number, dim: number): Tensor {
-    checkInteger('repeats', repeats, { min: 1 })
+    checkInteger('repeats', repeats, { min: 1, max: 2 ** 32 - 1 })
     return this.#map((handle) => handle.repeatInterleave(repeats, this.#axis(dim)))
   }
 
@@ -383,12 +383,13 @@ export class Tensor implements Disposable {
     })
   }
 
-  /** Copies the elements out, in row-major order. */
-  toArray(): TensorArray {
-    return typedView(
-      guard(() => this.#live().toBytes()),
-      this.dtype,
-    )
+  /**
+   * Copies the elements out, in row-major order: Float32Array for f32, f16 and bf16, Float64Array for f64, BigInt64Array for i64,
+   * Uint32Array for u32, Uint8Array for u8. Name the type for other dtypes than the usual ones: `ids.toArray<BigInt64Array>()`.
+   */
+  toArray<T extends TensorArray = Float32Array>(): T {
+    const bytes = guard(() => this.#live().toBytes())
+    return typedView(bytes, this.dtype) as T
   }
 
   /** Copies the elements out as nested arrays of numbers. */
