@@ -1,0 +1,123 @@
+import { type Command, Option } from 'commander'
+import type { z } from 'zod'
+import { describeOptions, imageToImageSchema, inpaintSchema, textToImageSchema } from '../pipelines/options.ts'
+
+/** Flags that read better under another name than the option's. */
+const flagNames: Record<string, string> = {
+  numInferenceSteps: '-s, --steps <number>',
+  numImagesPerPrompt: '-n, --count <number>',
+  negativePrompt: '--negative-prompt <text>',
+  image: '-i, --image <picture>',
+  maskImage: '--mask <picture>',
+  width: '--width <pixels>',
+  height: '--height <pixels>',
+  scheduler: '--scheduler <name>',
+}
+
+/** Other spellings of a flag, without a line of their own in the help. */
+const aliases: Record<string, string[]> = { numInferenceSteps: ['--num-inference-steps'], numImagesPerPrompt: ['--num-images-per-prompt'] }
+
+/** Options that have no form on a command line, or that the command sets itself. */
+const left = new Set([
+  'prompt',
+  'preview',
+  'outputType',
+  'onAbort',
+  'generator',
+  'promptEmbeds',
+  'negativePromptEmbeds',
+  'latents',
+  'maskedImageLatents',
+  'callbackOnStepEnd',
+])
+
+/** Defaults of the command where they differ from the SDK's. */
+export const commandDefaults: Readonly<Record<string, unknown>> = { numInferenceSteps: 25 }
+
+/** How the text after a flag becomes a value. */
+export type Kind = 'number' | 'numbers' | 'text'
+
+/** One flag of `generate`: the option behind it and how its text is read. */
+export type Flag = { option: string; flag: string; kind: Kind; description: string; fallback: unknown }
+
+/** Schema of a task's options. */
+export const schemas = { textToImage: textToImageSchema, imageToImage: imageToImageSchema, inpainting: inpaintSchema } as const
+
+const kebab = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
+
+function unwrap(schema: z.core.$ZodType): { inner: z.core.$ZodType; fallback: unknown } {
+  const { def } = schema._zod
+  if (def.type === 'optional' || def.type === 'default') {
+    const { innerType, defaultValue } = def as unknown as { innerType: z.core.$ZodType; defaultValue?: unknown }
+    return { inner: unwrap(innerType).inner, fallback: defaultValue }
+  }
+  return { inner: schema, fallback: undefined }
+}
+
+function kindOf(schema: z.core.$ZodType): Kind {
+  const { def } = schema._zod
+  if (def.type === 'number' || def.type === 'int') {
+    return 'number'
+  }
+  if (def.type === 'array') {
+    return 'numbers'
+  }
+  const members = def.type === 'union' ? (def as unknown as { options: z.core.$ZodType[] }).options : []
+  return members.some((member) => kindOf(member) === 'number') ? 'number' : 'text'
+}
+
+function flagsOf(schema: z.ZodObject): Flag[] {
+  const described = describeOptions(schema)
+  return Object.entries(schema.shape)
+    .filter(([name]) => !left.has(name))
+    .map(([option, field]) => {
+      const { inner, fallback } = unwrap(field as z.core.$ZodType)
+      const kind = kindOf(inner)
+      const value = kind === 'text' ? '<text>' : kind === 'numbers' ? '<a,b,...>' : '<number>'
+      const flag = flagNames[option] ?? `--${kebab(option)} ${value}`
+      return { option, flag, kind, description: described[option]?.description ?? '', fallback: commandDefaults[option] ?? fallback }
+    })
+}
+
+/** Every flag that comes from a schema, each once. `strength` has another default for each task and so none here. */
+export const generateFlags: readonly Flag[] = [
+  ...new Map([textToImageSchema, imageToImageSchema, inpaintSchema].flatMap(flagsOf).map((flag) => [flag.option, flag])).values(),
+].map((flag) =>
+  flag.option === 'strength' ? { ...flag, fallback: undefined, description: `${flag.description} Default: 0.8, with --mask 1.` } : flag,
+)
+
+/** The long spelling of a flag, for messages: `--steps`. */
+export const longName = (flag: string): string => /--[a-z-]+/.exec(flag)?.[0] ?? flag
+
+const lower = (text: string): string => text.charAt(0).toLowerCase() + text.slice(1).replace(/\.$/, '')
+
+function describe({ description, fallback }: Flag): string {
+  const shown = fallback === undefined || fallback === false ? '' : ` (default: ${String(fallback)})`
+  return `${lower(description)}${shown}`
+}
+
+/** Adds the prompt and all flags to the `generate` command. */
+export function addGenerateFlags(command: Command): void {
+  command.argument('[prompt]', 'what the picture shows, in quotes')
+  command
+    .option('-m, --model <folder>', 'model folder, or the built-in "shapes"', 'shapes')
+    .option('-o, --out <path>', 'file (.png, .jpg, .webp) or folder/ to write to (default: out/PROMPT-SEED.png)')
+    .addOption(new Option('--output <path>').hideHelp())
+  for (const flag of generateFlags) {
+    command.addOption(new Option(flag.flag, describe(flag)))
+    for (const alias of aliases[flag.option] ?? []) {
+      command.addOption(new Option(`${alias} <value>`).hideHelp())
+    }
+  }
+  command
+    .option('--from <picture>', 'take all options from the metadata of a picture; flags win')
+    .option('--grid [file]', 'also write all pictures as one grid')
+    .option('--preview [every]', 'also write what the model predicts at every n-th step')
+    .option('--variant <name>', 'weights variant of the model folder, such as fp16')
+    .addOption(new Option('--dtype <type>', 'type that the weights are kept in').choices(['f32', 'f16', 'bf16']))
+    .option('--device <name>', 'cpu, cuda or cuda:N (default: cpu)')
+    .option('--threads <number>', 'threads for the work (default: one per physical core)')
+    .option('--no-metadata', 'do not write prompt, seed and settings into the files')
+    .option('--json', 'print one JSON object to stdout; progress stays on stderr')
+    .option('-q, --quiet', 'no progress')
+}

@@ -1,0 +1,167 @@
+import { relative } from 'node:path'
+import { Image } from '../image/image.ts'
+import { imageGrid } from '../image/image-grid.ts'
+import { resize } from '../image/resample.ts'
+import { native } from '../native.ts'
+import { AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image } from '../pipelines/auto.ts'
+import type { Job } from '../pipelines/job.ts'
+import type { ImagesResult } from '../pipelines/result.ts'
+import { exitCode, note, printJson, UsageError } from './exit.ts'
+import { type GenerateCall, readGenerateCall } from './generate-arguments.ts'
+import { type Interrupt, listenForInterrupt } from './interrupt.ts'
+import { type OutputPaths, outputPaths } from './output-paths.ts'
+import { createProgress, type Progress } from './progress.ts'
+
+/** The part of every pipeline that the command uses; the options were checked against the pipeline's own schema. */
+type Generating = { generate(options: Record<string, unknown>, how: { signal: AbortSignal }): Job<ImagesResult>; dispose(): void }
+
+const loaders = {
+  textToImage: AutoPipelineForText2Image,
+  imageToImage: AutoPipelineForImage2Image,
+  inpainting: AutoPipelineForInpainting,
+} as const
+
+type Written = { path: string; seed: number | bigint | undefined; width: number; height: number; parameters: unknown }
+
+function wholeNumber(name: string, text: unknown, least: number): number {
+  const value = Number(text)
+  if (!Number.isSafeInteger(value) || value < least) {
+    throw new UsageError(`Expected a whole number of at least ${least} for ${name} but received ${JSON.stringify(text)}`)
+  }
+  return value
+}
+
+async function load(
+  { task, model }: GenerateCall,
+  flags: Record<string, unknown>,
+  signal: AbortSignal,
+  progress: Progress,
+): Promise<Generating> {
+  const parts = new Map<string, { loaded: number; total: number }>()
+  const chosen = ['dtype', 'device', 'variant'].filter((name) => flags[name] !== undefined)
+  const pipe = await loaders[task].fromPretrained(model, {
+    signal,
+    onProgress: ({ component, loaded, total }) => {
+      parts.set(component, { loaded, total })
+      const sum = (key: 'loaded' | 'total'): number => [...parts.values()].reduce((all, part) => all + part[key], 0)
+      progress.load(sum('loaded'), sum('total'))
+    },
+    ...Object.fromEntries(chosen.map((name) => [name, flags[name]])),
+  })
+  return pipe as unknown as Generating
+}
+
+/** Saves previews eight times as large, each latent position a square, without holding up the run. */
+async function writePreviews(images: readonly Image[], step: number, paths: OutputPaths): Promise<void> {
+  for (const [index, image] of images.entries()) {
+    const large = new Image(await resize(image.pixels(), image.width * 8, image.height * 8, 'nearest'))
+    await large.save(paths.preview(index, step))
+  }
+}
+
+async function denoise(
+  pipe: Generating,
+  call: GenerateCall,
+  { signal }: Interrupt,
+  paths: OutputPaths,
+  progress: Progress,
+): Promise<ImagesResult> {
+  const job = pipe.generate(call.options, { signal })
+  const previews: Promise<unknown>[] = []
+  for await (const event of job) {
+    if (event.type === 'step') {
+      progress.step(event.step, event.total, event.etaMs)
+    } else if (event.type === 'preview') {
+      previews.push(writePreviews(event.images, event.step, paths))
+    } else if (event.type === 'encode' && event.truncated.length > 0) {
+      progress.line(`The prompt is too long; left out: ${event.truncated.map((text) => JSON.stringify(text)).join(', ')}`)
+    }
+  }
+  await Promise.all(previews)
+  return job
+}
+
+async function write({ images }: ImagesResult, paths: OutputPaths, flags: Record<string, unknown>): Promise<Written[]> {
+  const metadata = flags.metadata !== false
+  const written: Written[] = []
+  for (const [index, image] of images.entries()) {
+    const path = await image.save(paths.picture(index, image.seed), { metadata })
+    written.push({ path, seed: image.seed, width: image.width, height: image.height, parameters: image.parameters })
+  }
+  return written
+}
+
+const shown = (ms: number): string => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`)
+
+function describe(written: readonly Written[], grid: string | undefined, stages: Record<string, number>): void {
+  for (const { path, seed, width, height } of written) {
+    note(`Wrote ${relative('', path) || path} (${width} x ${height}, seed ${seed})`)
+  }
+  if (grid !== undefined) {
+    note(`Wrote ${relative('', grid) || grid} (grid)`)
+  }
+  note(
+    Object.entries(stages)
+      .map(([stage, ms]) => `${stage} ${shown(ms)}`)
+      .join(', '),
+  )
+}
+
+async function run(call: GenerateCall, flags: Record<string, unknown>, interrupt: Interrupt, progress: Progress): Promise<void> {
+  const started = performance.now()
+  const count = Number(call.options.numImagesPerPrompt ?? 1)
+  const paths = await outputPaths((flags.out ?? flags.output) as string | undefined, String(call.options.prompt), count)
+  const pipe = await load(call, flags, interrupt.signal, progress)
+  const loaded = performance.now()
+  try {
+    const result = await denoise(pipe, call, interrupt, paths, progress)
+    progress.stop()
+    const made = performance.now()
+    const written = await write(result, paths, flags)
+    const grid =
+      flags.grid === undefined
+        ? undefined
+        : await (await imageGrid(result.images)).save(flags.grid === true ? paths.grid() : String(flags.grid))
+    const { encode, denoise: denoising, decode } = result.timings
+    const ended = performance.now()
+    const stages = { load: loaded - started, encode, denoise: denoising, decode, write: ended - made, total: ended - started }
+    if (flags.json) {
+      printJson({
+        model: call.model,
+        task: call.task,
+        images: written,
+        ...(grid === undefined ? {} : { grid }),
+        truncated: result.truncated,
+        timings: stages,
+      })
+    } else {
+      describe(written, grid, stages)
+    }
+  } finally {
+    pipe.dispose()
+  }
+}
+
+/** `generate`: makes pictures and writes them; on Ctrl-C it stops with nothing half-written. */
+export async function generateCommand(prompt: string | undefined, flags: Record<string, unknown>): Promise<void> {
+  const call = await readGenerateCall(prompt, flags)
+  if (flags.threads !== undefined) {
+    native.setThreads(wholeNumber('--threads', flags.threads, 1))
+  }
+  if (flags.preview !== undefined) {
+    call.options.preview = { every: flags.preview === true ? 1 : wholeNumber('--preview', flags.preview, 1) }
+  }
+  const progress = await createProgress(flags.quiet === true)
+  const interrupt = listenForInterrupt()
+  try {
+    await run(call, flags, interrupt, progress)
+  } catch (error) {
+    if (interrupt.exitCode() === undefined) {
+      throw error
+    }
+    process.exitCode = interrupt.exitCode() ?? exitCode.interrupted
+  } finally {
+    progress.stop()
+    interrupt.done()
+  }
+}

@@ -1,0 +1,25 @@
+import { exitCode, note } from './exit.ts'
+
+/** What a run needs to be stopped from the keyboard: the signal to pass on, and the exit code once it was used. */
+export type Interrupt = { signal: AbortSignal; exitCode: () => number | undefined; done: () => void }
+
+/** Ctrl-C (or SIGTERM) aborts the work cleanly; a second one ends the process at once. */
+export function listenForInterrupt(): Interrupt {
+  const controller = new AbortController()
+  let code: number | undefined
+  const stop = (name: NodeJS.Signals): void => {
+    if (code !== undefined) {
+      process.exit(code)
+    }
+    code = name === 'SIGTERM' ? exitCode.terminated : exitCode.interrupted
+    note('\nStopping; press Ctrl-C again to end at once.')
+    controller.abort(new Error(`received ${name}`))
+  }
+  process.on('SIGINT', stop)
+  process.on('SIGTERM', stop)
+  const done = (): void => {
+    process.off('SIGINT', stop)
+    process.off('SIGTERM', stop)
+  }
+  return { signal: controller.signal, exitCode: () => code, done }
+}

@@ -1,0 +1,77 @@
+import { Command } from 'commander'
+import { packageVersion } from './version.ts'
+
+const examples = `
+Examples:
+  $ node-diffusion generate "a red circle on a blue background" --seed 7 --out circle.png
+  $ node-diffusion generate "a star" --count 4 --grid --scheduler "DPM++ 2M Karras" --steps 20
+  $ node-diffusion generate "a yellow circle" --image circle.png --strength 0.7
+  $ node-diffusion generate "a green square" --image photo.png --mask mask.png
+  $ node-diffusion generate --from circle.png --seed 8
+  $ node-diffusion inspect ./stable-diffusion-v1-5
+  $ node-diffusion schedulers "Euler a" --steps 20
+  $ node-diffusion tokens "a red circle"
+`
+
+/** Help, errors and exits go through exceptions, so that the program can be run and tested as a function. */
+function quiet(command: Command): Command {
+  return command
+    .exitOverride()
+    .configureOutput({ writeErr: () => {} })
+    .showSuggestionAfterError()
+    .showHelpAfterError(false)
+}
+
+/** Everything but `generate`, whose flags come from the pipelines' own schemas and are only made when it is asked for. */
+function addSmallCommands(program: Command): void {
+  quiet(program.command('inspect'))
+    .description('say what a folder or a file is: kind, dtype, size, memory needed; for a picture, what it was made with')
+    .argument('<path>', 'model folder, weights file, config or picture')
+    .option('--json', 'print one JSON object')
+    .action(async (path: string, flags: { json?: boolean }) => (await import('./inspect.ts')).inspectCommand(path, flags))
+  quiet(program.command('doctor'))
+    .description('check the native addon, the CPU, threads and the built-in model')
+    .option('--json', 'print one JSON object')
+    .action(async (flags: { json?: boolean }) => (await import('./doctor.ts')).doctorCommand(flags))
+  quiet(program.command('schedulers'))
+    .description('list the schedulers, or show the timesteps and noise levels of one')
+    .argument('[name]', 'class ("DDIMScheduler") or name in other programs ("DPM++ 2M Karras")')
+    .option('-s, --steps <number>', 'number of denoising steps', '20')
+    .option('-m, --model <folder>', 'take the noise schedule from this model', 'shapes')
+    .option('--svg <file>', 'draw the noise levels into an SVG file')
+    .option('--json', 'print one JSON object')
+    .action(async (name: string | undefined, flags: Record<string, unknown>) =>
+      (await import('./schedulers.ts')).schedulersCommand(name, flags),
+    )
+  quiet(program.command('tokens'))
+    .description('show how a prompt is split into tokens, and what of it does not fit')
+    .argument('<prompt>', 'text, in quotes')
+    .option('-m, --model <folder>', 'folder of the model, or the built-in "shapes"', 'shapes')
+    .option('--json', 'print one JSON object')
+    .action(async (prompt: string, flags: Record<string, unknown>) => (await import('./tokens.ts')).tokensCommand(prompt, flags))
+}
+
+/** Makes the command line program for the given arguments. */
+export async function createProgram(args: readonly string[]): Promise<Command> {
+  const program = quiet(new Command('node-diffusion'))
+    .description('Stable Diffusion for Node: pictures from prompts, on your own machine')
+    .version(packageVersion(), '-v, --version', 'print the version')
+    .helpOption('-h, --help', 'print help')
+    .addHelpText('after', examples)
+    .enablePositionalOptions()
+  const generate = quiet(program.command('generate')).description(
+    'make pictures from a prompt (and from a picture, with --image and --mask)',
+  )
+  if (args.includes('generate')) {
+    const { addGenerateFlags } = await import('./generate-flags.ts')
+    addGenerateFlags(generate)
+    generate.action(async (prompt: string | undefined, flags: Record<string, unknown>) => {
+      const { generateCommand } = await import('./generate.ts')
+      await generateCommand(prompt, flags)
+    })
+  } else {
+    generate.argument('[prompt]')
+  }
+  addSmallCommands(program)
+  return program
+}
