@@ -10,6 +10,12 @@ export {
   OutOfMemoryError,
   WeightsError,
 } from './errors.ts'
+export {
+  ClassifierFreeGuidance,
+  type ClassifierFreeGuidanceOptions,
+  type Guidance,
+  type PromptRow,
+} from './guidance/guidance.ts'
 export { CLIPImageProcessor, type CLIPImageProcessorConfig } from './image/clip-image-processor.ts'
 export { Image, type ImageInit, type SaveOptions } from './image/image.ts'
 export { type ImageGridOptions, type ImageStripOptions, imageGrid, imageStrip } from './image/image-grid.ts'
@@ -34,7 +40,7 @@ export {
 } from './models/clip-text-model.ts'
 export { CLIPTokenizer, type EncodeOptions, type Padding, type TokenizerOutput } from './models/clip-tokenizer.ts'
 export { DiagonalGaussianDistribution } from './models/diagonal-gaussian-distribution.ts'
-export type { LoadOptions, LoadProgress } from './models/load.ts'
+export type { FromWeightsOptions, LoadOptions, LoadProgress } from './models/load.ts'
 export { Model, type WeightsDType } from './models/model.ts'
 export {
   type FreeUOptions,
@@ -42,6 +48,65 @@ export {
   UNet2DConditionModel,
   type UNetForwardOptions,
 } from './models/unet-2d-condition-model.ts'
+export {
+  type AutoPipeline,
+  AutoPipelineForImage2Image,
+  AutoPipelineForInpainting,
+  AutoPipelineForText2Image,
+} from './pipelines/auto.ts'
+export { encodePrompt, type PromptOptions, type TextComponents, type TextConditioning } from './pipelines/conditioning.ts'
+export type { EncodedXL, PromptOptionsXL, TextComponentsXL } from './pipelines/conditioning-xl.ts'
+export { decodeLatents, type SafetyChecker } from './pipelines/decode.ts'
+export {
+  type Denoised,
+  type DenoiseOptions,
+  denoise,
+  type StepReport,
+  type StepState,
+  type UNetCondition,
+  type UNetInputs,
+  type UNetStep,
+} from './pipelines/denoise.ts'
+export type { DenoisingRange } from './pipelines/denoising-range.ts'
+export type { DecodeEvent, DoneEvent, EncodeEvent, ImageEvent, PipelineEvent, PreviewEvent, StepEvent } from './pipelines/events.ts'
+export type {
+  CommonOptions,
+  ImageToImageOptions,
+  InpaintOptions,
+  LatentsOptions,
+  PipelineImageInput,
+  SizeOptions,
+  StepCallback,
+  TextToImageOptions,
+} from './pipelines/generate-options.ts'
+export type { ImageToImageXLOptions, InpaintXLOptions, TextToImageXLOptions } from './pipelines/generate-options-xl.ts'
+export { StableDiffusionImg2ImgPipeline } from './pipelines/img2img.ts'
+export { StableDiffusionInpaintPipeline } from './pipelines/inpaint.ts'
+export { Job, type JobContext } from './pipelines/job.ts'
+export type { PipelineLoadOptions, Slot, Slots } from './pipelines/load.ts'
+export {
+  describeOptions,
+  imageToImageSchema,
+  inpaintSchema,
+  type OptionInfo,
+  parseOptions,
+  textToImageSchema,
+} from './pipelines/options.ts'
+export { imageToImageXLSchema, inpaintXLSchema, textToImageXLSchema } from './pipelines/options-xl.ts'
+export { type BaseComponents, type ComponentsOf, DiffusionPipeline } from './pipelines/pipeline.ts'
+export type { Conditioning, PromptInputs } from './pipelines/prompt-batch.ts'
+export type { GenerateResult, ImagesResult, LatentsResult, ResultInfo, Results, TensorResult, Timings } from './pipelines/result.ts'
+export { Scope } from './pipelines/scope.ts'
+export type { NoiseOptions, Seed } from './pipelines/seeds.ts'
+export { StableDiffusionPipeline } from './pipelines/stable-diffusion.ts'
+export type { EncodePromptOptions, StableDiffusionComponents } from './pipelines/stable-diffusion-base.ts'
+export {
+  StableDiffusionXLImg2ImgPipeline,
+  StableDiffusionXLInpaintPipeline,
+  StableDiffusionXLPipeline,
+} from './pipelines/stable-diffusion-xl.ts'
+export type { EncodePromptOptionsXL, StableDiffusionXLComponents } from './pipelines/stable-diffusion-xl-base.ts'
+export type { AestheticScores, Pair, SizeConditioning } from './pipelines/time-ids.ts'
 export { Generator, type RandomDType, type RngKind, randnTensor } from './random.ts'
 export { Tensor } from './tensor.ts'
 export type { Device, DType, NestedNumbers, TensorArray, TypedArray } from './tensor-data.ts'

@@ -105,7 +105,8 @@ async function encodeOnce(texts: string[], encode: (texts: string[]) => Promise<
   return scope.keep((await encode([first])).repeatInterleave(texts.length, 0))
 }
 
-function listOf(text: string | string[] | undefined, length: number): string[] {
+/** One text per prompt. */
+export function listOf(text: string | string[] | undefined, length: number): string[] {
   return Array.isArray(text) ? text : Array.from({ length }, () => text ?? '')
 }
 

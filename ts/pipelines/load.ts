@@ -31,8 +31,6 @@ export type Slots = Readonly<Record<string, Slot>>
 export interface LoadedComponents {
   components: Record<string, unknown>
   owned: Owned[]
-  /** The keys of `model_index.json` that are no components, such as `requires_aesthetics_score`. */
-  index: Record<string, unknown>
   loadMs: number
 }
 
@@ -50,19 +48,19 @@ export async function readModelIndex(source: string): Promise<Record<string, unk
  */
 export async function loadComponents(
   source: string,
-  slots: Slots,
+  { slots, settings }: { slots: Slots; settings: readonly string[] },
   options: PipelineLoadOptions & Record<string, unknown>,
 ): Promise<LoadedComponents> {
   const started = performance.now()
   const folder = await resolveModelFolder(source)
   const index = await readModelIndex(source)
   const { variant, dtype, device, signal, onProgress, ...overrides } = options
-  checkOverrides(overrides, slots)
+  checkOverrides(overrides, slots, settings)
   warnSafetyChecker(index, overrides)
   const failed = new AbortController()
   const stop = signal === undefined ? failed.signal : AbortSignal.any([signal, failed.signal])
   const owned: Owned[] = []
-  const components: Record<string, unknown> = { ...overrides }
+  const components: Record<string, unknown> = { ...settingsOf(index, settings), ...overrides }
   const jobs = Object.entries(slots).map(async ([name, slot]) => {
     if (overrides[name] !== undefined || !isPresent(index, slot, name)) {
       return
@@ -84,7 +82,7 @@ export async function loadComponents(
     }
     throw error
   }
-  return { components, owned, index, loadMs: performance.now() - started }
+  return { components, owned, loadMs: performance.now() - started }
 }
 
 /** Throws unless the values fit the slots and none that is required is missing. */
@@ -98,11 +96,17 @@ export function checkComponents(components: object, slots: Slots): void {
   }
 }
 
-function checkOverrides(overrides: Record<string, unknown>, slots: Slots): void {
+/** The settings that `model_index.json` gives. */
+function settingsOf(index: Record<string, unknown>, settings: readonly string[]): Record<string, unknown> {
+  return Object.fromEntries(settings.map((name) => [name, index[name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)]]))
+}
+
+function checkOverrides(overrides: Record<string, unknown>, slots: Slots, settings: readonly string[]): void {
+  const known = [...Object.keys(slots), ...settings, 'safetyChecker']
   for (const [name, value] of Object.entries(overrides)) {
     const slot = slots[name]
-    if (slot === undefined && name !== 'safetyChecker') {
-      throw expected(`one of ${[...Object.keys(slots), 'safetyChecker'].join(', ')}`, 'the name of a component', name)
+    if (!known.includes(name)) {
+      throw expected(`one of ${known.join(', ')}`, 'the name of a component', name)
     }
     if (slot !== undefined && value !== undefined && !slot.is(value) && !(slot.optional && value === null)) {
       throw expected(`a ${slot.type}`, name, value)

@@ -34,8 +34,6 @@ export interface PipelineOrigin {
   owned?: Iterable<Owned>
   /** The folder or id that it was loaded from. */
   source?: string
-  /** The keys of `model_index.json` that are no components. */
-  index?: Record<string, unknown>
   loadMs?: number
 }
 
@@ -43,6 +41,7 @@ export interface PipelineOrigin {
 export interface PipelineClass<P> {
   new (components: never, origin?: PipelineOrigin): P
   readonly slots: Slots
+  readonly settings: readonly string[]
 }
 
 /** Component types of a pipeline. */
@@ -75,6 +74,8 @@ export interface Encoded {
 export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponents> implements AsyncDisposable {
   /** The components of the class, by name. */
   static readonly slots: Slots = {}
+  /** Settings of the class that stand beside the components, in `model_index.json` in snake_case. */
+  static readonly settings: readonly string[] = []
   /** The components. */
   readonly components: Readonly<C>
   /** The folder or id that it was loaded from. */
@@ -104,7 +105,7 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
     source = 'shapes',
     options: PipelineLoadOptions & Partial<ComponentsOf<P>> = {},
   ): Promise<P> {
-    const { components, ...origin } = await loadComponents(source, this.slots, options as PipelineLoadOptions & Record<string, unknown>)
+    const { components, ...origin } = await loadComponents(source, this, options as PipelineLoadOptions & Record<string, unknown>)
     try {
       return new this(components as never, { ...origin, source })
     } catch (error) {
@@ -122,7 +123,7 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
     }
     pipe.assertUsable()
     const known: Record<string, unknown> = { ...pipe.components, ...overrides }
-    const picked = Object.fromEntries([...Object.keys(this.slots), 'safetyChecker'].map((name) => [name, known[name]]))
+    const picked = Object.fromEntries([...Object.keys(this.slots), ...this.settings, 'safetyChecker'].map((name) => [name, known[name]]))
     return new this(picked as never, { ...pipe.#origin, owned: pipe.#ownership.among(Object.values(picked)) })
   }
 
@@ -165,16 +166,14 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
   /** Encodes the prompts of a call; the tensors belong to `scope`. */
   protected abstract encode(call: Call, prepared: Prepared, scope: Scope): Promise<Encoded>
 
+  /** Checks what only this kind of pipeline knows, before any work. */
+  protected check(_options: CommonOptions): void {}
+
   /** Throws `DisposedError` after `dispose()`. */
   protected assertUsable(): void {
     if (this.#disposed) {
       throw new DisposedError(`Expected a ${this.constructor.name} in use for this call but received a disposed one`)
     }
-  }
-
-  /** The keys of `model_index.json` that are no components. */
-  protected get index(): Record<string, unknown> {
-    return this.#origin.index ?? {}
   }
 
   /** Starts a call: checks the options, prepares latents, encodes the prompts, denoises, decodes. */
@@ -196,6 +195,7 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
     throwIfAborted(signal)
     using scope = new Scope()
     const begun = performance.now()
+    this.check(options)
     const call = planCall(options, { unet: this.unet, scheduler: this.scheduler, signal })
     const prepared = await prepare(call, scope)
     scope.keep(prepared.latents)

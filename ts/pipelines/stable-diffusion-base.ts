@@ -1,13 +1,13 @@
 import { ConfigError } from '../errors.ts'
 import { AutoencoderKL } from '../models/autoencoder-kl.ts'
-import { CLIPTextModel } from '../models/clip-text-model.ts'
+import { CLIPTextModel, CLIPTextModelWithProjection } from '../models/clip-text-model.ts'
 import { CLIPTokenizer } from '../models/clip-tokenizer.ts'
 import { UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
 import { Scheduler } from '../schedulers/scheduler.ts'
 import type { Tensor } from '../tensor.ts'
 import { type Call, guidanceScaleEmbedding } from './call.ts'
 import { encodePrompt, type PromptOptions } from './conditioning.ts'
-import type { Slots } from './load.ts'
+import type { Slot, Slots } from './load.ts'
 import { type BaseComponents, DiffusionPipeline, type Encoded, type PipelineOrigin, type Prepared } from './pipeline.ts'
 import type { Scope } from './scope.ts'
 
@@ -32,22 +32,39 @@ export const baseSlots: Slots = {
   scheduler: { folder: 'scheduler', type: 'Scheduler', is: (value) => value instanceof Scheduler, load: (dir, { subfolder }) => Scheduler.fromPretrained(dir, { subfolder }) },
 }
 
+type TextEncoderClass = typeof CLIPTextModel | typeof CLIPTextModelWithProjection
+
+/** A slot for a text encoder of a class. */
+export function textEncoderSlot(folder: string, given: { class: TextEncoderClass; optional?: boolean }): Slot {
+  const { name } = given.class
+  return {
+    folder,
+    type: name,
+    classNames: [name],
+    optional: given.optional,
+    is: (value) => value instanceof given.class,
+    load: (dir, options) => given.class.fromPretrained(dir, options),
+  }
+}
+
+/** A slot for a tokenizer. */
+export function tokenizerSlot(folder: string, { optional }: { optional?: boolean } = {}): Slot {
+  return {
+    folder,
+    type: 'CLIPTokenizer',
+    classNames: ['CLIPTokenizer', 'CLIPTokenizerFast'],
+    optional,
+    is: (value) => value instanceof CLIPTokenizer,
+    load: (dir, { subfolder, signal }) => CLIPTokenizer.fromPretrained(dir, { subfolder, signal }),
+  }
+}
+
 /** What the pipelines of Stable Diffusion 1.x and 2.x share: their components and text encoding. */
 export abstract class StableDiffusionBase extends DiffusionPipeline<StableDiffusionComponents> {
   static override readonly slots: Slots = {
     ...baseSlots,
-    textEncoder: {
-      folder: 'text_encoder',
-      type: 'CLIPTextModel', is: (value) => value instanceof CLIPTextModel,
-      classNames: ['CLIPTextModel'],
-      load: (dir, options) => CLIPTextModel.fromPretrained(dir, options),
-    },
-    tokenizer: {
-      folder: 'tokenizer',
-      type: 'CLIPTokenizer', is: (value) => value instanceof CLIPTokenizer,
-      classNames: ['CLIPTokenizer', 'CLIPTokenizerFast'],
-      load: (dir, { subfolder, signal }) => CLIPTokenizer.fromPretrained(dir, { subfolder, signal }),
-    },
+    textEncoder: textEncoderSlot('text_encoder', { class: CLIPTextModel }),
+    tokenizer: tokenizerSlot('tokenizer'),
   }
 
   constructor(components: StableDiffusionComponents, origin?: PipelineOrigin) {

@@ -1,0 +1,50 @@
+import { z } from 'zod'
+import { Tensor } from '../tensor.ts'
+import { imageToImageSchema, inpaintSchema, option, textToImageSchema } from './options.ts'
+
+const text = z.union([z.string(), z.array(z.string()).min(1)])
+const tensor = z.custom<Tensor>((value) => value instanceof Tensor)
+const share = z.number().gt(0).lt(1)
+const pair = z.tuple([z.int().min(0), z.int().min(0)])
+const pairWords = 'two whole numbers of at least 0'
+const shareWords = 'a number above 0 and below 1'
+
+const textShape = {
+  prompt2: option(text.optional(), 'a string or a non-empty array of strings', 'Text for the second encoder; default: `prompt`.'),
+  negativePrompt2: option(text.optional(), 'a string or a non-empty array of strings', 'Negative text for the second encoder; default: `negativePrompt`.'),
+  pooledPromptEmbeds: option(tensor.optional(), 'a Tensor', 'Pooled embedding beside `promptEmbeds`.'),
+  negativePooledPromptEmbeds: option(tensor.optional(), 'a Tensor', 'Pooled embedding beside `negativePromptEmbeds`.'),
+} as const
+
+const sizeShape = {
+  originalSize: option(pair.optional(), pairWords, 'Height and width that the picture pretends to have had.'),
+  cropsCoordsTopLeft: option(pair.default([0, 0]), pairWords, 'Top and left where it pretends to have been cropped.'),
+  targetSize: option(pair.optional(), pairWords, 'Height and width that the picture pretends to have.'),
+  negativeOriginalSize: option(pair.optional(), pairWords, 'As `originalSize`, for the negative prompt.'),
+  negativeCropsCoordsTopLeft: option(pair.default([0, 0]), pairWords, 'As `cropsCoordsTopLeft`, for the negative prompt.'),
+  negativeTargetSize: option(pair.optional(), pairWords, 'As `targetSize`, for the negative prompt.'),
+} as const
+
+const endShape = { denoisingEnd: option(share.optional(), shareWords, 'Share of the schedule after which the run ends, for a refiner to go on.') } as const
+
+const imageShape = {
+  ...endShape,
+  denoisingStart: option(share.optional(), shareWords, 'Share of the schedule that another model has already run.'),
+  aestheticScore: option(z.number().min(0).max(10).default(6), 'a number from 0 to 10', 'Score that the refiner should aim at.'),
+  negativeAestheticScore: option(z.number().min(0).max(10).default(2.5), 'a number from 0 to 10', 'Score that it should avoid.'),
+} as const
+
+const guidance = { guidanceScale: option(z.number().default(5), 'a finite number', 'Weight of the prompt against the negative prompt; off at 1 and below.') } as const
+
+const strength = (value: number): { strength: z.ZodDefault<z.ZodNumber> } => ({
+  strength: option(z.number().min(0).max(1).default(value), 'a number from 0 to 1', 'How much to change: the share of the steps that run.'),
+})
+
+/** Options of text to image with SDXL. */
+export const textToImageXLSchema = z.strictObject({ ...textToImageSchema.shape, ...textShape, ...sizeShape, ...endShape, ...guidance })
+
+/** Options of image to image with SDXL. */
+export const imageToImageXLSchema = z.strictObject({ ...imageToImageSchema.shape, ...textShape, ...sizeShape, ...imageShape, ...guidance, ...strength(0.3) })
+
+/** Options of inpainting with SDXL. */
+export const inpaintXLSchema = z.strictObject({ ...inpaintSchema.shape, ...textShape, ...sizeShape, ...imageShape, ...strength(0.9999) })
