@@ -835,10 +835,13 @@ function __napiStampBindingTarget(exportsObject, target) {
 // linked import resolves to `undefined`.
 module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __napiLoadedBindingTarget)
 module.exports = nativeBinding
+module.exports.NativeAutoencoderKl = nativeBinding.NativeAutoencoderKl
 module.exports.NativeCancelToken = nativeBinding.NativeCancelToken
+module.exports.NativeClip = nativeBinding.NativeClip
 module.exports.NativeGenerator = nativeBinding.NativeGenerator
 module.exports.NativeTensor = nativeBinding.NativeTensor
 module.exports.NativeTokenizer = nativeBinding.NativeTokenizer
+module.exports.NativeUnet = nativeBinding.NativeUnet
 module.exports.doctor = nativeBinding.doctor
 module.exports.loadSafetensors = nativeBinding.loadSafetensors
 module.exports.saveSafetensors = nativeBinding.saveSafetensors

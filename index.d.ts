@@ -9,10 +9,36 @@
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
+/** A loaded autoencoder. */
+export declare class NativeAutoencoderKl {
+  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeAutoencoderKl>
+  get config(): string
+  get unknownKeys(): Array<string>
+  get unexpectedWeights(): Array<string>
+  /** Pixels to moments: mean and log variance one after the other. */
+  encode(image: NativeTensor, options: NativeVaeOptions, token: NativeCancelToken): Promise<NativeTensor>
+  decode(latents: NativeTensor, options: NativeVaeOptions, token: NativeCancelToken): Promise<NativeTensor>
+  dispose(): void
+}
+
 /** A flag that running work polls; `cancel()` makes the promise reject with code `ABORT_ERR`. */
 export declare class NativeCancelToken {
   constructor()
   cancel(): void
+}
+
+/** A loaded text encoder. */
+export declare class NativeClip {
+  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeClip>
+  static loadWithProjection(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeClip>
+  get config(): string
+  get unknownKeys(): Array<string>
+  get unexpectedWeights(): Array<string>
+  forward(inputIds: NativeTensor, attentionMask: NativeTensor | undefined | null, hiddenStates: boolean, token: NativeCancelToken): Promise<NativeClipOutput>
+  finalLayerNorm(hidden: NativeTensor, token: NativeCancelToken): Promise<NativeTensor>
+  /** The table of token embeddings (vocab_size, hidden). */
+  tokenEmbedding(): NativeTensor
+  dispose(): void
 }
 
 /** A seeded source of random numbers; draws advance it. */
@@ -77,11 +103,29 @@ export declare class NativeTokenizer {
   get length(): number
 }
 
+/** A loaded UNet. */
+export declare class NativeUnet {
+  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeUnet>
+  get config(): string
+  get unknownKeys(): Array<string>
+  get unexpectedWeights(): Array<string>
+  forward(input: NativeUnetInput, token: NativeCancelToken): Promise<NativeTensor>
+  dispose(): void
+}
+
 /** Version, instruction set, threads and devices. */
 export declare function doctor(): NativeInfo
 
 /** Reads every tensor of a safetensors file. */
 export declare function loadSafetensors(path: string, token: NativeCancelToken): Promise<NativeTensorMap>
+
+/** What the encoder gives; `hiddenStates` is empty unless asked for. */
+export interface NativeClipOutput {
+  lastHiddenState: NativeTensor
+  poolerOutput: NativeTensor
+  textEmbeds?: NativeTensor
+  hiddenStates: Array<NativeTensor>
+}
 
 /** How texts become ids. */
 export interface NativeEncodeOptions {
@@ -96,6 +140,14 @@ export interface NativeEncoding {
   inputIds: NativeTensor
   attentionMask: NativeTensor
   truncated: Array<string>
+}
+
+/** FreeU's factors. */
+export interface NativeFreeU {
+  s1: number
+  s2: number
+  b1: number
+  b2: number
 }
 
 /** Facts for the `doctor` command. */
@@ -114,10 +166,55 @@ export interface NativeInfo {
   cuda: boolean
 }
 
+/** Where a model's weights are and how to keep them: `path`, or `names` with `tensors`. */
+export interface NativeLoadOptions {
+  /** A folder or a safetensors file. */
+  path?: string
+  /** Names of tensors in memory. */
+  names?: Array<string>
+  tensors?: Array<NativeTensor>
+  /** The config as JSON. */
+  config: string
+  /** The `fp16` of `name.fp16.safetensors`. */
+  variant?: string
+  dtype: string
+  device: string
+}
+
 /** Tensors and their names, in the order of the file. */
 export interface NativeTensorMap {
   names: Array<string>
   tensors: Array<NativeTensor>
+}
+
+/** Tiles of big pictures. */
+export interface NativeTiling {
+  /** Side of a tile in pixels. */
+  tileSampleMinSize: number
+  /** Share of a tile that overlaps the next. */
+  tileOverlapFactor: number
+}
+
+/** Arguments of one evaluation, in diffusers' names and shapes. */
+export interface NativeUnetInput {
+  sample: NativeTensor
+  timesteps: Array<number>
+  encoderHiddenStates: NativeTensor
+  classLabels?: NativeTensor
+  timestepCond?: NativeTensor
+  textEmbeds?: NativeTensor
+  timeIds?: NativeTensor
+  encoderAttentionMask?: NativeTensor
+  downBlockAdditionalResiduals?: Array<NativeTensor>
+  midBlockAdditionalResidual?: NativeTensor
+  downIntrablockAdditionalResiduals?: Array<NativeTensor>
+  freeu?: NativeFreeU
+}
+
+/** How the autoencoder runs. */
+export interface NativeVaeOptions {
+  slicing: boolean
+  tiling?: NativeTiling
 }
 
 /** Writes tensors to a safetensors file, through a temporary name beside it. */
@@ -137,66 +234,3 @@ export declare function schedulerPlan(config: string, options: string): string
 
 /** Sets the threads of the pool that all native work shares; 0 means one for each physical core. */
 export declare function setThreads(threads: number): void
-
-export interface NativeLoadOptions {
-  path: string
-  config: string
-  variant?: string
-  dtype: string
-  device: string
-}
-export interface NativeClipOutput {
-  lastHiddenState: NativeTensor
-  poolerOutput: NativeTensor
-  textEmbeds?: NativeTensor
-  hiddenStates: Array<NativeTensor>
-}
-export declare class NativeClip {
-  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress?: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeClip>
-  static loadWithProjection(options: NativeLoadOptions, token: NativeCancelToken, onProgress?: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeClip>
-  get config(): string
-  get unknownKeys(): Array<string>
-  forward(inputIds: NativeTensor, hiddenStates: boolean, token: NativeCancelToken): Promise<NativeClipOutput>
-  finalLayerNorm(hidden: NativeTensor, token: NativeCancelToken): Promise<NativeTensor>
-  dispose(): void
-}
-export interface NativeFreeU {
-  s1: number
-  s2: number
-  b1: number
-  b2: number
-}
-export interface NativeUnetInput {
-  sample: NativeTensor
-  timesteps: Array<number>
-  encoderHiddenStates: NativeTensor
-  classLabels?: NativeTensor
-  timestepCond?: NativeTensor
-  textEmbeds?: NativeTensor
-  timeIds?: NativeTensor
-  encoderAttentionMask?: NativeTensor
-  downBlockAdditionalResiduals?: Array<NativeTensor>
-  midBlockAdditionalResidual?: NativeTensor
-  freeu?: NativeFreeU
-}
-export declare class NativeUnet {
-  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress?: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeUnet>
-  get config(): string
-  get unknownKeys(): Array<string>
-  forward(input: NativeUnetInput, token: NativeCancelToken): Promise<NativeTensor>
-  dispose(): void
-}
-export interface NativeVaeOptions {
-  slicing: boolean
-  tileSampleSize?: number
-  tileOverlap?: number
-}
-export declare class NativeAutoencoderKl {
-  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress?: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeAutoencoderKl>
-  get config(): string
-  get unknownKeys(): Array<string>
-  encode(image: NativeTensor, options: NativeVaeOptions, token: NativeCancelToken): Promise<NativeTensor>
-  decode(latents: NativeTensor, options: NativeVaeOptions, token: NativeCancelToken): Promise<NativeTensor>
-  dispose(): void
-}
-export declare function inspect(path: string, token: NativeCancelToken): Promise<string>

@@ -9,6 +9,7 @@ export type {
   NativeCancelToken,
   NativeClip,
   NativeGenerator,
+  NativeLoadOptions,
   NativeTensor,
   NativeTokenizer,
   NativeUnet,

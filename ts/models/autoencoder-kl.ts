@@ -4,7 +4,7 @@ import { expected } from '../errors.ts'
 import { type NativeAutoencoderKl, native } from '../native.ts'
 import { handleOf, type Tensor, wrapTensor } from '../tensor.ts'
 import { DiagonalGaussianDistribution } from './diagonal-gaussian-distribution.ts'
-import { type LoadOptions, type LoadPlan, loadNative, planLoad, readConfig, warnUnknownKeys } from './load.ts'
+import { type FromWeightsOptions, type LoadOptions, type LoadPlan, loadNative, planLoad, planWeights, readConfig } from './load.ts'
 import { Model } from './model.ts'
 
 /** Keys of a VAE's `config.json` (diffusers `AutoencoderKL`), completed with their defaults. */
@@ -44,14 +44,23 @@ export class AutoencoderKL extends Model {
     super(plan, () => handle.dispose())
     this.#native = handle
     this.config = Object.freeze(JSON.parse(handle.config) as AutoencoderKLConfig)
-    warnUnknownKeys('AutoencoderKL', handle.unknownKeys)
   }
 
   /** Reads `config.json` and safetensors weights from a folder or built-in model. */
   static async fromPretrained(dir: string, options?: LoadOptions): Promise<AutoencoderKL> {
     const plan = await planLoad(dir, options, 'vae')
-    const config = await readConfig(plan.folder)
+    const config = await readConfig(plan.source)
     return new AutoencoderKL(await loadNative(plan, config, native.NativeAutoencoderKl.load), plan)
+  }
+
+  /** Builds the model from tensors by checkpoint key; keys that the config lacks take Python's defaults. */
+  static async fromWeights(
+    config: Partial<AutoencoderKLConfig>,
+    weights: Record<string, Tensor>,
+    options?: FromWeightsOptions,
+  ): Promise<AutoencoderKL> {
+    const plan = planWeights(weights, options, 'vae')
+    return new AutoencoderKL(await loadNative(plan, checkOptions('config', config), native.NativeAutoencoderKl.load), plan)
   }
 
   /** Pixels per latent along one edge, 8 for Stable Diffusion. */
@@ -107,11 +116,7 @@ export class AutoencoderKL extends Model {
     if (tensor.shape.length !== 4 || tensor.shape[1] !== channels) {
       throw expected(`a Tensor of shape [batch, ${channels}, height, width]`, name, tensor)
     }
-    const settings = {
-      slicing: this.#slicing,
-      tileSampleSize: this.#tiling?.tileSampleMinSize,
-      tileOverlap: this.#tiling?.tileOverlapFactor,
-    }
+    const settings = { slicing: this.#slicing, tiling: this.#tiling }
     return wrapTensor(await abortable(signal, (token) => this.#native[work](handle, settings, token)))
   }
 }

@@ -1,10 +1,10 @@
 import { abortable } from '../abort.ts'
-import { checkOptions } from '../checks.ts'
+import { checkBoolean, checkOptions } from '../checks.ts'
 import { expected } from '../errors.ts'
 import { type NativeClip, native } from '../native.ts'
 import { handleOf, Tensor, wrapTensor } from '../tensor.ts'
 import type { TokenizerOutput } from './clip-tokenizer.ts'
-import { type LoadOptions, type LoadPlan, loadNative, planLoad, readConfig, warnUnknownKeys } from './load.ts'
+import { type FromWeightsOptions, type LoadOptions, type LoadPlan, loadNative, planLoad, planWeights, readConfig } from './load.ts'
 import { Model } from './model.ts'
 
 /** Keys of a CLIP text encoder's `config.json` (transformers `CLIPTextConfig`), completed with their defaults. */
@@ -24,6 +24,8 @@ export type CLIPTextConfig = {
 
 /** Options of a text encoder's `forward`. */
 export type CLIPForwardOptions = {
+  /** 1 for text, 0 for positions that no other may look at: (B, L). Stable Diffusion gives none. */
+  attentionMask?: Tensor
   /** Also gives the embeddings and the output of each layer, as needed for clip skip. @default false */
   outputHiddenStates?: boolean
   /** Stops the work. */
@@ -56,7 +58,6 @@ abstract class TextEncoder extends Model {
     super(plan, () => clip.dispose())
     this.#native = clip
     this.config = Object.freeze(JSON.parse(clip.config) as CLIPTextConfig)
-    warnUnknownKeys(this.constructor.name, clip.unknownKeys)
   }
 
   /**
@@ -75,7 +76,8 @@ abstract class TextEncoder extends Model {
     options: CLIPForwardOptions | undefined,
   ): Promise<CLIPTextModelOutput & { textEmbeds?: Tensor }> {
     this.assertUsable()
-    const { outputHiddenStates = false, signal } = checkOptions('options', options)
+    const { attentionMask, outputHiddenStates = false, signal } = checkOptions('options', options)
+    checkBoolean('outputHiddenStates', outputHiddenStates)
     const tensor: unknown = ids instanceof Tensor ? ids : (ids as { inputIds?: unknown } | undefined)?.inputIds
     if (!(tensor instanceof Tensor)) {
       throw expected('a Tensor of token ids or the output of a tokenizer', 'ids', ids)
@@ -84,7 +86,8 @@ abstract class TextEncoder extends Model {
       throw expected('a Tensor of i64 or u32 token ids with shape [batch, length]', 'ids', tensor)
     }
     const handle = handleOf(tensor, 'ids')
-    const output = await abortable(signal, (token) => this.#native.forward(handle, outputHiddenStates, token))
+    const mask = attentionMask === undefined ? undefined : handleOf(attentionMask, 'attentionMask')
+    const output = await abortable(signal, (token) => this.#native.forward(handle, mask, outputHiddenStates, token))
     return {
       lastHiddenState: wrapTensor(output.lastHiddenState),
       poolerOutput: wrapTensor(output.poolerOutput),
@@ -99,8 +102,18 @@ export class CLIPTextModel extends TextEncoder {
   /** Reads `config.json` and safetensors weights from a folder or built-in model. */
   static async fromPretrained(dir: string, options?: LoadOptions): Promise<CLIPTextModel> {
     const plan = await planLoad(dir, options, 'text_encoder')
-    const config = await readConfig(plan.folder)
+    const config = await readConfig(plan.source)
     return new CLIPTextModel(await loadNative(plan, config, native.NativeClip.load), plan)
+  }
+
+  /** Builds the model from tensors by checkpoint key; keys that the config lacks take Python's defaults. */
+  static async fromWeights(
+    config: Partial<CLIPTextConfig>,
+    weights: Record<string, Tensor>,
+    options?: FromWeightsOptions,
+  ): Promise<CLIPTextModel> {
+    const plan = planWeights(weights, options, 'text_encoder')
+    return new CLIPTextModel(await loadNative(plan, checkOptions('config', config), native.NativeClip.load), plan)
   }
 
   /** Encodes token ids (B, L) with L up to `max_position_embeddings`. */
@@ -114,8 +127,21 @@ export class CLIPTextModelWithProjection extends TextEncoder {
   /** Reads `config.json` and safetensors weights from a folder or built-in model. */
   static async fromPretrained(dir: string, options?: LoadOptions): Promise<CLIPTextModelWithProjection> {
     const plan = await planLoad(dir, options, 'text_encoder_2')
-    const config = await readConfig(plan.folder)
+    const config = await readConfig(plan.source)
     return new CLIPTextModelWithProjection(await loadNative(plan, config, native.NativeClip.loadWithProjection), plan)
+  }
+
+  /** Builds the model from tensors by checkpoint key; keys that the config lacks take Python's defaults. */
+  static async fromWeights(
+    config: Partial<CLIPTextConfig>,
+    weights: Record<string, Tensor>,
+    options?: FromWeightsOptions,
+  ): Promise<CLIPTextModelWithProjection> {
+    const plan = planWeights(weights, options, 'text_encoder_2')
+    return new CLIPTextModelWithProjection(
+      await loadNative(plan, checkOptions('config', config), native.NativeClip.loadWithProjection),
+      plan,
+    )
   }
 
   /** Encodes token ids (B, L) with L up to `max_position_embeddings`. */

@@ -42,7 +42,7 @@ export class CLIPTokenizer {
   /** Reads `vocab.json`, `merges.txt` and their companions, or `tokenizer.json`, from a folder or built-in model. */
   static async fromPretrained(dir: string, options?: Pick<LoadOptions, 'subfolder' | 'signal'>): Promise<CLIPTokenizer> {
     const plan = await planLoad(dir, options, 'tokenizer')
-    return new CLIPTokenizer(await abortable(plan.options.signal, (token) => native.NativeTokenizer.load(plan.folder, token)))
+    return new CLIPTokenizer(await abortable(plan.options.signal, (token) => native.NativeTokenizer.load(plan.source, token)))
   }
 
   /** Ids per text that the model takes, with start and end; 77 for CLIP. */
@@ -70,6 +70,16 @@ export class CLIPTokenizer {
     return this.#native.vocabSize
   }
 
+  /** Number of ids, with added tokens: Python's `len(tokenizer)`. */
+  get length(): number {
+    return this.#native.length
+  }
+
+  /** A tokenizer with the same vocabulary, whose added tokens grow on their own. */
+  clone(): CLIPTokenizer {
+    return new CLIPTokenizer(this.#native.clone())
+  }
+
   /** Turns texts into ids. Texts of different lengths need `padding`. */
   encode(text: string | readonly string[], options?: EncodeOptions): TokenizerOutput {
     const texts = Array.isArray(text) ? text.map((item: unknown, i) => checkString(`text[${i}]`, item)) : [checkString('text', text)]
@@ -85,8 +95,8 @@ export class CLIPTokenizer {
     if (maxLength !== undefined) {
       checkInteger('maxLength', maxLength, { min: addSpecialTokens ? 2 : 1, max: 2 ** 20 })
     }
-    const native = { padding: padding === false ? 'none' : padding, truncation, maxLength, addSpecialTokens }
-    const { inputIds, attentionMask, truncated } = guard(() => this.#native.encode(texts, native))
+    const settings = { padding: padding === false ? ('none' as const) : padding, truncation, maxLength, addSpecialTokens }
+    const { inputIds, attentionMask, truncated } = guard(() => this.#native.encode(texts, settings))
     return { inputIds: wrapTensor(inputIds), attentionMask: wrapTensor(attentionMask), truncated }
   }
 

@@ -4,7 +4,7 @@ import { abortable, checkSignal, throwIfAborted } from '../abort.ts'
 import { checkOneOf, checkOptions, checkString } from '../checks.ts'
 import { ConfigError, expected } from '../errors.ts'
 import { type NativeCancelToken, type NativeLoadOptions, packageRoot } from '../native.ts'
-import { checkDevice } from '../tensor.ts'
+import { checkDevice, handleOf, type Tensor } from '../tensor.ts'
 import type { Device } from '../tensor-data.ts'
 import type { WeightsDType } from './model.ts'
 
@@ -34,8 +34,18 @@ export type LoadOptions = {
   onProgress?: (event: LoadProgress) => void
 }
 
+/** Options of every `fromWeights`. */
+export type FromWeightsOptions = Pick<LoadOptions, 'dtype' | 'device' | 'signal' | 'onProgress'>
+
 /** A component's place and numbers, checked. */
-export type LoadPlan = { folder: string; component: string; dtype: WeightsDType; device: Device; options: LoadOptions }
+export type LoadPlan = {
+  /** Folder of the component, or tensors by checkpoint key. */
+  source: string | Record<string, Tensor>
+  component: string
+  dtype: WeightsDType
+  device: Device
+  options: LoadOptions
+}
 
 const WEIGHTS_DTYPES: readonly WeightsDType[] = ['f32', 'f16', 'bf16']
 
@@ -57,7 +67,27 @@ export async function resolveModelFolder(dir: string): Promise<string> {
 }
 
 /** Checks the options of a `fromPretrained` and finds the component's folder. */
-export async function planLoad(dir: string, options: LoadOptions | undefined, component: string): Promise<LoadPlan> {
+export async function planLoad(dir: string, options: LoadOptions | undefined, component: string): Promise<LoadPlan & { source: string }> {
+  const plan = checkPlan(options, component)
+  const root = await resolveModelFolder(dir)
+  const { subfolder } = plan.options
+  const source = subfolder === undefined ? root : join(root, checkString('subfolder', subfolder))
+  const entry = await stat(source).catch(() => undefined)
+  if (!entry?.isDirectory()) {
+    throw expected(`a folder inside ${JSON.stringify(root)}`, 'subfolder', subfolder)
+  }
+  return { ...plan, source, component: subfolder ?? component }
+}
+
+/** Checks the arguments of a `fromWeights`. */
+export function planWeights(weights: Record<string, Tensor>, options: FromWeightsOptions | undefined, component: string): LoadPlan {
+  if (typeof weights !== 'object' || weights === null || Array.isArray(weights)) {
+    throw expected('an object of Tensors by checkpoint key', 'weights', weights)
+  }
+  return { ...checkPlan(options, component), source: weights }
+}
+
+function checkPlan(options: LoadOptions | undefined, component: string): Omit<LoadPlan, 'source'> {
   const given = checkOptions('options', options)
   checkSignal(given.signal)
   throwIfAborted(given.signal)
@@ -68,14 +98,7 @@ export async function planLoad(dir: string, options: LoadOptions | undefined, co
     checkString('variant', given.variant)
   }
   const dtype = checkOneOf('dtype', given.dtype ?? 'f32', WEIGHTS_DTYPES)
-  const device = checkDevice(given.device ?? 'cpu')
-  const root = await resolveModelFolder(dir)
-  const folder = given.subfolder === undefined ? root : join(root, checkString('subfolder', given.subfolder))
-  const entry = await stat(folder).catch(() => undefined)
-  if (!entry?.isDirectory()) {
-    throw expected(`a folder inside ${JSON.stringify(root)}`, 'subfolder', given.subfolder)
-  }
-  return { folder, component: given.subfolder ?? component, dtype, device, options: given }
+  return { component, dtype, device: checkDevice(given.device ?? 'cpu'), options: given }
 }
 
 /** Reads a component's `config.json` (or another JSON object) from its folder. */
@@ -96,41 +119,46 @@ export async function readConfig(folder: string, name = 'config.json'): Promise<
   return parsed as Record<string, unknown>
 }
 
-/** Runs a native load with the plan's numbers, progress and signal. */
-export async function loadNative<T>(
+type NativeLoad<T> = (
+  options: NativeLoadOptions,
+  token: NativeCancelToken,
+  onProgress: ((loaded: number, total: number) => void) | undefined,
+) => Promise<T>
+
+/** Runs a native load with the plan's numbers, progress and signal; warns about what the file has and the model does not know. */
+export async function loadNative<T extends { unknownKeys: string[]; unexpectedWeights: string[] }>(
   plan: LoadPlan,
-  config: Record<string, unknown>,
-  load: (options: NativeLoadOptions, token: NativeCancelToken, onProgress?: (loaded: number, total: number) => void) => Promise<T>,
+  config: object,
+  load: NativeLoad<T>,
 ): Promise<T> {
   const { onProgress, signal, variant } = plan.options
   const report = onProgress && reporter(plan.component, onProgress)
-  const handle = await abortable(signal, (token) =>
-    load(
-      {
-        path: plan.folder,
-        config: JSON.stringify(config),
-        variant,
-        dtype: plan.dtype,
-        device: plan.device,
-        onProgress: report?.onProgress,
-      },
-      token,
-    ),
-  )
+  const numbers = { config: JSON.stringify(config), variant, dtype: plan.dtype, device: plan.device }
+  const options: NativeLoadOptions =
+    typeof plan.source === 'string'
+      ? { path: plan.source, ...numbers }
+      : {
+          names: Object.keys(plan.source),
+          tensors: Object.entries(plan.source).map(([name, tensor]) => handleOf(tensor, `weights[${JSON.stringify(name)}]`)),
+          ...numbers,
+        }
+  const handle = await abortable(signal, (token) => load(options, token, report?.onProgress))
   report?.finish()
+  warnOnce(plan.component, 'config keys that are not known and have no effect', handle.unknownKeys)
+  warnOnce(plan.component, 'weights that the model has no place for', handle.unexpectedWeights)
   return handle
 }
 
 const warned = new Set<string>()
 
-/** Warns once per class about config keys that are not known. */
-export function warnUnknownKeys(component: string, keys: readonly string[]): void {
-  const fresh = keys.filter((key) => !warned.has(`${component}.${key}`))
-  for (const key of fresh) {
-    warned.add(`${component}.${key}`)
+function warnOnce(component: string, what: string, names: readonly string[]): void {
+  const fresh = names.filter((name) => !warned.has(`${component}.${name}`))
+  for (const name of fresh) {
+    warned.add(`${component}.${name}`)
   }
   if (fresh.length > 0) {
-    process.emitWarning(`${component}: config keys that are not known and have no effect: ${fresh.join(', ')}`, 'NodeDiffusionWarning')
+    const more = fresh.length > 5 ? ` and ${fresh.length - 5} more` : ''
+    process.emitWarning(`${component}: ${what}: ${fresh.slice(0, 5).join(', ')}${more}`, 'NodeDiffusionWarning')
   }
 }
 

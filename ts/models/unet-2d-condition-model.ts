@@ -4,7 +4,7 @@ import { expected } from '../errors.ts'
 import { type NativeTensor, type NativeUnet, native } from '../native.ts'
 import { handleOf, Tensor, wrapTensor } from '../tensor.ts'
 import type { TensorArray } from '../tensor-data.ts'
-import { type LoadOptions, type LoadPlan, loadNative, planLoad, readConfig, warnUnknownKeys } from './load.ts'
+import { type FromWeightsOptions, type LoadOptions, type LoadPlan, loadNative, planLoad, planWeights, readConfig } from './load.ts'
 import { Model } from './model.ts'
 
 /** Keys of a UNet's `config.json` (diffusers `UNet2DConditionModel`), completed with their defaults. */
@@ -59,14 +59,23 @@ export class UNet2DConditionModel extends Model {
     super(plan, () => handle.dispose())
     this.#native = handle
     this.config = Object.freeze(JSON.parse(handle.config) as UNet2DConditionConfig)
-    warnUnknownKeys('UNet2DConditionModel', handle.unknownKeys)
   }
 
   /** Reads `config.json` and safetensors weights from a folder or built-in model. */
   static async fromPretrained(dir: string, options?: LoadOptions): Promise<UNet2DConditionModel> {
     const plan = await planLoad(dir, options, 'unet')
-    const config = await readConfig(plan.folder)
+    const config = await readConfig(plan.source)
     return new UNet2DConditionModel(await loadNative(plan, config, native.NativeUnet.load), plan)
+  }
+
+  /** Builds the model from tensors by checkpoint key; keys that the config lacks take Python's defaults. */
+  static async fromWeights(
+    config: Partial<UNet2DConditionConfig>,
+    weights: Record<string, Tensor>,
+    options?: FromWeightsOptions,
+  ): Promise<UNet2DConditionModel> {
+    const plan = planWeights(weights, options, 'unet')
+    return new UNet2DConditionModel(await loadNative(plan, checkOptions('config', config), native.NativeUnet.load), plan)
   }
 
   /**

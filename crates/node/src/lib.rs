@@ -1,9 +1,11 @@
 //! The Node-API surface: convert, call, map the error.
 
 mod account;
+mod clip;
 mod device;
 mod error;
 mod info;
+mod load;
 mod ops;
 mod random;
 mod safetensors;
@@ -11,6 +13,8 @@ mod scheduler;
 mod task;
 mod tensor;
 mod tokenizer;
+mod unet;
+mod vae;
 
 /// glibc maps and unmaps big activations at every allocation, which costs more than computing them.
 #[global_allocator]

@@ -1,6 +1,6 @@
 //! The engine thread: heavy jobs of all environments, one after the other, each settling a promise.
 
-use crate::error::{Failure, Outcome, Result, ABORTED, INTERNAL, PANIC};
+use crate::error::{Failure, Outcome, ABORTED, INTERNAL, PANIC};
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
 use nd_models::CancelToken;
@@ -107,5 +107,13 @@ fn register(env: &Env, token: &CancelToken) -> Outcome<u64> {
 pub fn silence_panics() {
     if std::env::var_os("RUST_BACKTRACE").is_none() {
         std::panic::set_hook(Box::new(|_| {}));
+    }
+}
+
+/// Drops a value on the engine thread, after the jobs before it.
+pub fn drop_on_engine(value: impl Send + 'static) {
+    if let Ok(engine) = engine() {
+        // A refused job is dropped right here, which is as good.
+        let _ = engine.send(Box::new(move || drop(value)));
     }
 }

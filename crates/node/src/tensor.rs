@@ -160,7 +160,10 @@ impl NativeTensor {
     #[napi(catch_unwind)]
     pub fn to_dtype(&self, env: Env, dtype: String) -> Result<NativeTensor> {
         let dtype = device::dtype(&dtype)?;
-        self.derive(&env, |a| Ok(a.to_dtype(dtype)?))
+        self.derive(&env, |a| {
+            ops::reserve(a.dims(), dtype)?;
+            Ok(a.to_dtype(dtype)?)
+        })
     }
 
     #[napi(catch_unwind)]

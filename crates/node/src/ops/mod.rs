@@ -12,6 +12,7 @@ pub use shape::{cat, expand, permute, repeat, repeat_interleave, reshape, slice,
 
 use crate::error::{Failure, Outcome, OUT_OF_MEMORY};
 use candle_core::{DType, Tensor};
+use std::sync::OnceLock;
 
 /// Whether a dtype holds whole numbers.
 fn is_integer(dtype: DType) -> bool {
@@ -36,9 +37,20 @@ fn unified(tensors: &[&Tensor]) -> Outcome<Vec<Tensor>> {
     Ok(tensors.iter().map(|t| t.to_dtype(dtype)).collect::<candle_core::Result<_>>()?)
 }
 
-/// Fails while that is still possible if a result of this shape cannot be allocated.
+/// Fails while that is still possible if a result of this shape cannot be allocated, or is larger than the machine's memory.
 pub fn reserve(shape: &[usize], dtype: DType) -> Outcome<()> {
     let bytes = shape.iter().try_fold(dtype.size_in_bytes(), |product, &size| product.checked_mul(size));
-    let fits = bytes.is_some_and(|bytes| Vec::<u8>::new().try_reserve_exact(bytes).is_ok());
+    let fits = bytes.is_some_and(|bytes| bytes <= physical_memory() && Vec::<u8>::new().try_reserve_exact(bytes).is_ok());
     fits.then_some(()).ok_or_else(|| Failure::new(OUT_OF_MEMORY, format!("Expected a tensor that fits into memory but received shape {shape:?}")))
+}
+
+/// Bytes of memory in this machine; no bound where the system does not say (allocating more than there is succeeds on Linux, and kills the process later).
+fn physical_memory() -> usize {
+    static BYTES: OnceLock<usize> = OnceLock::new();
+    *BYTES.get_or_init(|| {
+        let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+        let kilobytes = total.and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse::<usize>().ok());
+        kilobytes.map_or(usize::MAX, |kilobytes| kilobytes.saturating_mul(1024))
+    })
 }

@@ -54,13 +54,14 @@ pub fn permute(a: &Tensor, dims: &[usize]) -> Outcome<Tensor> {
     Ok(a.permute(dims)?)
 }
 
-/// Repeats dimensions of size 1; a view.
+/// Repeats dimensions of size 1; a view, but of no more than could be written out.
 pub fn expand(a: &Tensor, shape: &[usize]) -> Outcome<Tensor> {
     let lead = shape.len().saturating_sub(a.rank());
     let fits = shape.len() >= a.rank() && a.dims().iter().zip(&shape[lead..]).all(|(&from, &to)| from == to || from == 1);
     if !fits {
         return Err(Failure::expected(format!("a shape that {:?} expands to", a.dims()), "shape", format!("{shape:?}")));
     }
+    reserve(shape, a.dtype())?;
     Ok(a.broadcast_as(shape)?)
 }
 

@@ -1,0 +1,130 @@
+//! What loading a model needs, and the handle on a loaded one.
+
+use crate::device;
+use crate::error::{Failure, Outcome, DISPOSED, INVALID_ARGUMENT};
+use crate::task::drop_on_engine;
+use crate::tensor::NativeTensor;
+use candle_core::Tensor;
+use napi::bindgen_prelude::*;
+use napi::threadsafe_function::ThreadsafeFunctionCallMode;
+use napi_derive::napi;
+use nd_models::weights::{WeightScope, Weights, WeightsOptions};
+use nd_models::{CancelToken, LoadContext, LoadReport, Progress};
+use serde_json::{Map, Value};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Where a model's weights are and how to keep them: `path`, or `names` with `tensors`.
+#[napi(object, object_to_js = false)]
+pub struct NativeLoadOptions<'env> {
+    /// A folder or a safetensors file.
+    pub path: Option<String>,
+    /// Names of tensors in memory.
+    pub names: Option<Vec<String>>,
+    pub tensors: Option<Vec<ClassInstance<'env, NativeTensor>>>,
+    /// The config as JSON.
+    pub config: String,
+    /// The `fp16` of `name.fp16.safetensors`.
+    pub variant: Option<String>,
+    pub dtype: String,
+    pub device: String,
+}
+
+/// Hears of bytes read and bytes in all.
+pub type OnProgress<'env> = Option<Function<'env, FnArgs<(f64, f64)>, ()>>;
+
+/// A load that can move to the engine thread.
+pub struct LoadJob {
+    pub config: Value,
+    source: Source,
+    variant: Option<String>,
+    device: String,
+    dtype: String,
+    cancel: CancelToken,
+    progress: Option<Progress>,
+}
+
+enum Source {
+    Path(PathBuf),
+    Memory(HashMap<String, Tensor>),
+}
+
+impl LoadJob {
+    /// Reads the options on the JavaScript thread.
+    pub fn new(options: NativeLoadOptions, cancel: &CancelToken, on_progress: OnProgress) -> Outcome<Self> {
+        let config = serde_json::from_str(&options.config).map_err(|error| Failure::expected("JSON", "config", error))?;
+        let source = match (options.path, options.names, options.tensors) {
+            (Some(path), _, _) => Source::Path(path.into()),
+            (None, Some(names), Some(tensors)) => {
+                let tensors = tensors.iter().map(|tensor| tensor.tensor().cloned()).collect::<Outcome<Vec<_>>>()?;
+                Source::Memory(names.into_iter().zip(tensors).collect())
+            }
+            _ => return Err(Failure::new(INVALID_ARGUMENT, "Expected a path or tensors for options but received neither")),
+        };
+        let progress = on_progress.map(progress_of).transpose()?;
+        Ok(Self { config, source, variant: options.variant, device: options.device, dtype: options.dtype, cancel: cancel.clone(), progress })
+    }
+
+    /// Opens the weights, on the engine thread.
+    pub fn open(self) -> Outcome<(WeightScope, LoadContext)> {
+        let weights = match self.source {
+            Source::Path(path) => Weights::open(&path, &WeightsOptions { variant: self.variant, ..Default::default() })?,
+            Source::Memory(tensors) => Weights::from_tensors(tensors),
+        };
+        let (device, dtype) = (device::device(&self.device)?, device::dtype(&self.dtype)?);
+        Ok((weights.scope(), LoadContext { device, dtype, cancel: self.cancel, progress: self.progress }))
+    }
+}
+
+fn progress_of(listener: Function<FnArgs<(f64, f64)>, ()>) -> Outcome<Progress> {
+    let function = listener.build_threadsafe_function::<FnArgs<(f64, f64)>>().callee_handled::<false>().weak::<true>().build()?;
+    Ok(Box::new(move |done, total| {
+        function.call((done as f64, total as f64).into(), ThreadsafeFunctionCallMode::NonBlocking);
+    }))
+}
+
+/// What the SDK wants to know about a loaded model.
+pub struct Facts {
+    pub config: String,
+    pub unknown_keys: Vec<String>,
+    pub unexpected_weights: Vec<String>,
+    bytes: i64,
+}
+
+impl Facts {
+    /// Facts from a model's config and report; `element` is the size of a stored weight in bytes.
+    pub fn new(values: &Map<String, Value>, unknown: &[String], report: &LoadReport, element: usize) -> Self {
+        let config = Value::Object(values.clone()).to_string();
+        let bytes = i64::try_from(report.parameters.saturating_mul(element as u64)).unwrap_or(i64::MAX);
+        Self { config, unknown_keys: unknown.to_vec(), unexpected_weights: report.unexpected.clone(), bytes }
+    }
+}
+
+/// A loaded model whose weights V8 knows of; running work keeps its own share.
+pub struct Handle<T> {
+    live: Option<Arc<T>>,
+    pub facts: Facts,
+}
+
+impl<T: Send + Sync + 'static> Handle<T> {
+    /// Reports the weights to V8.
+    pub fn new(env: &Env, model: T, facts: Facts) -> Outcome<Self> {
+        env.adjust_external_memory(facts.bytes)?;
+        Ok(Self { live: Some(Arc::new(model)), facts })
+    }
+
+    /// The model, unless disposed.
+    pub fn get(&self) -> Outcome<Arc<T>> {
+        self.live.clone().ok_or_else(|| Failure::new(DISPOSED, "Expected a model in use but received a disposed one"))
+    }
+
+    /// Gives up this share; freeing gigabytes takes a while, so it happens on the engine thread.
+    pub fn release(&mut self, env: &Env) -> napi::Result<()> {
+        if let Some(model) = self.live.take() {
+            drop_on_engine(model);
+            env.adjust_external_memory(-self.facts.bytes)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,105 @@
+//! `NativeAutoencoderKl`: the autoencoder between pixels and latents.
+
+use crate::error::{Failure, Result};
+use crate::load::{Facts, Handle, LoadJob, NativeLoadOptions, OnProgress};
+use crate::task::{spawn, NativeCancelToken};
+use crate::tensor::NativeTensor;
+use napi::bindgen_prelude::*;
+use napi_derive::napi;
+use nd_models::vae::{AutoencoderKL, Tiling, VaeConfig, VaeOptions};
+
+/// Tiles of big pictures.
+#[napi(object, object_to_js = false)]
+pub struct NativeTiling {
+    /// Side of a tile in pixels.
+    pub tile_sample_min_size: u32,
+    /// Share of a tile that overlaps the next.
+    pub tile_overlap_factor: f64,
+}
+
+/// How the autoencoder runs.
+#[napi(object, object_to_js = false)]
+pub struct NativeVaeOptions {
+    pub slicing: bool,
+    pub tiling: Option<NativeTiling>,
+}
+
+impl NativeVaeOptions {
+    fn tiling(&self, config: &VaeConfig) -> Option<Tiling> {
+        self.tiling.as_ref().map(|tiling| Tiling {
+            tile_sample_min_size: tiling.tile_sample_min_size as usize,
+            tile_latent_min_size: (tiling.tile_sample_min_size as usize / config.factor()).max(1),
+            tile_overlap_factor: tiling.tile_overlap_factor,
+        })
+    }
+}
+
+/// A loaded autoencoder.
+#[napi(custom_finalize)]
+pub struct NativeAutoencoderKl {
+    handle: Handle<AutoencoderKL>,
+}
+
+impl ObjectFinalize for NativeAutoencoderKl {
+    fn finalize(mut self, env: Env) -> napi::Result<()> {
+        self.handle.release(&env)
+    }
+}
+
+#[napi]
+impl NativeAutoencoderKl {
+    #[napi(catch_unwind, ts_return_type = "Promise<NativeAutoencoderKl>")]
+    pub fn load<'env>(
+        env: &'env Env,
+        options: NativeLoadOptions,
+        token: &NativeCancelToken,
+        #[napi(ts_arg_type = "((loaded: number, total: number) => void) | undefined | null")] on_progress: OnProgress,
+    ) -> Result<Object<'env>> {
+        let job = LoadJob::new(options, &token.token, on_progress)?;
+        let work = move || {
+            let config = VaeConfig::from_json(&job.config)?;
+            let (scope, context) = job.open()?;
+            let model = AutoencoderKL::load(&config, scope, &context)?;
+            let facts = Facts::new(&config.file.values, &config.file.unknown, model.report(), context.dtype.size_in_bytes());
+            Ok((model, facts))
+        };
+        Ok(spawn(env, &token.token, work, |env, (model, facts)| Ok(NativeAutoencoderKl { handle: Handle::new(env, model, facts)? }))?)
+    }
+
+    #[napi(getter, catch_unwind)]
+    pub fn config(&self) -> String {
+        self.handle.facts.config.clone()
+    }
+
+    #[napi(getter, catch_unwind)]
+    pub fn unknown_keys(&self) -> Vec<String> {
+        self.handle.facts.unknown_keys.clone()
+    }
+
+    #[napi(getter, catch_unwind)]
+    pub fn unexpected_weights(&self) -> Vec<String> {
+        self.handle.facts.unexpected_weights.clone()
+    }
+
+    /// Pixels to moments: mean and log variance one after the other.
+    #[napi(catch_unwind, ts_return_type = "Promise<NativeTensor>")]
+    pub fn encode<'env>(&self, env: &'env Env, image: &NativeTensor, options: NativeVaeOptions, token: &NativeCancelToken) -> Result<Object<'env>> {
+        let (model, cancel, image) = (self.handle.get()?, token.token.clone(), image.tensor()?.clone());
+        let tiling = options.tiling(model.config());
+        let work = move || Ok(model.encode(&image, &VaeOptions { tiling, slicing: options.slicing, cancel: &cancel })?);
+        Ok(spawn(env, &token.token, work, NativeTensor::wrap)?)
+    }
+
+    #[napi(catch_unwind, ts_return_type = "Promise<NativeTensor>")]
+    pub fn decode<'env>(&self, env: &'env Env, latents: &NativeTensor, options: NativeVaeOptions, token: &NativeCancelToken) -> Result<Object<'env>> {
+        let (model, cancel, latents) = (self.handle.get()?, token.token.clone(), latents.tensor()?.clone());
+        let tiling = options.tiling(model.config());
+        let work = move || Ok(model.decode(&latents, &VaeOptions { tiling, slicing: options.slicing, cancel: &cancel })?);
+        Ok(spawn(env, &token.token, work, NativeTensor::wrap)?)
+    }
+
+    #[napi(catch_unwind)]
+    pub fn dispose(&mut self, env: Env) -> Result<()> {
+        Ok(self.handle.release(&env).map_err(Failure::from)?)
+    }
+}
