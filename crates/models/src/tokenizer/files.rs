@@ -1,0 +1,119 @@
+use super::bpe::{Bpe, END_OF_WORD};
+use crate::error::{ModelError, Result};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::path::Path;
+
+/// What a tokenizer folder holds, before anything is interpreted.
+#[derive(Debug)]
+pub(super) struct TokenizerFiles {
+    pub bpe: Bpe,
+    pub config: Map<String, Value>,
+    pub special_tokens_map: Map<String, Value>,
+    pub added_tokens: Map<String, Value>,
+    /// `added_tokens` of a `tokenizer.json`, each with its `id`.
+    pub serialized_tokens: Vec<Value>,
+}
+
+impl TokenizerFiles {
+    /// Reads `vocab.json` and `merges.txt`, or `tokenizer.json` where those are missing, and the small files beside them.
+    pub(super) fn read(folder: &Path) -> Result<Self> {
+        let vocab = folder.join("vocab.json");
+        let single = folder.join("tokenizer.json");
+        let (bpe, serialized_tokens) = if !vocab.exists() && single.exists() {
+            read_single(&single)?
+        } else {
+            (read_pair(&vocab, &folder.join("merges.txt"))?, Vec::new())
+        };
+        Ok(Self {
+            bpe,
+            config: read_object(&folder.join("tokenizer_config.json"))?,
+            special_tokens_map: read_object(&folder.join("special_tokens_map.json"))?,
+            added_tokens: read_object(&folder.join("added_tokens.json"))?,
+            serialized_tokens,
+        })
+    }
+
+    /// Reads the two vocabulary files alone.
+    pub(super) fn read_vocabulary(vocab: &Path, merges: &Path) -> Result<Self> {
+        let (config, special_tokens_map, added_tokens) = (Map::new(), Map::new(), Map::new());
+        let bpe = read_pair(vocab, merges)?;
+        Ok(Self { bpe, config, special_tokens_map, added_tokens, serialized_tokens: Vec::new() })
+    }
+}
+
+fn read_pair(vocab: &Path, merges: &Path) -> Result<Bpe> {
+    let vocab_text = read_text(vocab)?;
+    let ids = serde_json::from_str::<HashMap<String, u32>>(&vocab_text)
+        .map_err(|error| damaged("a JSON object from tokens to ids", vocab, error))?;
+    let merges_text = read_text(merges)?;
+    let mut pairs = Vec::with_capacity(ids.len());
+    for (number, line) in merges_text.lines().enumerate() {
+        if line.starts_with("#version") {
+            continue;
+        }
+        let pair = line.split_once(' ').filter(|(left, right)| !left.is_empty() && !right.is_empty() && !right.contains(' '));
+        pairs.push(pair.ok_or_else(|| damaged("two tokens on each line", merges, format!("{line:?} on line {}", number + 1)))?);
+    }
+    Bpe::new(ids, pairs.into_iter()).map_err(|error| ModelError::Weights(format!("{error} in {}", merges.display())))
+}
+
+#[derive(Deserialize)]
+struct SingleFile<'f> {
+    #[serde(default)]
+    added_tokens: Vec<Value>,
+    #[serde(borrow)]
+    model: SingleModel<'f>,
+}
+
+#[derive(Deserialize)]
+struct SingleModel<'f> {
+    end_of_word_suffix: Option<String>,
+    vocab: HashMap<String, u32>,
+    #[serde(borrow)]
+    merges: Vec<SingleMerge<'f>>,
+}
+
+/// Older files write a merge as one string, newer ones as a pair.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum SingleMerge<'f> {
+    Line(#[serde(borrow)] Cow<'f, str>),
+    Pair(#[serde(borrow)] Cow<'f, str>, #[serde(borrow)] Cow<'f, str>),
+}
+
+fn read_single(path: &Path) -> Result<(Bpe, Vec<Value>)> {
+    let text = read_text(path)?;
+    let file: SingleFile = serde_json::from_str(&text).map_err(|error| damaged("a byte-pair tokenizer", path, error))?;
+    let suffix = file.model.end_of_word_suffix.unwrap_or_default();
+    if suffix != END_OF_WORD {
+        return Err(ModelError::config("end_of_word_suffix", format!("{END_OF_WORD:?}"), format!("{suffix:?}")));
+    }
+    let pairs = file.model.merges.iter().map(|merge| match merge {
+        SingleMerge::Line(line) => line.split_once(' ').ok_or_else(|| damaged("two tokens in each merge", path, format!("{line:?}"))),
+        SingleMerge::Pair(left, right) => Ok((left.as_ref(), right.as_ref())),
+    });
+    let pairs = pairs.collect::<Result<Vec<_>>>()?;
+    let bpe = Bpe::new(file.model.vocab, pairs.into_iter())
+        .map_err(|error| ModelError::Weights(format!("{error} in {}", path.display())))?;
+    Ok((bpe, file.added_tokens))
+}
+
+/// An object, or an empty one where there is no such file.
+fn read_object(path: &Path) -> Result<Map<String, Value>> {
+    if !path.exists() {
+        return Ok(Map::new());
+    }
+    serde_json::from_str(&read_text(path)?).map_err(|error| damaged("a JSON object", path, error))
+}
+
+fn read_text(path: &Path) -> Result<String> {
+    let bytes = std::fs::read(path).map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
+    String::from_utf8(bytes).map_err(|error| damaged("UTF-8 text", path, error))
+}
+
+fn damaged(expected: &str, path: &Path, received: impl std::fmt::Display) -> ModelError {
+    ModelError::Weights(format!("Expected {expected} in {} but received {received}", path.display()))
+}
