@@ -87,6 +87,9 @@ fn scheduled(config: &Config, n: usize, schedules: &[&'static str]) -> Result<Ve
 /// Schedules that nearly every class knows.
 pub const COMMON: &[&str] = &["linear", "scaled_linear", "squaredcos_cap_v2"];
 
+/// All schedules that some class knows.
+pub(crate) const ALL: &[&str] = &["linear", "scaled_linear", "squaredcos_cap_v2", "laplace", "sigmoid", "exp"];
+
 /// Cumulative product of 1 - beta, shape (T,), f32 as in the reference.
 pub fn alphas_cumprod(config: &Config, schedules: &[&'static str]) -> Result<Vec<f32>> {
     Ok(cumprod(&betas(config, schedules)?.iter().map(|b| 1.0 - b).collect::<Vec<_>>()))

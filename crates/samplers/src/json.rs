@@ -1,5 +1,6 @@
 //! JSON in, JSON out: the border to the native addon.
 
+use crate::betas::{alphas_cumprod, betas, ALL};
 use crate::config::Config;
 use crate::error::{Result, SamplerError};
 use crate::plan::PlanOptions;
@@ -43,13 +44,24 @@ struct NoiseRequest {
     begin: Option<usize>,
     #[serde(default)]
     run: Option<Value>,
+    #[serde(default)]
+    training: bool,
 }
 
-/// Noising coefficients. Options: `{ "at": [timesteps], "begin": index or null, "run": plan options or null }`.
+/// Noising coefficients. Options: `{ "at": [timesteps], "begin": index or null, "run": plan options or null }`; with
+/// `"training": true` instead `{ "betas": [...], "alphasCumprod": [...] }`, null where the class has none.
 pub fn noise_json(config_json: &str, options_json: &str) -> Result<String> {
     let scheduler = Scheduler::from_config(&object("config", config_json)?)?;
     let request: NoiseRequest =
         serde_json::from_str(options_json).map_err(|e| SamplerError::argument("options", "a noise request", e.to_string()))?;
+    if request.training {
+        let has_betas = scheduler.config().values().contains_key("beta_schedule");
+        let (betas, bars) = match has_betas {
+            true => (Some(betas(scheduler.config(), ALL)?), Some(alphas_cumprod(scheduler.config(), ALL)?)),
+            false => (None, None),
+        };
+        return write(&json!({ "betas": betas, "alphasCumprod": bars }));
+    }
     let options = match &request.run {
         None | Some(Value::Null) => PlanOptions::default(),
         Some(run) => PlanOptions::parse(&run.to_string())?,

@@ -78,6 +78,9 @@ impl Scheduler {
             true => self.schedule(&PlanOptions::steps(1))?,
             false => self.schedule(options)?,
         };
+        if let Some(index) = begin.filter(|&i| i > schedule.timesteps.len()) {
+            return Err(SamplerError::argument("begin", format!("an index up to {}", schedule.timesteps.len()), index.to_string()));
+        }
         let positions: Vec<usize> = timesteps.iter().map(|&t| begin.unwrap_or_else(|| position(&schedule, t))).collect();
         let add_noise = match entry.noise {
             NoiseRule::None => None,

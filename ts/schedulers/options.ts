@@ -1,0 +1,96 @@
+import { checkInteger, checkNumber, checkOptions } from '../checks.ts'
+import { expected } from '../errors.ts'
+import type { Generator } from '../random.ts'
+import type { Tensor } from '../tensor.ts'
+
+/** What `setTimesteps` takes besides the number of steps. At most one of steps, `timesteps` and `sigmas`. */
+export type SetTimestepsOptions = {
+  /** Custom training timesteps, descending. */
+  timesteps?: readonly number[]
+  /** Custom noise levels, descending, usually with a final 0. */
+  sigmas?: readonly number[]
+  /** LCM, TCD: share of the schedule that is run, 0 to 1. @default 1 */
+  strength?: number
+  /** LCM, TCD: steps of the distillation schedule. @default `original_inference_steps` of the config */
+  originalInferenceSteps?: number
+  /** Flow sigmas with `use_dynamic_shifting`: logarithm of the shift. */
+  mu?: number
+}
+
+/** Numbers that change the rows of a run. */
+export type StepNumbers = {
+  /** DDIM, TCD: share of fresh noise, 0 to 1; other classes ignore it. @default 0, TCD 0.3 */
+  eta?: number
+  /** DDIM: derive the direction from the clipped clean sample. @default false */
+  useClippedModelOutput?: boolean
+  /** Euler, EDMEuler: amount of churn. @default 0 */
+  sChurn?: number
+  /** Lowest sigma with churn. @default 0 */
+  sTmin?: number
+  /** Highest sigma with churn. @default Infinity */
+  sTmax?: number
+  /** Factor on noise drawn by a step. @default 1 */
+  sNoise?: number
+  /** LMS: order, 1 to 8. @default 4 */
+  order?: number
+}
+
+/** Options of one `step`. */
+export type StepOptions = StepNumbers & {
+  /** Source of the noise that the step draws: one generator, or one per image. @default a random one */
+  generator?: Generator | readonly Generator[]
+  /** The noise itself, in place of a draw; shape of the sample. */
+  varianceNoise?: Tensor
+}
+
+/** Options of `plan`. */
+export type PlanOptions = SetTimestepsOptions &
+  StepNumbers & {
+    /** First row of the run. @default 0 */
+    beginIndex?: number
+  }
+
+const NUMBERS = ['eta', 'sChurn', 'sTmin', 'sNoise', 'strength'] as const
+
+function checkList(name: string, value: unknown): readonly number[] | undefined {
+  if (value === undefined) {
+    return undefined
+  }
+  if (!Array.isArray(value) || value.length === 0) {
+    throw expected('a non-empty array of numbers', name, value)
+  }
+  return value.map((item: unknown, i) => checkNumber(`${name}[${i}]`, item))
+}
+
+/** Plan options as the native core reads them; refuses what JSON cannot carry and what the class does not take. */
+export function planRequest(steps: number | undefined, given: PlanOptions, accepted: readonly string[]): string {
+  const options = checkOptions('options', given)
+  const request: Record<string, unknown> = {
+    numInferenceSteps: steps === undefined ? undefined : checkInteger('numInferenceSteps', steps, { min: 1, max: 10_000 }),
+    timesteps: checkList('timesteps', options.timesteps),
+    sigmas: checkList('sigmas', options.sigmas),
+    beginIndex: options.beginIndex === undefined ? undefined : checkInteger('beginIndex', options.beginIndex, { min: 0 }),
+    mu: options.mu === undefined ? undefined : checkNumber('mu', options.mu),
+    originalInferenceSteps:
+      options.originalInferenceSteps === undefined
+        ? undefined
+        : checkInteger('originalInferenceSteps', options.originalInferenceSteps, { min: 1 }),
+    order: options.order === undefined ? undefined : checkInteger('order', options.order, { min: 1, max: 8 }),
+    useClippedModelOutput: options.useClippedModelOutput,
+    sTmax: options.sTmax === undefined || options.sTmax === Infinity ? undefined : checkNumber('sTmax', options.sTmax, { min: 0 }),
+  }
+  for (const name of NUMBERS) {
+    const value = options[name]
+    request[name] = value === undefined ? undefined : checkNumber(name, value, { min: 0 })
+  }
+  for (const name of ['eta', 'sChurn', 'sTmin', 'sTmax', 'sNoise', 'order', 'useClippedModelOutput'] as const) {
+    if (accepted.includes(name)) {
+      continue
+    }
+    if (name !== 'eta' && request[name] !== undefined) {
+      throw expected('nothing (this scheduler does not take it)', name, request[name])
+    }
+    request[name] = undefined
+  }
+  return JSON.stringify(request)
+}
