@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as nd from '../../ts/index.ts'
+import { resolveScheduler, type Scheduler, type SchedulerConfig, schedulerFromConfig, schedulers } from '../../ts/schedulers/index.ts'
 
 /** One stored call of a whole pipeline. */
 export type PipelineCase = {
@@ -8,10 +9,11 @@ export type PipelineCase = {
   pipe: string
   base: string
   models: Record<string, string | string[]>
-  scheduler?: [className: string, overrides: Record<string, unknown>]
+  scheduler?: [className: string, overrides: SchedulerConfig]
   call: Record<string, unknown>
   setup?: { freeu?: nd.FreeUOptions; ip_adapter?: unknown; ip_scale?: unknown; vae_tiling?: boolean }
   init?: Record<string, unknown>
+  scheduler_config?: SchedulerConfig
   unet_timesteps?: number[]
   unet_in_encoder_hidden_states?: (string | null)[]
   error?: { type: string; message: string }
@@ -30,10 +32,13 @@ type LoadablePipeline = { fromPretrained(source: string, options: Record<string,
 const knownSetup = new Set(['freeu', 'vae_tiling'])
 
 /** Why a case cannot be run by this build, or undefined if it can. */
-export function missingSupport({ pipe, models, call, setup }: PipelineCase): string | undefined {
+export function missingSupport({ pipe, models, scheduler, call, setup }: PipelineCase): string | undefined {
   const known = pipelineClass(pipe)
   if (known === undefined) {
     return `no class ${pipe}`
+  }
+  if (scheduler !== undefined && !schedulers.list().some(({ className }) => className === scheduler[0])) {
+    return `no class ${scheduler[0]}`
   }
   const part = Object.keys(models).find((name) => known.slots[camelCase(name)] === undefined)
   if (part !== undefined) {
@@ -65,15 +70,25 @@ export async function buildPipeline(folder: string, item: PipelineCase): Promise
   }
   const base = join(folder, item.base)
   if (item.scheduler !== undefined) {
-    const config = JSON.parse(await readFile(join(base, 'scheduler', 'scheduler_config.json'), 'utf8')) as Record<string, unknown>
-    const [className, changes] = item.scheduler
-    overrides.scheduler = nd.schedulerFromConfig({ ...nd.schedulerFromConfig(config).config, ...changes, _class_name: className })
+    overrides.scheduler = await swappedScheduler(base, item.scheduler, item.scheduler_config)
   }
   const pipe = await known.fromPretrained(base, { ...overrides, ...camelKeys(item.init ?? {}) })
   if (item.setup?.freeu !== undefined) {
     pipe.unet.enableFreeU(item.setup.freeu)
   }
   return pipe
+}
+
+/**
+ * The sampler that took the place of the base folder's. The result is stored because the reference swapped in memory: there, what the
+ * folder's file says outright was still a default, which does not carry over.
+ */
+async function swappedScheduler(base: string, [className, changes]: [string, SchedulerConfig], result?: SchedulerConfig): Promise<Scheduler> {
+  if (result !== undefined) {
+    return schedulerFromConfig(result)
+  }
+  const config = JSON.parse(await readFile(join(base, 'scheduler', 'scheduler_config.json'), 'utf8')) as SchedulerConfig
+  return resolveScheduler({ ...changes, _class_name: className }, schedulerFromConfig(config).config)
 }
 
 /** Turns the stored arguments of a call into options; each call makes its generators anew. */
