@@ -4,7 +4,7 @@ import { root, run, say } from './terminal.mjs'
 import { hostTriple, requireNativeTools } from './tools.mjs'
 
 /** `npm run check`: every linter; all of them run, then a summary says which failed. */
-await setup()
+await setup({ types: true })
 await requireNativeTools()
 const target = ['--target', await hostTriple()]
 const bin = (name, command = name) => [process.execPath, [packageBin(name, command)]]

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -22,10 +22,20 @@ const parts = {
     ],
   },
   ts: {
-    name: 'the TypeScript',
-    sources: ['package.json', 'tsup.config.ts', 'tsconfig.json', 'index.d.ts', 'ts'],
+    name: 'the JavaScript',
+    sources: ['tsup.config.ts', 'tsconfig.json', 'ts'],
     output: () => join('dist', 'index.js'),
-    command: () => [packageBin('tsup', 'tsup')],
+    command: () => [packageBin('tsup', 'tsup'), '--silent'],
+    env: { BUILD_TYPES: 'none' },
+    finish: (started) => removeOlder(join(root, 'dist'), started),
+  },
+  types: {
+    name: 'the type declarations',
+    sources: ['tsup.config.ts', 'tsconfig.json', 'index.d.ts', 'ts'],
+    output: () => join('dist', 'index.d.cts'),
+    command: () => [packageBin('tsup', 'tsup'), '--silent'],
+    env: { BUILD_TYPES: 'only' },
+    finish: () => copyFileSync(join(root, 'dist', 'index.d.ts'), join(root, 'dist', 'index.d.cts')),
   },
 }
 
@@ -77,10 +87,10 @@ function fresh(key, hash) {
   return part.sources.flatMap((source) => files(join(root, source))).every((file) => statSync(file).mtimeMs <= built)
 }
 
-/** Removes what earlier builds left in a folder: chunks have new names whenever their contents change. */
+/** Removes scripts that earlier builds left in a folder: chunks have new names whenever their contents change. */
 function removeOlder(folder, time) {
   for (const file of files(folder)) {
-    if (statSync(file).mtimeMs < time - 1000) rmSync(file)
+    if (/\.js(\.map)?$/.test(file) && statSync(file).mtimeMs < time - 1000) rmSync(file)
   }
 }
 
@@ -91,9 +101,9 @@ async function build(key, profile) {
   if (key === 'native') await requireNativeTools()
   say(`Building ${part.name} ...`)
   const started = Date.now()
-  const code = await attach(process.execPath, part.command(profile))
+  const code = await attach(process.execPath, part.command(profile), part.env)
   if (code !== 0) fail(`Building ${part.name} failed with exit code ${code}: the compiler's message is above.`)
-  if (key === 'ts') removeOlder(join(root, 'dist'), started)
+  part.finish?.(started)
   const output = join(root, part.output())
   mkdirSync(join(root, '.cache'), { recursive: true })
   // A debug build stays until the sources change: its stamp is what release builds are compared with.
@@ -115,19 +125,21 @@ async function install() {
   if (code !== 0) fail(`npm ${verb} failed with exit code ${code}: check the network and run this again.`)
 }
 
-/** Makes the checkout ready to run: npm packages, the native core and dist/, each only if it is missing or older than its sources. */
-export async function setup(profile = 'release') {
+/**
+ * Makes the checkout ready to run: npm packages, the native core and dist/, each only if it is missing or older than its sources.
+ * The type declarations, which running needs not, are made with `{ types: true }`.
+ */
+export async function setup({ types = false } = {}) {
   requireNode()
   await install()
-  await build('native', profile)
-  await build('ts', profile)
+  for (const key of types ? ['native', 'ts', 'types'] : ['native', 'ts']) await build(key, 'release')
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const args = process.argv.slice(2)
   const profile = args.includes('--debug') ? 'debug' : 'release'
-  const only = args.find((arg) => arg in parts)
+  const chosen = args.filter((arg) => arg in parts)
   requireNode()
   await install()
-  for (const key of only ? [only] : Object.keys(parts)) await build(key, profile)
+  for (const key of chosen.length > 0 ? chosen : Object.keys(parts)) await build(key, profile)
 }

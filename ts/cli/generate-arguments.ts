@@ -1,7 +1,9 @@
 import { InvalidArgumentError } from '../errors.ts'
 import type { GenerationParameters } from '../image/metadata/parameters.ts'
 import { parseParameters } from '../image/metadata/read.ts'
+import { resolveModelFolder } from '../models/load.ts'
 import { parseOptions } from '../pipelines/options.ts'
+import { resolveScheduler } from '../schedulers/resolve.ts'
 import { UsageError } from './exit.ts'
 import { commandDefaults, type Flag, generateFlags, longName, schemas } from './generate-flags.ts'
 
@@ -80,6 +82,19 @@ function check(task: Task, options: Record<string, unknown>): void {
   }
 }
 
+/** Unknown scheduler names and model folders are found here, before any weights are read. */
+async function checkNames(scheduler: unknown, model: string): Promise<void> {
+  try {
+    await resolveModelFolder(model)
+    if (scheduler !== undefined) {
+      resolveScheduler(scheduler as string)
+    }
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error)
+    throw new UsageError(message.replace(' for dir but', ' for --model but').replace(' for scheduler but', ' for --scheduler but'))
+  }
+}
+
 /** Turns prompt and flags into a checked call; throws `UsageError` with one sentence before anything is loaded. */
 export async function readGenerateCall(prompt: string | undefined, flags: Record<string, unknown>): Promise<GenerateCall> {
   const metadata = typeof flags.from === 'string' ? fromMetadata(await parseParameters(flags.from)) : {}
@@ -94,5 +109,6 @@ export async function readGenerateCall(prompt: string | undefined, flags: Record
     delete options.numInferenceSteps
   }
   check(task, options)
+  await checkNames(options.scheduler, String(flags.model))
   return { task, model: String(flags.model), options }
 }

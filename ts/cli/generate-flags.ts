@@ -111,8 +111,8 @@ export function addGenerateFlags(command: Command): void {
   }
   command
     .option('--from <picture>', 'take all options from the metadata of a picture; flags win')
-    .option('--grid [file]', 'also write all pictures as one grid')
-    .option('--preview [every]', 'also write what the model predicts at every n-th step')
+    .option('--grid', 'also write all pictures as one grid')
+    .option('--preview <every>', 'also write what the model predicts after every n-th step')
     .option('--variant <name>', 'weights variant of the model folder, such as fp16')
     .addOption(new Option('--dtype <type>', 'type that the weights are kept in').choices(['f32', 'f16', 'bf16']))
     .option('--device <name>', 'cpu, cuda or cuda:N (default: cpu)')

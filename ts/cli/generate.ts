@@ -93,12 +93,18 @@ async function write({ images }: ImagesResult, paths: OutputPaths, flags: Record
 
 const shown = (ms: number): string => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`)
 
+/** A path relative to where the command runs, unless that leads out of it. */
+function near(path: string): string {
+  const short = relative('', path)
+  return short.startsWith('..') ? path : short
+}
+
 function describe(written: readonly Written[], grid: string | undefined, stages: Record<string, number>): void {
   for (const { path, seed, width, height } of written) {
-    note(`Wrote ${relative('', path) || path} (${width} x ${height}, seed ${seed})`)
+    note(`Wrote ${near(path)} (${width} x ${height}, seed ${seed})`)
   }
   if (grid !== undefined) {
-    note(`Wrote ${relative('', grid) || grid} (grid)`)
+    note(`Wrote ${near(grid)} (grid)`)
   }
   note(
     Object.entries(stages)
@@ -118,10 +124,7 @@ async function run(call: GenerateCall, flags: Record<string, unknown>, interrupt
     progress.stop()
     const made = performance.now()
     const written = await write(result, paths, flags)
-    const grid =
-      flags.grid === undefined
-        ? undefined
-        : await (await imageGrid(result.images)).save(flags.grid === true ? paths.grid() : String(flags.grid))
+    const grid = flags.grid === undefined ? undefined : await (await imageGrid(result.images)).save(paths.grid())
     const { encode, denoise: denoising, decode } = result.timings
     const ended = performance.now()
     const stages = { load: loaded - started, encode, denoise: denoising, decode, write: ended - made, total: ended - started }
@@ -149,7 +152,7 @@ export async function generateCommand(prompt: string | undefined, flags: Record<
     native.setThreads(wholeNumber('--threads', flags.threads, 1))
   }
   if (flags.preview !== undefined) {
-    call.options.preview = { every: flags.preview === true ? 1 : wholeNumber('--preview', flags.preview, 1) }
+    call.options.preview = { every: wholeNumber('--preview', flags.preview, 1) }
   }
   const progress = await createProgress(flags.quiet === true)
   const interrupt = listenForInterrupt()

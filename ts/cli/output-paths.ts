@@ -37,7 +37,7 @@ export async function outputPaths(out: string | undefined, prompt: string, count
     return {
       picture: (index, seed) => path(`-${seed ?? index}`),
       grid: () => path('-grid'),
-      preview: (index, step) => path(`-${index}-step-${String(step).padStart(3, '0')}`),
+      preview: (index, step) => path(`-${index + 1}-step-${String(step).padStart(3, '0')}`),
     }
   }
   const { dir, name, ext } = parse(resolve(out as string))

@@ -9,6 +9,9 @@ function codeOf(error: unknown): string {
 
 /** Commander's own complaint as one sentence; it ends with the nearest known name where there is one. */
 function usageSentence(message: string): string {
+  if (message.includes('too many arguments')) {
+    return 'Expected one argument but received several: put a text of several words in quotes'
+  }
   const [first = '', hint] = message.replace(/^error: /, '').split('\n')
   const sentence = first.charAt(0).toUpperCase() + first.slice(1)
   return hint === undefined || hint === '' ? sentence : `${sentence.replace(/\.$/, '')}. ${hint.replace(/[()]/g, '')}`

@@ -13,9 +13,9 @@ const barWidth = 40
 function list(): void {
   const rows = schedulers.list().map(({ className, order, stochastic, names }) => {
     const noise = stochastic === false ? 'no' : stochastic === true ? 'yes' : `with ${stochastic}`
-    return [className, names.map(({ name }) => name).join(', '), order, noise]
+    return [className, order, noise, names.map(({ name }) => name).join(', ')]
   })
-  for (const line of table([['class', 'names in other programs', 'model calls per step', 'adds noise'], ...rows])) {
+  for (const line of table([['class', 'calls', 'noise', 'names in other programs'], ...rows])) {
     print(line)
   }
 }
