@@ -1,4 +1,4 @@
-import { ConfigError, expected } from '../errors.ts'
+import { ConfigError, expected, InvalidArgumentError } from '../errors.ts'
 import { ClassifierFreeGuidance, type Guidance } from '../guidance/guidance.ts'
 import type { UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
 import { resolveScheduler } from '../schedulers/resolve.ts'
@@ -35,7 +35,7 @@ export function planCall<O extends CommonOptions>(
   const images = checkPrompts(options) * options.numImagesPerPrompt
   checkEmbedsWidth(options, unet)
   const embedded = unet.config.time_cond_proj_dim !== null
-  const own = options.scheduler === undefined ? scheduler.clone() : resolveScheduler(options.scheduler, scheduler.config).clone()
+  const own = ownScheduler(options.scheduler, scheduler)
   const steps = setTimesteps(own, options)
   return {
     options,
@@ -45,6 +45,15 @@ export function planCall<O extends CommonOptions>(
     scheduler: own,
     steps,
     signal,
+  }
+}
+
+/** A scheduler for one call: the pipeline's, or the one that the call names. */
+function ownScheduler(wanted: CommonOptions['scheduler'], base: Scheduler): Scheduler {
+  try {
+    return wanted === undefined ? base.clone() : resolveScheduler(wanted, base.config).clone()
+  } catch (error) {
+    throw typeof wanted === 'string' && error instanceof ConfigError ? new InvalidArgumentError(error.message, { cause: error }) : error
   }
 }
 

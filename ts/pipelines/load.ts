@@ -34,11 +34,15 @@ export interface LoadedComponents {
   loadMs: number
 }
 
-/** Reads a pipeline folder's `model_index.json`; throws `ConfigError` if it is missing or names no class. */
+/** Pipeline classes whose folders hold networks of this package; the components decide which of them a folder is good for. */
+const READABLE = /^(StableDiffusion(?!3)|LatentConsistencyModel)/
+
+/** Reads a pipeline folder's `model_index.json`; throws `ConfigError` if it is missing or of another kind of model. */
 export async function readModelIndex(source: string): Promise<Record<string, unknown>> {
   const index = await readConfig(await resolveModelFolder(source), 'model_index.json')
-  if (typeof index._class_name !== 'string') {
-    throw new ConfigError(`Expected _class_name in model_index.json of ${JSON.stringify(source)} but received ${String(index._class_name)}`)
+  const name = index._class_name
+  if (typeof name !== 'string' || !READABLE.test(name)) {
+    throw new ConfigError(`Expected a pipeline of Stable Diffusion for _class_name in model_index.json but received ${JSON.stringify(name)}`)
   }
   return index
 }

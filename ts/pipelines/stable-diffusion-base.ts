@@ -3,6 +3,7 @@ import { AutoencoderKL } from '../models/autoencoder-kl.ts'
 import { CLIPTextModel, CLIPTextModelWithProjection } from '../models/clip-text-model.ts'
 import { CLIPTokenizer } from '../models/clip-tokenizer.ts'
 import { UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
+import { schedulers } from '../schedulers/resolve.ts'
 import { Scheduler } from '../schedulers/scheduler.ts'
 import type { Tensor } from '../tensor.ts'
 import { type Call, guidanceScaleEmbedding } from './call.ts'
@@ -29,7 +30,13 @@ export const baseSlots: Slots = {
     classNames: ['UNet2DConditionModel'],
     load: (dir, options) => UNet2DConditionModel.fromPretrained(dir, options),
   },
-  scheduler: { folder: 'scheduler', type: 'Scheduler', is: (value) => value instanceof Scheduler, load: (dir, { subfolder }) => Scheduler.fromPretrained(dir, { subfolder }) },
+  scheduler: {
+    folder: 'scheduler',
+    type: 'Scheduler',
+    classNames: schedulers.list().map(({ className }) => className),
+    is: (value) => value instanceof Scheduler,
+    load: (dir, { subfolder }) => Scheduler.fromPretrained(dir, { subfolder }),
+  },
 }
 
 type TextEncoderClass = typeof CLIPTextModel | typeof CLIPTextModelWithProjection
