@@ -95,19 +95,20 @@ impl Generator {
         self.uniform(n, precision, 0.0, 1.0)
     }
 
-    /// `n` uniforms in [from, to), `Tensor.uniform_`. Errors: f64 from Philox.
+    /// `n` uniforms in [from, to), `Tensor.uniform_`; a value that rounds to `to` becomes `from`. Errors: f64 from Philox.
     pub fn uniform(&mut self, n: usize, precision: Precision, from: f64, to: f64) -> Result<Samples> {
         if precision == Precision::F64 {
             let engine = self.cpu("f64 uniforms")?;
-            let values = (0..n).map(|_| engine.uniform_f64() * (to - from) + from).collect();
-            return Ok(Samples::F64(values));
+            let value = |unit: f64| Some(unit * (to - from) + from).filter(|&value| value < to).unwrap_or(from);
+            return Ok(Samples::F64((0..n).map(|_| value(engine.uniform_f64())).collect()));
         }
         let (from, to) = (from as f32, to as f32);
         let units: Vec<f32> = match &mut self.engine {
             Engine::Cpu { engine, .. } => (0..n).map(|_| engine.uniform_f32()).collect(),
             Engine::Philox(philox) => philox.uniform(n),
         };
-        let values = units.into_iter().map(|unit| f64::from(unit * (to - from) + from)).collect();
+        let value = |unit: f32| Some(unit * (to - from) + from).filter(|&value| precision.round(value) < to).unwrap_or(from);
+        let values = units.into_iter().map(|unit| f64::from(value(unit))).collect();
         Ok(Samples::rounded(values, precision))
     }
 

@@ -15,6 +15,17 @@ pub enum Precision {
     Bf16,
 }
 
+impl Precision {
+    /// An f32 value rounded to this type.
+    pub(super) fn round(self, value: f32) -> f32 {
+        match self {
+            Self::F32 | Self::F64 => value,
+            Self::F16 => f16::from_f32(value).to_f32(),
+            Self::Bf16 => bf16::from_f32(value).to_f32(),
+        }
+    }
+}
+
 impl TryFrom<DType> for Precision {
     type Error = ModelError;
 
