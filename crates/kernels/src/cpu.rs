@@ -85,7 +85,7 @@ pub fn with_level<R>(level: Level, f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// GFLOP/s of the bare f32 register tile of the level in force, on all threads of the pool: the roof of every product. Best of `tries` runs of milliseconds.
+/// GFLOP/s of the bare f32 register tile of the level in force on one thread: the roof of every product. The best of `tries` runs of a millisecond.
 pub fn peak(tries: usize) -> f64 {
     crate::gemm::peak(level(), tries)
 }

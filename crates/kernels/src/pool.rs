@@ -61,11 +61,3 @@ pub(crate) fn run(count: usize, task: impl Fn(usize) + Sync + Send) {
         None => (0..count).for_each(task),
     }
 }
-
-/// Calls `task` once on every thread at the same time and adds up what it returns.
-pub(crate) fn broadcast(task: impl Fn() -> f64 + Sync + Send) -> f64 {
-    match current() {
-        Some(pool) => pool.broadcast(|_| task()).into_iter().sum(),
-        None => task(),
-    }
-}

@@ -9,7 +9,7 @@ use nd_kernels::{Activation, GroupNorm, LayerNorm};
 use oracle::{exact, near, normal, single};
 
 /// Rounding of statistics, one multiply-add and an exponential; the reference sums one value after the other in f32.
-const TOLERANCE: f64 = 1e-5;
+const TOLERANCE: f64 = 2e-5;
 
 fn group() {
     for (b, h, w, c, groups) in [(2, 16, 16, 32, 32), (1, 9, 15, 96, 32), (2, 33, 8, 160, 32), (1, 1, 1, 64, 2), (2, 5, 5, 30, 3), (1, 7, 3, 17, 1), (2, 40, 40, 16, 4)] {

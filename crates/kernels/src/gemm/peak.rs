@@ -1,7 +1,6 @@
 use super::{kernels, Call, Run, MR};
 use crate::buffer::Buffer;
 use crate::cpu::Level;
-use crate::pool;
 use crate::simd::{dispatch, Simd, Task};
 use std::time::Instant;
 
@@ -28,17 +27,18 @@ impl Task for Spin {
         let call = Call { rows: rows.as_ptr(), set_stride: 0, runs: &run, run_count: 1, b: b.as_ptr(), c: c.as_mut_ptr(), first: true };
         let kernel = kernels::<S>()[S::PANEL - 1][MR - 1];
         for _ in 0..self.calls {
-            kernel(&call);
+            // Opaque, so that equal calls are not merged into one.
+            std::hint::black_box(kernel)(std::hint::black_box(&call));
         }
         (2 * MR * width * K * self.calls) as f64
     }
 }
 
-/// GFLOP/s of the bare register tile on all threads of the pool at once: what a product could reach at most. The best of `tries` runs of about a millisecond.
+/// GFLOP/s of the bare register tile on one thread, the best of `tries` runs of about a millisecond.
 pub(crate) fn peak(level: Level, tries: usize) -> f64 {
     let once = || {
         let start = Instant::now();
-        let flops = pool::broadcast(|| dispatch(level, Spin { calls: 2000 }));
+        let flops = dispatch(level, Spin { calls: 2000 });
         flops / start.elapsed().as_secs_f64() / 1e9
     };
     (0..tries).map(|_| once()).fold(0.0, f64::max)
