@@ -125,9 +125,16 @@ export class Job<R> implements PromiseLike<R>, AsyncIterable<PipelineEvent<R>> {
   }
 }
 
-/** Calls a listener; what it throws or rejects with becomes a warning. */
+const warned = new WeakSet<object>()
+
+/** Calls a listener; the first thing that it throws or rejects with becomes a warning. */
 function watch<E>(listener: (event: E) => unknown, event: E): void {
-  const warn = (error: unknown): void => process.emitWarning(`A job's event listener threw: ${String(error)}`, 'NodeDiffusionWarning')
+  const warn = (error: unknown): void => {
+    if (!warned.has(listener)) {
+      warned.add(listener)
+      process.emitWarning(`A job's event listener threw: ${String(error)}`, 'NodeDiffusionWarning')
+    }
+  }
   try {
     const answer = listener(event)
     if (answer instanceof Promise) {
