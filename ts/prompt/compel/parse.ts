@@ -132,17 +132,17 @@ function flatPrompt(nodes: readonly Node[], found: LoraTag[]): FlatPrompt {
 /** Multiplies the weights of nested brackets and collects LoRAs. */
 function flat(nodes: readonly Node[], scale: number, found: LoraTag[]): (Fragment | Swap)[] {
   return nodes.flatMap((node): (Fragment | Swap)[] => {
-    switch (node.kind) {
-      case 'fragment':
-        return [{ ...node, weight: node.weight * scale }]
-      case 'attention':
-        return flat(node.children, scale * node.weight, found)
-      case 'lora':
-        found.push(node.lora)
-        return []
-      case 'swap':
-        return [{ ...node, original: side(node.original, scale, found), edited: side(node.edited, scale, found) }]
+    if (node.kind === 'fragment') {
+      return [{ ...node, weight: node.weight * scale }]
     }
+    if (node.kind === 'attention') {
+      return flat(node.children, scale * node.weight, found)
+    }
+    if (node.kind === 'swap') {
+      return [{ ...node, original: side(node.original, scale, found), edited: side(node.edited, scale, found) }]
+    }
+    found.push(node.lora)
+    return []
   })
 }
 
