@@ -36,7 +36,7 @@ function collect(area, command, args, env) {
     env,
     onLine(text) {
       if (summary(area).test(text)) line = text
-      else if (/^(parity \w+: )?\s*(failed|FAILED|not covered|uncovered)\b/.test(text)) process.stdout.write(`${text}\n`)
+      else if (/^(failed|not covered) /.test(text)) process.stdout.write(`${text}\n`)
     },
   })
   return result.then(({ code, output }) => {
@@ -74,7 +74,7 @@ for (const area of rustAreas.filter(chosen)) {
 }
 const tsx = join(dirname(createRequire(join(root, 'package.json')).resolve('tsx/package.json')), 'dist', 'cli.mjs')
 for (const area of typescriptAreas.filter(chosen)) {
-  results.push(await collect(area, process.execPath, [tsx, join(root, 'scripts', 'parity-area.ts'), area], env))
+  results.push(await collect(area, process.execPath, [tsx, join(root, 'scripts', 'parity-area.ts'), area, env.PARITY_DIR], env))
 }
 for (const { line } of results) process.stdout.write(`${line}\n`)
 process.exitCode = results.every(({ passed }) => passed) ? 0 : 1

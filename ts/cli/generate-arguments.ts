@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from '../errors.ts'
+import { type ImageInput, loadImage } from '../image/load-image.ts'
 import type { GenerationParameters } from '../image/metadata/parameters.ts'
 import { parseParameters } from '../image/metadata/read.ts'
 import { resolveModelFolder } from '../models/load.ts'
@@ -95,6 +96,18 @@ async function checkNames(scheduler: unknown, model: string): Promise<void> {
   }
 }
 
+/** Reads the pictures, so that a bad one is found before the model is loaded. */
+async function readPictures(options: Record<string, unknown>): Promise<void> {
+  for (const [option, name] of [
+    ['image', '--image'],
+    ['maskImage', '--mask'],
+  ] as const) {
+    if (options[option] !== undefined) {
+      options[option] = await loadImage(options[option] as ImageInput, { name })
+    }
+  }
+}
+
 /** Turns prompt and flags into a checked call; throws `UsageError` with one sentence before anything is loaded. */
 export async function readGenerateCall(prompt: string | undefined, flags: Record<string, unknown>): Promise<GenerateCall> {
   const metadata = typeof flags.from === 'string' ? fromMetadata(await parseParameters(flags.from)) : {}
@@ -110,5 +123,6 @@ export async function readGenerateCall(prompt: string | undefined, flags: Record
   }
   check(task, options)
   await checkNames(options.scheduler, String(flags.model))
+  await readPictures(options)
   return { task, model: String(flags.model), options }
 }
