@@ -13,6 +13,7 @@ export type {
   NativeTensor,
   NativeTokenizer,
   NativeUnet,
+  NativeUnetInput,
 } from '../index.js'
 
 /** Absolute path of the package's root folder; ts/ and dist/ both lie one level below it. */

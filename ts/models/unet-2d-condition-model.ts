@@ -1,7 +1,7 @@
 import { abortable } from '../abort.ts'
 import { checkNumber, checkOptions } from '../checks.ts'
 import { expected } from '../errors.ts'
-import { type NativeTensor, type NativeUnet, native } from '../native.ts'
+import { type NativeTensor, type NativeUnet, type NativeUnetInput, native } from '../native.ts'
 import { handleOf, Tensor, wrapTensor } from '../tensor.ts'
 import type { TensorArray } from '../tensor-data.ts'
 import { type FromWeightsOptions, type LoadOptions, type LoadPlan, loadNative, planLoad, planWeights, readConfig } from './load.ts'
@@ -40,10 +40,12 @@ export type UNetForwardOptions = {
   addedCondKwargs?: { textEmbeds?: Tensor; timeIds?: Tensor }
   /** 1 for text, 0 for padding: (B, S). */
   encoderAttentionMask?: Tensor
-  /** ControlNet's residuals, one for each skip connection. */
+  /** ControlNet's residuals, one for each skip connection; only together with that of the middle block. */
   downBlockAdditionalResiduals?: readonly Tensor[]
   /** ControlNet's residual of the middle block. */
   midBlockAdditionalResidual?: Tensor
+  /** T2I-Adapter's features, one for each down block. */
+  downIntrablockAdditionalResiduals?: readonly Tensor[]
   /** Stops the work. */
   signal?: AbortSignal
 }
@@ -94,26 +96,16 @@ export class UNet2DConditionModel extends Model {
     if (timesteps.length !== 1 && timesteps.length !== sample.shape[0]) {
       throw expected(`one number or ${sample.shape[0]} (the batch size)`, 'timestep', timestep)
     }
-    const input = {
-      sample: handle,
-      timesteps,
-      encoderHiddenStates: handleOf(given.encoderHiddenStates, 'encoderHiddenStates'),
-      timestepCond: optional(given.timestepCond, 'timestepCond'),
-      classLabels: optional(given.classLabels, 'classLabels'),
-      textEmbeds: optional(given.addedCondKwargs?.textEmbeds, 'addedCondKwargs.textEmbeds'),
-      timeIds: optional(given.addedCondKwargs?.timeIds, 'addedCondKwargs.timeIds'),
-      encoderAttentionMask: optional(given.encoderAttentionMask, 'encoderAttentionMask'),
-      downBlockAdditionalResiduals: given.downBlockAdditionalResiduals?.map((item, i) =>
-        handleOf(item, `downBlockAdditionalResiduals[${i}]`),
-      ),
-      midBlockAdditionalResidual: optional(given.midBlockAdditionalResidual, 'midBlockAdditionalResidual'),
-      freeu: this.#freeu,
-    }
+    const input = { sample: handle, timesteps, freeu: this.#freeu, ...conditioningOf(given) }
     return { sample: wrapTensor(await abortable(given.signal, (token) => this.#native.forward(input, token))) }
   }
 
   /** Turns FreeU on for calls that start from now on. Source: arXiv:2309.11497. */
-  enableFreeU({ s1, s2, b1, b2 }: FreeUOptions): void {
+  enableFreeU(options: FreeUOptions): void {
+    if (typeof options !== 'object' || options === null) {
+      throw expected('an object with s1, s2, b1 and b2', 'options', options)
+    }
+    const { s1, s2, b1, b2 } = options
     this.#freeu = { s1: checkNumber('s1', s1), s2: checkNumber('s2', s2), b1: checkNumber('b1', b1), b2: checkNumber('b2', b2) }
   }
 
@@ -129,6 +121,31 @@ function timestepsOf(timestep: unknown): number[] {
   }
   const list: unknown[] = Array.isArray(timestep) ? timestep : [timestep]
   return list.map((item) => checkNumber('timestep', item))
+}
+
+function conditioningOf(given: UNetForwardOptions): Omit<NativeUnetInput, 'sample' | 'timesteps' | 'freeu'> {
+  if ((given.downBlockAdditionalResiduals === undefined) !== (given.midBlockAdditionalResidual === undefined)) {
+    const missing = given.midBlockAdditionalResidual === undefined ? 'midBlockAdditionalResidual' : 'downBlockAdditionalResiduals'
+    throw expected('residuals of the down blocks and of the middle block together', missing, undefined)
+  }
+  return {
+    encoderHiddenStates: handleOf(given.encoderHiddenStates, 'encoderHiddenStates'),
+    timestepCond: optional(given.timestepCond, 'timestepCond'),
+    classLabels: optional(given.classLabels, 'classLabels'),
+    textEmbeds: optional(given.addedCondKwargs?.textEmbeds, 'addedCondKwargs.textEmbeds'),
+    timeIds: optional(given.addedCondKwargs?.timeIds, 'addedCondKwargs.timeIds'),
+    encoderAttentionMask: optional(given.encoderAttentionMask, 'encoderAttentionMask'),
+    downBlockAdditionalResiduals: list(given.downBlockAdditionalResiduals, 'downBlockAdditionalResiduals'),
+    midBlockAdditionalResidual: optional(given.midBlockAdditionalResidual, 'midBlockAdditionalResidual'),
+    downIntrablockAdditionalResiduals: list(given.downIntrablockAdditionalResiduals, 'downIntrablockAdditionalResiduals'),
+  }
+}
+
+function list(tensors: readonly Tensor[] | undefined, name: string): NativeTensor[] | undefined {
+  if (tensors !== undefined && !Array.isArray(tensors)) {
+    throw expected('an array of Tensors', name, tensors)
+  }
+  return tensors?.map((tensor, i) => handleOf(tensor, `${name}[${i}]`))
 }
 
 function optional(tensor: Tensor | undefined, name: string): NativeTensor | undefined {

@@ -10,6 +10,7 @@ pub struct Code(pub &'static str);
 
 pub const INVALID_ARGUMENT: Code = Code("ERR_INVALID_ARGUMENT");
 pub const DISPOSED: Code = Code("ERR_DISPOSED");
+pub const CONFIG: Code = Code("ERR_CONFIG");
 pub const WEIGHTS: Code = Code("ERR_WEIGHTS");
 pub const DEVICE: Code = Code("ERR_DEVICE");
 pub const OUT_OF_MEMORY: Code = Code("ERR_OUT_OF_MEMORY");

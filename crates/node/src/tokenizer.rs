@@ -1,12 +1,13 @@
 //! `NativeTokenizer`: CLIP's byte-pair tokenizer.
 
-use crate::error::{Failure, Outcome, Result};
+use crate::error::{Failure, Outcome, Result, CONFIG, WEIGHTS};
 use crate::task::{spawn, NativeCancelToken};
 use crate::tensor::NativeTensor;
 use candle_core::{Device, Tensor};
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
 use nd_models::tokenizer::{ClipTokenizer, EncodeOptions, Padding, SpecialTokens};
+use nd_models::ModelError;
 
 /// How texts become ids.
 #[napi(object, object_to_js = false)]
@@ -36,7 +37,7 @@ pub struct NativeTokenizer {
 impl NativeTokenizer {
     #[napi(catch_unwind, ts_return_type = "Promise<NativeTokenizer>")]
     pub fn load<'env>(env: &'env Env, path: String, token: &NativeCancelToken) -> Result<Object<'env>> {
-        let work = move || Ok(ClipTokenizer::from_dir(path)?);
+        let work = move || ClipTokenizer::from_dir(path).map_err(as_config);
         Ok(spawn(env, &token.token, work, |_, inner| Ok(NativeTokenizer { inner }))?)
     }
 
@@ -124,6 +125,12 @@ impl NativeTokenizer {
     pub fn length(&self) -> u32 {
         self.inner.len() as u32
     }
+}
+
+/// A tokenizer's files are settings; no weights are involved when they are damaged.
+fn as_config(error: ModelError) -> Failure {
+    let failure = Failure::from(error);
+    if failure.code == WEIGHTS { Failure { code: CONFIG, ..failure } } else { failure }
 }
 
 fn rows(env: &Env, rows: &[Vec<u32>]) -> Outcome<NativeTensor> {
