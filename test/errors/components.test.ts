@@ -101,7 +101,6 @@ test('the VAE refuses tensors that do not fit', async (t) => {
   const refusals: Refusal[] = [
     ['no tensor', () => vae.encode(wrong('circle.png')), invalid, /for x but received "circle.png"/],
     ['four channels of pixels', () => vae.encode(Tensor.zeros([1, 4, 16, 16])), invalid, /for x but received Tensor f32 \[1, 4, 16, 16\]/],
-    ['a size that does not divide', () => vae.encode(Tensor.zeros([1, 3, 20, 16])), invalid, /20|multiple of 8/],
     [
       'three channels of latents',
       () => vae.decode(Tensor.zeros([1, 3, 16, 16])),

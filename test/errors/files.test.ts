@@ -98,7 +98,7 @@ test('weights that do not fit the config name the first keys', async (t) => {
       'a wider UNet',
       async () => UNet2DConditionModel.fromPretrained(await spoilt('unet', configured({ block_out_channels: [64, 96, 160] }))),
       'ERR_WEIGHTS',
-      /conv_in\.weight/,
+      /down_blocks\.0.*expected \[64\], found \[32\]/,
     ],
     [
       'a deeper UNet',
@@ -116,7 +116,7 @@ test('weights that do not fit the config name the first keys', async (t) => {
       'no weights of the VAE at all',
       async () => AutoencoderKL.fromPretrained(await spoilt('vae', headed(JSON.stringify({ x: tensor('F32', [16], [0, 64]) })))),
       'ERR_WEIGHTS',
-      /encoder\.conv_in/,
+      /keys are missing: encoder\.down_blocks/,
     ],
   ]
   await assertRefused(t, refusals)
@@ -128,12 +128,7 @@ test('tokenizer files that are missing or broken', async (t) => {
     ['no vocabulary', load((folder) => rm(join(folder, 'vocab.json'))), 'ERR_CONFIG', /vocab\.json/],
     ['no merges', load((folder) => rm(join(folder, 'merges.txt'))), 'ERR_CONFIG', /merges\.txt/],
     ['half a vocabulary', load((folder) => truncate(join(folder, 'vocab.json'), 1000)), 'ERR_CONFIG', /vocab\.json/],
-    [
-      'an empty vocabulary',
-      load((folder) => writeFile(join(folder, 'vocab.json'), '{}')),
-      'ERR_CONFIG',
-      /vocab\.json|startoftext|endoftext/,
-    ],
+    ['an empty vocabulary', load((folder) => writeFile(join(folder, 'vocab.json'), '{}')), 'ERR_CONFIG', /vocabulary|vocab\.json/],
     ['merges of one part', load((folder) => writeFile(join(folder, 'merges.txt'), '#version: 0.2\nabc\n')), 'ERR_CONFIG', /merges\.txt/],
   ]
   await assertRefused(t, refusals)

@@ -68,7 +68,10 @@ export async function imageStrip(entries: readonly { title: string; image: Image
   const { gap = 16, fontSize = 12 } = checkOptions('options', options)
   checkInteger('gap', gap, { min: 0, max: 1000 })
   checkInteger('fontSize', fontSize, { min: 4, max: 200 })
-  const images = check(entries.map(({ image }) => image))
+  if (!Array.isArray(entries)) {
+    throw expected('an array of { title, image }', 'entries', entries)
+  }
+  const images = check(entries.map((entry: { image?: unknown } | null) => entry?.image as Image))
   const head = fontSize * 2 + 4
   const width = gap + images.reduce((sum, image) => sum + image.width + gap, 0)
   const strip = blank(width, head + Math.max(...images.map(({ height }) => height)) + gap, 3, 255)

@@ -146,7 +146,7 @@ export class Image {
       await writeFile(temporary, bytes)
       await rename(temporary, target)
     } catch (cause) {
-      await rm(temporary, { force: true })
+      await rm(temporary, { force: true }).catch(() => {})
       const message = cause instanceof Error ? cause.message : String(cause)
       throw new InvalidArgumentError(`Expected a path that can be written for path but received ${JSON.stringify(target)}: ${message}`, {
         cause,
