@@ -2,6 +2,7 @@
 
 use candle_core::{DType, Device};
 use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::OnceLock;
 
 /// An instruction set that our kernels are compiled for, or candle's own ops.
@@ -83,6 +84,19 @@ pub fn with_level<R>(level: Level, f: impl FnOnce() -> R) -> R {
     }
     let _restore = Restore(FORCED.replace(Some(if level.available() { level } else { Level::Scalar })));
     f()
+}
+
+static SAVE_MEMORY: AtomicBool = AtomicBool::new(false);
+
+/// Whether convolutions do without Winograd's transformed weights, which are two to seven times as large as the weights; by default they use them.
+///
+/// Affects calls from now on; weights that were already transformed stay.
+pub fn save_memory(on: bool) {
+    SAVE_MEMORY.store(on, Ordering::Relaxed)
+}
+
+pub(crate) fn saves_memory() -> bool {
+    SAVE_MEMORY.load(Ordering::Relaxed)
 }
 
 /// GFLOP/s of the bare f32 register tile of the level in force on one thread: the roof of every product. The best of `tries` runs of a millisecond.

@@ -8,8 +8,10 @@ use nd_kernels::{Activation, Conv2d, Conv2dConfig, Epilogue, Padding};
 use oracle::{exact, near, normal, single, stored};
 use proptest::prelude::*;
 
-/// f32 sums of up to 2900 products of unit variance; Winograd's transforms (error 1.5e-6 RMS, about ten times that at worst) stay below it as well.
+/// f32 sums of up to 2900 products of unit variance; Winograd's F2 and F4 (error 1.5e-6 RMS, about ten times that at worst) stay below it as well.
 const TOLERANCE: f64 = 2e-5;
+/// From 128 pixels on F6 serves: error 6e-6 RMS, and more than ten times that as the worst of a million.
+const TOLERANCE_F6: f64 = 1e-4;
 
 const SAME: Conv2dConfig = Conv2dConfig { stride: 1, padding: Padding::Same(1) };
 const DOWN: Conv2dConfig = Conv2dConfig { stride: 2, padding: Padding::Same(1) };
@@ -24,7 +26,8 @@ fn compare(b: usize, size: (usize, usize), ci: usize, co: usize, kernel: (usize,
     let (x, w, bias) = (image(1, b, size, ci), stored(&normal(2, &[co, ci, kernel.0, kernel.1]), storage), normal(3, &[co]));
     let want = exact(|| Conv2d::new(&w, Some(&bias), config, DType::F64).unwrap().forward(&x).unwrap());
     let got = Conv2d::new(&w, Some(&bias), config, storage).unwrap().forward(&single(&x)).unwrap();
-    near(&got, &want, TOLERANCE, &format!("{b}x{size:?} {ci}->{co} {kernel:?} {config:?} {storage:?}"));
+    let tolerance = if size.0.min(size.1) >= 128 { TOLERANCE_F6 } else { TOLERANCE };
+    near(&got, &want, tolerance, &format!("{b}x{size:?} {ci}->{co} {kernel:?} {config:?} {storage:?}"));
 }
 
 fn shapes() {
@@ -52,7 +55,8 @@ fn shapes() {
 
 fn large() {
     // Enough pixels and channels for every special form.
-    for (size, ci, co) in [((32, 32), 64, 64), ((34, 37), 48, 80), ((64, 64), 32, 32), ((33, 32), 80, 50)] {
+    let sizes = [((32, 32), 64, 64), ((34, 37), 70, 85), ((64, 64), 32, 32), ((33, 32), 80, 50), ((12, 13), 256, 260), ((131, 130), 64, 66)];
+    for (size, ci, co) in sizes {
         compare(1, size, ci, co, (3, 3), SAME, DType::F32);
     }
     compare(2, (32, 32), 64, 64, (3, 3), SAME, DType::F16);
@@ -83,10 +87,10 @@ fn epilogue() {
 }
 
 fn concat() {
-    for (c1, c2, size) in [(16, 16, (8, 8)), (100, 37, (5, 6)), (3, 200, (4, 4)), (160, 160, (6, 6)), (64, 32, (36, 36))] {
+    for (c1, c2, size) in [(16, 16, (8, 8)), (100, 37, (5, 6)), (3, 200, (4, 4)), (160, 160, (6, 6)), (64, 33, (36, 37)), (60, 20, (32, 32))] {
         let (x1, x2) = (image(1, 2, size, c1), image(2, 2, size, c2));
         for (kernel, config) in [((3, 3), SAME), ((1, 1), POINT)] {
-            let w = normal(3, &[50, c1 + c2, kernel.0, kernel.1]);
+            let w = normal(3, &[70, c1 + c2, kernel.0, kernel.1]);
             let run = |x1: &Tensor, x2: &Tensor, storage| {
                 Conv2d::new(&w, None, config, storage).unwrap().forward_concat(x1, x2, &Epilogue::default()).unwrap()
             };
@@ -97,9 +101,9 @@ fn concat() {
 }
 
 fn upsampled() {
-    for (from, to) in [((4, 5), (8, 10)), ((4, 5), (7, 9)), ((3, 3), (8, 5)), ((16, 16), (32, 32)), ((17, 20), (34, 40))] {
-        let (x, w, bias) = (image(1, 2, from, 40), normal(2, &[33, 40, 3, 3]), normal(3, &[33]));
-        let per_sample = normal(4, &[2, 33]);
+    for (from, to, c) in [((4, 5), (8, 10), 40), ((4, 5), (7, 9), 40), ((3, 3), (8, 5), 40), ((17, 20), (34, 40), 33), ((17, 20), (34, 39), 64)] {
+        let (x, w, bias) = (image(1, 2, from, c), normal(2, &[c, c, 3, 3]), normal(3, &[c]));
+        let per_sample = normal(4, &[2, c]);
         let run = |x: &Tensor, per_sample: &Tensor, storage| {
             let epilogue = Epilogue { per_sample: Some(per_sample), ..Epilogue::default() };
             Conv2d::new(&w, Some(&bias), SAME, storage).unwrap().forward_upsampled(x, to, &epilogue).unwrap()

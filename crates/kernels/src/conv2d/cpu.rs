@@ -2,6 +2,7 @@
 //! concatenation are only other pointers.
 
 use super::pixels::{Grid, Pixels};
+use super::winograd::{choose, Kind, Winograd, F2, F4, F6};
 use super::{upsample, Conv2dConfig};
 use crate::buffer::{dense, output, to_vec, Buffer, View};
 use crate::cpu::Level;
@@ -19,7 +20,16 @@ pub(super) struct Body {
     /// (out, in, kernel height, kernel width).
     pub shape: (usize, usize, usize, usize),
     pub config: Conv2dConfig,
+    derived: Derived,
+}
+
+/// Other forms of the weights, each made by the first call that it serves.
+#[derive(Default)]
+struct Derived {
     phases: OnceLock<upsample::Phases>,
+    f2: OnceLock<Winograd<F2>>,
+    f4: OnceLock<Winograd<F4>>,
+    f6: OnceLock<Winograd<F6>>,
 }
 
 /// What a call works on.
@@ -47,7 +57,7 @@ impl Body {
             zeros: Buffer::zeroed(channels),
             shape: (n, channels, kh, kw),
             config,
-            phases: OnceLock::new(),
+            derived: Derived::default(),
         })
     }
 
@@ -75,11 +85,15 @@ impl Body {
         // SAFETY: every body writes every pixel and channel.
         unsafe {
             output(shape.as_slice(), |out| {
-                let finish = self.finish(&call, out);
-                if upsample::fits(self, &call) {
-                    self.phases.get_or_init(|| upsample::Phases::new(self)).run(self, &call, &finish)
-                } else {
-                    self.direct(&call, &finish)
+                let (finish, derived) = (self.finish(&call, out), &self.derived);
+                match choose(self, &call) {
+                    Some(Kind::F2) => with(&derived.f2, || Winograd::new(self), |w| w.run(self, &call, &finish)),
+                    Some(Kind::F4) => with(&derived.f4, || Winograd::new(self), |w| w.run(self, &call, &finish)),
+                    Some(Kind::F6) => with(&derived.f6, || Winograd::new(self), |w| w.run(self, &call, &finish)),
+                    None if upsample::fits(self, &call) => {
+                        with(&derived.phases, || upsample::Phases::new(self), |p| p.run(self, &call, &finish))
+                    }
+                    None => self.direct(&call, &finish),
                 }
             })
         }?
@@ -113,6 +127,21 @@ impl Body {
 
     /// Memory held by the weights, derived forms included.
     pub fn bytes(&self) -> usize {
-        self.packed.bytes() + self.phases.get().map_or(0, upsample::Phases::bytes)
+        let Derived { phases, f2, f4, f6 } = &self.derived;
+        let winograd = [f2.get().map(Winograd::bytes), f4.get().map(Winograd::bytes), f6.get().map(Winograd::bytes)];
+        self.packed.bytes() + phases.get().map_or(0, upsample::Phases::bytes) + winograd.into_iter().flatten().sum::<usize>()
+    }
+}
+
+/// Uses the value of the cell, made if need be. Not `get_or_init`: making it waits for the pool, and whoever waits may be handed a call of the same convolution.
+fn with<T>(cell: &OnceLock<T>, make: impl FnOnce() -> T, f: impl FnOnce(&T)) {
+    match cell.get() {
+        Some(value) => f(value),
+        None => {
+            let value = make();
+            f(&value);
+            // Another call may have been faster; both are the same.
+            let _ = cell.set(value);
+        }
     }
 }

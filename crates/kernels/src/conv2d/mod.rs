@@ -4,6 +4,7 @@ mod cpu;
 mod pixels;
 mod reference;
 mod upsample;
+mod winograd;
 
 use crate::argument::{expect, image};
 use crate::linear::check_bias;

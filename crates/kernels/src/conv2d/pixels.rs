@@ -15,18 +15,18 @@ pub(super) struct Grid {
 }
 
 /// No pixel: padding.
-const OUTSIDE: usize = usize::MAX;
+pub(super) const OUTSIDE: usize = usize::MAX;
 
 /// Row pointers of an implicit GEMM; set = source * taps + tap.
 pub(super) struct Pixels<'a> {
-    sources: &'a [(&'a [f32], usize)],
-    zeros: *const f32,
-    grid: Grid,
+    pub sources: &'a [(&'a [f32], usize)],
+    pub zeros: *const f32,
+    pub grid: Grid,
     taps: usize,
     kernel_width: usize,
     /// Input row at `[tap row][output row]`, input column at `[tap column][output column]`.
-    rows: Vec<usize>,
-    columns: Vec<usize>,
+    pub rows: Vec<usize>,
+    pub columns: Vec<usize>,
 }
 
 // SAFETY: `zeros` points into a buffer that outlives it and is only read.
@@ -49,6 +49,13 @@ impl<'a> Pixels<'a> {
             rows: axis(kernel.0, grid.output.0, top, resized.0, grid.input.0),
             columns: axis(kernel.1, grid.output.1, left, resized.1, grid.input.1),
         }
+    }
+}
+
+impl<'a> Pixels<'a> {
+    /// Rows and columns by padded position instead, up to `extent`; what lies beyond the padding is outside as well.
+    pub fn tiled(sources: &'a [(&'a [f32], usize)], grid: &Grid, extent: (usize, usize), config: Conv2dConfig, zeros: &'a [f32]) -> Self {
+        Self::new(sources, &Grid { output: extent, ..*grid }, (1, 1), config, zeros)
     }
 }
 

@@ -53,29 +53,31 @@ impl Finish<'_> {
 
     #[inline(always)]
     unsafe fn row<S: Simd>(&self, panel: &Panel, to: usize, from: *const f32) {
-        let sample = self.per_sample.map(|(values, rows)| values.as_ptr().add(to / rows * self.n + panel.first));
-        let out = self.out.get().add(to * self.n + panel.first);
-        let scale = S::splat(self.scale);
         let mut i = 0;
         while i < panel.cols {
-            let n = S::LANES.min(panel.cols - i);
-            let mut v = S::load(from.add(i));
-            if let Some(bias) = self.bias {
-                v = S::add(v, load::<S>(bias.as_ptr().add(panel.first + i), n));
-            }
-            if let Some(sample) = sample {
-                v = S::add(v, load::<S>(sample.add(i), n));
-            }
-            if let Some(activation) = self.activation {
-                v = activate::<S>(activation, v);
-            }
-            v = S::mul(v, scale);
-            if let Some(residual) = self.residual {
-                v = S::add(v, load::<S>(residual.as_ptr().add(to * self.n + panel.first + i), n));
-            }
-            store::<S>(out.add(i), v, n);
+            self.vector::<S>(to, panel.first + i, S::load(from.add(i)), S::LANES.min(panel.cols - i));
             i += S::LANES;
         }
+    }
+
+    /// Finishes `n` columns of the output row `to`, from `column` on.
+    #[inline(always)]
+    pub unsafe fn vector<S: Simd>(&self, to: usize, column: usize, v: S::V, n: usize) {
+        let (mut v, at) = (v, to * self.n + column);
+        if let Some(bias) = self.bias {
+            v = S::add(v, load::<S>(bias.as_ptr().add(column), n));
+        }
+        if let Some((values, rows)) = self.per_sample {
+            v = S::add(v, load::<S>(values.as_ptr().add(to / rows * self.n + column), n));
+        }
+        if let Some(activation) = self.activation {
+            v = activate::<S>(activation, v);
+        }
+        v = S::mul(v, S::splat(self.scale));
+        if let Some(residual) = self.residual {
+            v = S::add(v, load::<S>(residual.as_ptr().add(at), n));
+        }
+        store::<S>(self.out.get().add(at), v, n);
     }
 
     #[inline(always)]

@@ -36,7 +36,7 @@ pub(crate) struct Panel {
     pub cols: usize,
     pub vectors: usize,
     /// Packed columns before it.
-    offset: usize,
+    pub offset: usize,
 }
 
 enum Data {
@@ -101,8 +101,7 @@ impl Packed {
         let schedule = cut_channels(source.widths);
         let panels = cut_columns(level, source.n, source.gated);
         let k = source.widths.iter().sum();
-        let columns: usize = panels.iter().map(|p| p.vectors * geometry(level).0).sum();
-        let len = k * columns;
+        let len = k * panels.iter().map(|p| p.vectors * geometry(level).0).sum::<usize>();
         let data = match storage {
             DType::F32 => Data::F32(Buffer::zeroed(len)),
             DType::F16 => Data::F16(Buffer::zeroed(len)),
@@ -162,18 +161,41 @@ impl Packed {
         })
     }
 
-    /// What was packed of sets of equal width, one number at a time and rounded to the storage: for other forms of the same weights.
-    pub fn value(&self, set: usize, channel: usize, column: usize) -> f32 {
-        let (sets, step, lanes) = (self.schedule.sets, self.schedule.step, geometry(self.level).0);
+    /// Packed columns of all panels, their unused ones included.
+    pub fn columns(&self) -> usize {
+        let lanes = geometry(self.level).0;
+        self.panels.iter().map(|p| p.vectors * lanes).sum()
+    }
+
+    /// Where columns `j..` of a panel are, for sets of equal width.
+    #[inline(always)]
+    fn at(&self, panel: &Panel, lanes: usize, (set, channel): (usize, usize), j: usize) -> usize {
+        let Schedule { sets, step, .. } = self.schedule;
         let start = channel / step * step;
         let len = step.min(self.k / sets - start);
-        let found = sets * start + set * len + channel - start;
+        let row = sets * start + set * len + channel - start;
+        panel.offset * self.k + row * panel.vectors * lanes + j
+    }
+
+    /// What was packed, rounded to the storage: for other forms of the same weights.
+    pub fn value(&self, set: usize, channel: usize, column: usize) -> f32 {
         let panel = self.panels.iter().rfind(|p| p.first <= column).unwrap_or(&self.panels[0]);
-        let at = panel.offset * self.k + found * panel.vectors * lanes + column - panel.first;
+        let at = self.at(panel, geometry(self.level).0, (set, channel), column - panel.first);
         match &self.data {
             Data::F32(data) => data[at],
             Data::F16(data) => f16::from_bits(data[at]).to_f32(),
             Data::Bf16(data) => bf16::from_bits(data[at]).to_f32(),
+        }
+    }
+
+    /// The same for columns `j..` of a panel.
+    #[inline(always)]
+    pub unsafe fn vector<S: Simd>(&self, panel: &Panel, set: usize, channel: usize, j: usize) -> S::V {
+        let at = self.at(panel, S::LANES, (set, channel), j);
+        match &self.data {
+            Data::F32(data) => S::load(data.as_ptr().add(at)),
+            Data::F16(data) => S::load_f16(data.as_ptr().add(at)),
+            Data::Bf16(data) => S::load_bf16(data.as_ptr().add(at)),
         }
     }
 

@@ -65,7 +65,8 @@ pub(crate) unsafe fn activate<S: Simd>(a: Activation, x: S::V) -> S::V {
             // tanh(ln(1 + e)) = e (e + 2) / (e (e + 2) + 2); beyond 20 it is 1 in f32.
             let e = exp::<S>(S::min(S::splat(20.0), x));
             let n = S::mul(e, S::add(e, S::splat(2.0)));
-            S::mul(x, S::div(n, S::add(n, S::splat(2.0))))
+            // `exp2` ends at 8e-31, which must not meet a huge x.
+            S::mul(S::max(S::splat(-200.0), x), S::div(n, S::add(n, S::splat(2.0))))
         }
     }
 }

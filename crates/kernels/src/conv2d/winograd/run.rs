@@ -1,0 +1,243 @@
+//! A call: input tiles to V, products to M, M to pixels.
+
+use super::transforms::Tile;
+use super::Winograd;
+use crate::buffer::Buffer;
+use crate::conv2d::cpu::{Body, Call};
+use crate::conv2d::pixels::{Pixels, OUTSIDE};
+use crate::gemm::{kernels, Finish, Run, MR};
+use crate::pool;
+use crate::simd::{dispatch, Shared, Simd, Task};
+use std::cell::RefCell;
+
+/// Tiles per chunk: V stays in L3, and U is read once per chunk.
+const CHUNK: usize = 264;
+/// Tiles per task: M stays in L2.
+const SLICE: usize = 66;
+/// Channels per kernel call; longer than in direct convolution, since M is written once per segment.
+const SEGMENT: usize = 320;
+/// Input tiles per task, in numbers transformed.
+const STEP: usize = 1 << 15;
+
+thread_local! {
+    static V: RefCell<Buffer<f32>> = RefCell::default();
+    static M: RefCell<Buffer<f32>> = RefCell::default();
+}
+
+/// Distance between planes of `len` numbers: an odd number of cache lines.
+fn plane(len: usize) -> usize {
+    (len.div_ceil(16) | 1) * 16
+}
+
+/// What all tasks of a call share.
+struct Shape<'a> {
+    body: &'a Body,
+    pixels: Pixels<'a>,
+    /// Output pixels.
+    size: (usize, usize),
+    /// Tiles down and across.
+    tiles: (usize, usize),
+    v: Shared<f32>,
+    /// Numbers per tile and per position of V.
+    v_stride: usize,
+    v_plane: usize,
+}
+
+impl<T: Tile> Winograd<T> {
+    pub fn run(&self, body: &Body, call: &Call, finish: &Finish) {
+        let size = call.grid.output;
+        let tiles = (size.0.div_ceil(T::M), size.1.div_ceil(T::M));
+        let total = call.grid.batch * tiles.0 * tiles.1;
+        let chunk = total.div_ceil(total.div_ceil(CHUNK)).next_multiple_of(MR);
+        let v_stride = body.shape.1.next_multiple_of(16);
+        let v_plane = plane((chunk + MR) * v_stride);
+        // Taken out, not borrowed: while this thread waits for tasks it may start another call.
+        let mut memory = V.take();
+        let v = Shared::new(memory.at_least(T::A * T::A * v_plane).as_mut_ptr());
+        let pixels = Pixels::tiled(call.sources, &call.grid, (tiles.0 * T::M + 2, tiles.1 * T::M + 2), body.config, &body.zeros);
+        let shape = Shape { body, pixels, size, tiles, v, v_stride, v_plane };
+        for first in (0..total).step_by(chunk) {
+            self.chunk(&shape, first, chunk.min(total - first), finish);
+        }
+        V.set(memory);
+    }
+
+    fn chunk(&self, shape: &Shape, first: usize, count: usize, finish: &Finish) {
+        let (packed, level) = (&shape.body.packed, shape.body.packed.level);
+        let step = (STEP / (T::A * T::A * shape.v_stride)).max(1);
+        pool::run(count.div_ceil(step), |i| {
+            let range = i * step..count.min((i + 1) * step);
+            dispatch(level, Input::<T> { shape, first, range, tile: std::marker::PhantomData })
+        });
+        let slice = count.div_ceil(count.div_ceil(SLICE)).next_multiple_of(MR);
+        let slices = count.div_ceil(slice);
+        pool::run(packed.panels.len() * slices, |i| {
+            let (panel, start) = (i / slices, i % slices * slice);
+            M.with_borrow_mut(|m| {
+                let task = Output { weights: self, shape, finish, panel, first, start, count: slice.min(count - start), m };
+                dispatch(level, task)
+            })
+        });
+    }
+}
+
+/// V = B^T d B for some tiles of the chunk that starts at tile `first`.
+struct Input<'a, T> {
+    shape: &'a Shape<'a>,
+    first: usize,
+    range: std::ops::Range<usize>,
+    tile: std::marker::PhantomData<T>,
+}
+
+impl<T: Tile> Task for Input<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Shape { pixels, tiles, v, v_stride, v_plane, .. } = self.shape;
+        let mut from = [[std::ptr::null::<f32>(); 8]; 8];
+        // Outside the loops: else the compiler clears it for every vector.
+        let mut t = [[S::splat(0.0); 8]; 8];
+        for i in self.range {
+            let tile = self.first + i;
+            let (b, y, x) = (tile / (tiles.0 * tiles.1), tile / tiles.1 % tiles.0 * T::M, tile % tiles.1 * T::M);
+            let mut column = 0;
+            for source in 0..pixels.sources.len() {
+                let width = pixels.sources[source].1;
+                for (r, row) in from.iter_mut().enumerate().take(T::A) {
+                    for (c, p) in row.iter_mut().enumerate().take(T::A) {
+                        *p = pixels.at(source, b, y + r, x + c);
+                    }
+                }
+                let to = v.get().add(i * v_stride + column);
+                let mut c = 0;
+                while c < width {
+                    let n = S::LANES.min(width - c);
+                    let aligned = n == S::LANES && column % S::LANES == 0;
+                    for q in 0..T::A {
+                        let mut side = [S::splat(0.0); 8];
+                        for r in 0..T::A {
+                            let p = from[r][q].add(c);
+                            side[r] = if n == S::LANES { S::load(p) } else { S::load_part(p, n) };
+                        }
+                        T::input::<S>(&mut side);
+                        for r in 0..T::A {
+                            t[r][q] = side[r];
+                        }
+                    }
+                    for r in 0..T::A {
+                        T::input::<S>(&mut t[r]);
+                        for q in 0..T::A {
+                            let p = to.add((r * T::A + q) * v_plane + c);
+                            if aligned {
+                                // Past the caches: V is larger than L2, and a plain store would first read the line.
+                                S::stream(p, t[r][q])
+                            } else {
+                                S::store_part(p, t[r][q], n)
+                            }
+                        }
+                    }
+                    c += S::LANES;
+                }
+                column += width;
+            }
+        }
+        S::fence()
+    }
+}
+
+/// Products and output transform of `count` tiles from `start` of the chunk, for one panel of columns.
+struct Output<'a, T> {
+    weights: &'a Winograd<T>,
+    shape: &'a Shape<'a>,
+    finish: &'a Finish<'a>,
+    panel: usize,
+    first: usize,
+    start: usize,
+    count: usize,
+    m: &'a mut Buffer<f32>,
+}
+
+impl<T: Tile> Task for Output<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let panel = &self.shape.body.packed.panels[self.panel];
+        let width = panel.vectors * S::LANES;
+        let m_plane = plane(self.count.next_multiple_of(MR) * width);
+        let m = self.m.at_least(T::A * T::A * m_plane).as_mut_ptr();
+        self.weights.products::<S>(self.shape, self.panel, self.start, self.count, m, m_plane);
+        let Shape { size, tiles, .. } = self.shape;
+        let mut t = [[S::splat(0.0); 8]; 8];
+        for i in 0..self.count {
+            let tile = self.first + self.start + i;
+            let (b, y, x) = (tile / (tiles.0 * tiles.1), tile / tiles.1 % tiles.0 * T::M, tile % tiles.1 * T::M);
+            let (height, across) = (T::M.min(size.0 - y), T::M.min(size.1 - x));
+            for j in (0..panel.cols).step_by(S::LANES) {
+                for q in 0..T::A {
+                    let mut side = [S::splat(0.0); 8];
+                    for r in 0..T::A {
+                        side[r] = S::load(m.add((r * T::A + q) * m_plane + i * width + j));
+                    }
+                    T::output::<S>(&mut side);
+                    for r in 0..T::M {
+                        t[r][q] = side[r];
+                    }
+                }
+                for r in 0..height {
+                    T::output::<S>(&mut t[r]);
+                    let row = (b * size.0 + y + r) * size.1 + x;
+                    for q in 0..across {
+                        self.finish.vector::<S>(row + q, panel.first + j, t[r][q], S::LANES.min(panel.cols - j));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<T: Tile> Winograd<T> {
+    /// M = V x U for all positions. A ragged last group of rows is multiplied whole: V has room, and M's extra rows are not used.
+    #[inline(always)]
+    unsafe fn products<S: Simd>(&self, shape: &Shape, panel: usize, start: usize, count: usize, m: *mut f32, m_plane: usize) {
+        let (channels, panel) = (shape.body.shape.1, &shape.body.packed.panels[panel]);
+        let width = panel.vectors * S::LANES;
+        let kernel = kernels::<S>()[panel.vectors - 1][MR - 1];
+        let step = channels.div_ceil(channels.div_ceil(SEGMENT));
+        for position in 0..T::A * T::A {
+            let u = self.u.as_ptr().add(position * self.plane + panel.offset * channels);
+            let v = shape.v.get().cast_const().add(position * shape.v_plane + start * shape.v_stride);
+            let mut k0 = 0;
+            while k0 < channels {
+                let run = Run { set: 0, k0, len: step.min(channels - k0) };
+                let mut i = 0;
+                while i < count {
+                    let mut rows = [std::ptr::null::<f32>(); 2 * MR];
+                    for (r, row) in rows.iter_mut().enumerate() {
+                        *row = v.wrapping_add((i + r) * shape.v_stride);
+                    }
+                    let c = m.add(position * m_plane + i * width);
+                    let b = u.add(k0 * width);
+                    kernel(&crate::gemm::Call { rows: rows.as_ptr(), set_stride: 0, runs: &run, run_count: 1, b, c, first: k0 == 0 });
+                    i += MR;
+                }
+                k0 += step;
+            }
+        }
+    }
+}
+
+impl Pixels<'_> {
+    /// The channels of the pixel at padded position (y, x).
+    #[inline(always)]
+    fn at(&self, source: usize, sample: usize, y: usize, x: usize) -> *const f32 {
+        let (row, column) = (self.rows[y], self.columns[x]);
+        if row == OUTSIDE || column == OUTSIDE {
+            return self.zeros;
+        }
+        let (data, channels) = self.sources[source];
+        let (height, width) = self.grid.input;
+        data.as_ptr().wrapping_add(((sample * height + row) * width + column) * channels)
+    }
+}
