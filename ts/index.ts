@@ -16,6 +16,7 @@ export {
   type Guidance,
   type PromptRow,
 } from './guidance/guidance.ts'
+export { ImageTextGuidance, type ImageTextGuidanceOptions } from './guidance/image-guidance.ts'
 export { CLIPImageProcessor, type CLIPImageProcessorConfig } from './image/clip-image-processor.ts'
 export { Image, type ImageInit, type SaveOptions } from './image/image.ts'
 export { type ImageGridOptions, type ImageStripOptions, imageGrid, imageStrip } from './image/image-grid.ts'
@@ -75,6 +76,7 @@ export type {
   InpaintOptions,
   LatentsOptions,
   PipelineImageInput,
+  RunOptions,
   SizeOptions,
   StepCallback,
   TextToImageOptions,
@@ -82,6 +84,7 @@ export type {
 export type { ImageToImageXLOptions, InpaintXLOptions, TextToImageXLOptions } from './pipelines/generate-options-xl.ts'
 export { StableDiffusionImg2ImgPipeline } from './pipelines/img2img.ts'
 export { StableDiffusionInpaintPipeline } from './pipelines/inpaint.ts'
+export { type InstructPix2PixOptions, instructPix2PixSchema, StableDiffusionInstructPix2PixPipeline } from './pipelines/instruct-pix2pix.ts'
 export { Job, type JobContext } from './pipelines/job.ts'
 export type { PipelineLoadOptions, Slot, Slots } from './pipelines/load.ts'
 export {
@@ -108,5 +111,6 @@ export {
 export type { EncodePromptOptionsXL, StableDiffusionXLComponents } from './pipelines/stable-diffusion-xl-base.ts'
 export type { AestheticScores, Pair, SizeConditioning } from './pipelines/time-ids.ts'
 export { Generator, type RandomDType, type RngKind, randnTensor } from './random.ts'
+export * from './schedulers/index.ts'
 export { Tensor } from './tensor.ts'
 export type { Device, DType, NestedNumbers, TensorArray, TypedArray } from './tensor-data.ts'

@@ -1,7 +1,14 @@
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { CLIPImageProcessor, type RawImage, type ResizeMode, Tensor, VaeImageProcessor, type VaeImageProcessorConfig } from '../../ts/index.ts'
+import {
+  CLIPImageProcessor,
+  type RawImage,
+  type ResizeMode,
+  Tensor,
+  VaeImageProcessor,
+  type VaeImageProcessorConfig,
+} from '../../ts/index.ts'
 import { camelCase } from './pipeline-cases.ts'
 import type { Tally } from './tally.ts'
 

@@ -83,7 +83,11 @@ export async function buildPipeline(folder: string, item: PipelineCase): Promise
  * The sampler that took the place of the base folder's. The result is stored because the reference swapped in memory: there, what the
  * folder's file says outright was still a default, which does not carry over.
  */
-async function swappedScheduler(base: string, [className, changes]: [string, SchedulerConfig], result?: SchedulerConfig): Promise<Scheduler> {
+async function swappedScheduler(
+  base: string,
+  [className, changes]: [string, SchedulerConfig],
+  result?: SchedulerConfig,
+): Promise<Scheduler> {
   if (result !== undefined) {
     return schedulerFromConfig(result)
   }
@@ -92,11 +96,20 @@ async function swappedScheduler(base: string, [className, changes]: [string, Sch
 }
 
 /** Turns the stored arguments of a call into options; each call makes its generators anew. */
-export function callOptions(item: PipelineCase, tensors: Record<string, nd.Tensor>, others: (name: string) => Record<string, nd.Tensor>): Record<string, unknown> {
+export function callOptions(
+  item: PipelineCase,
+  tensors: Record<string, nd.Tensor>,
+  others: (name: string) => Record<string, nd.Tensor>,
+): Record<string, unknown> {
   return Object.fromEntries(Object.entries(item.call).map(([name, value]) => [camelCase(name), resolve(value, name, tensors, others)]))
 }
 
-function resolve(value: unknown, path: string, tensors: Record<string, nd.Tensor>, others: (name: string) => Record<string, nd.Tensor>): unknown {
+function resolve(
+  value: unknown,
+  path: string,
+  tensors: Record<string, nd.Tensor>,
+  others: (name: string) => Record<string, nd.Tensor>,
+): unknown {
   if (Array.isArray(value)) {
     return typeof value[0] === 'object' ? value.map((entry, i) => resolve(entry, `${path}.${i}`, tensors, others)) : value
   }

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { DiffusionError, type StepState, Tensor } from '../../ts/index.ts'
 import { parityImageProcessor } from './image-processor.ts'
-import { buildPipeline, callOptions, missingSupport, type AnyPipeline, type PipelineCase } from './pipeline-cases.ts'
+import { type AnyPipeline, buildPipeline, callOptions, missingSupport, type PipelineCase } from './pipeline-cases.ts'
 import { type ParityResult, Tally } from './tally.ts'
 
 /** Tolerances of pipelines/README.md. */
@@ -15,7 +15,9 @@ type Tensors = Record<string, Tensor>
 type Recording = { sample?: Tensor; context?: Tensor; output?: Tensor; timesteps: number[] }
 
 /** Runs every stored pipeline call of a parity pack, prints the failed and uncovered ones by name, then one summary line. */
-export async function parityPipelines(packDir = process.env.PARITY_DIR ?? fileURLToPath(new URL('../../../shared/parity', import.meta.url))): Promise<ParityResult> {
+export async function parityPipelines(
+  packDir = process.env.PARITY_DIR ?? fileURLToPath(new URL('../../../shared/parity', import.meta.url)),
+): Promise<ParityResult> {
   const folder = join(packDir, 'pipelines')
   const tally = new Tally('pipelines')
   const names = (await readdir(join(folder, 'cases'))).filter((file) => file.endsWith('.json')).sort()
@@ -35,7 +37,13 @@ export async function parityPipelines(packDir = process.env.PARITY_DIR ?? fileUR
   return result
 }
 
-async function compare(folder: string, item: PipelineCase, tensors: Tensors, others: (name: string) => Tensors, tally: Tally): Promise<undefined> {
+async function compare(
+  folder: string,
+  item: PipelineCase,
+  tensors: Tensors,
+  others: (name: string) => Tensors,
+  tally: Tally,
+): Promise<undefined> {
   const options = (): Record<string, unknown> => callOptions(item, tensors, others)
   if (item.error !== undefined) {
     return expectRefusal(async () => {

@@ -1,7 +1,15 @@
 import type { Tensor } from '../../ts/index.ts'
 
 /** What a run over one area of the pack found. */
-export type ParityResult = { area: string; cases: number; passed: number; failed: number; notCovered: number; worst: number; lines: string[] }
+export type ParityResult = {
+  area: string
+  cases: number
+  passed: number
+  failed: number
+  notCovered: number
+  worst: number
+  lines: string[]
+}
 
 /** Counts the cases of an area and remembers how near they came to their tolerance. */
 export class Tally {

@@ -7,8 +7,8 @@ import {
   Generator,
   type Image,
   type PipelineEvent,
-  type StepState,
   StableDiffusionPipeline,
+  type StepState,
   Tensor,
 } from '../../ts/index.ts'
 import type { ImagesResult } from '../../ts/pipelines/result.ts'
@@ -47,20 +47,61 @@ test('a call reports its events in order, with timings and an estimate', async (
 })
 
 test('the picture knows everything that it was made with', async (t) => {
-  const { images } = await pipe.generate({ ...small, negativePrompt: 'green', seed: 5, guidanceScale: 4, scheduler: 'DPM++ 2M Karras', clipSkip: 1 })
-  const { prompt: shown, negativePrompt, seed, guidanceScale, numInferenceSteps, scheduler, width, height, clipSkip, model } = images[0].parameters ?? {}
+  const { images } = await pipe.generate({
+    ...small,
+    negativePrompt: 'green',
+    seed: 5,
+    guidanceScale: 4,
+    scheduler: 'DPM++ 2M Karras',
+    clipSkip: 1,
+  })
+  const {
+    prompt: shown,
+    negativePrompt,
+    seed,
+    guidanceScale,
+    numInferenceSteps,
+    scheduler,
+    width,
+    height,
+    clipSkip,
+    model,
+  } = images[0].parameters ?? {}
   t.deepEqual(
     { prompt: shown, negativePrompt, seed, guidanceScale, numInferenceSteps, scheduler, width, height, clipSkip, model },
-    { prompt, negativePrompt: 'green', seed: 5, guidanceScale: 4, numInferenceSteps: 3, scheduler: 'DPM++ 2M Karras', width: 64, height: 64, clipSkip: 1, model: 'shapes' },
+    {
+      prompt,
+      negativePrompt: 'green',
+      seed: 5,
+      guidanceScale: 4,
+      numInferenceSteps: 3,
+      scheduler: 'DPM++ 2M Karras',
+      width: 64,
+      height: 64,
+      clipSkip: 1,
+      model: 'shapes',
+    },
   )
 })
 
 test('a seed means the same picture in every batch', async (t) => {
   const scheduler = EulerAncestralDiscreteScheduler.fromConfig(pipe.scheduler)
-  const four = await pipe.generate({ ...small, scheduler, prompt: [prompt, 'a green star on a white background'], numImagesPerPrompt: 2, seed: 10 })
+  const four = await pipe.generate({
+    ...small,
+    scheduler,
+    prompt: [prompt, 'a green star on a white background'],
+    numImagesPerPrompt: 2,
+    seed: 10,
+  })
   t.deepEqual(four.seeds, [10, 11, 12, 13])
   const alone = await pipe.generate({ ...small, scheduler, prompt: 'a green star on a white background', seed: 12, outputType: 'tensor' })
-  const listed = await pipe.generate({ ...small, scheduler, prompt: 'a green star on a white background', seeds: [3, 12], numImagesPerPrompt: 2 })
+  const listed = await pipe.generate({
+    ...small,
+    scheduler,
+    prompt: 'a green star on a white background',
+    seeds: [3, 12],
+    numImagesPerPrompt: 2,
+  })
   const picture = four.images[2]?.toTensor().unsqueeze(0) ?? alone.tensor
   t.true(distance(picture, alone.tensor) < 2 / 255)
   t.true(distance(picture, (listed.images[1]?.toTensor() ?? picture).unsqueeze(0)) < 2 / 255)
@@ -71,7 +112,13 @@ test('one generator draws the batch at once, a list draws each image alone', asy
   const one = await pipe.generate({ ...options, generator: new Generator(7) })
   const list = await pipe.generate({ ...options, generator: [new Generator(7), new Generator(8)] })
   const seeds = await pipe.generate({ ...options, seed: 7 })
-  t.deepEqual([one.seeds, list.seeds], [[7, 7], [7, 8]])
+  t.deepEqual(
+    [one.seeds, list.seeds],
+    [
+      [7, 7],
+      [7, 8],
+    ],
+  )
   t.is(distance(list.latents, seeds.latents), 0)
   t.true(distance(one.latents.index(1), list.latents.index(1)) > 0.1)
 })
@@ -119,7 +166,11 @@ test('the step hook sees and replaces latents, embeddings and guidance, also asy
     await Promise.resolve()
     seen.push(timestep)
     scales.push(state.guidanceScale)
-    return index === 0 ? { guidanceScale: 2, negativePromptEmbeds } : index === 1 ? { latents: Tensor.zeros(state.latents.shape), guidanceScale: 0 } : {}
+    return index === 0
+      ? { guidanceScale: 2, negativePromptEmbeds }
+      : index === 1
+        ? { latents: Tensor.zeros(state.latents.shape), guidanceScale: 0 }
+        : {}
   }
   const { latents } = await pipe.generate({ ...small, seed: 1, callbackOnStepEnd: hook, outputType: 'latent' })
   t.deepEqual(seen, [667, 334, 1])

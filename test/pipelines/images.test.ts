@@ -64,7 +64,9 @@ test('strength says how many steps run and how much changes', async (t) => {
 test('a picture may be a path, bytes, pixels, a list or a tensor; the result has its size', async (t) => {
   const png = await picture.png()
   const tensor = picture.toTensor()
-  const made = await Promise.all([picture, png, picture.rgba(), tensor].map(async (image) => (await redraw.generate({ ...start, image })).images[0]))
+  const made = await Promise.all(
+    [picture, png, picture.rgba(), tensor].map(async (image) => (await redraw.generate({ ...start, image })).images[0]),
+  )
   for (const image of made.slice(1)) {
     t.true(difference(image, made[0] ?? image, whole) < 0.002)
   }
@@ -129,7 +131,9 @@ test('pictures and masks that do not fit together are refused', async (t) => {
   await refuse({ maskImage: boxMask(128, 128, [0, 0, 0, 0]), paddingMaskCrop: 4 }, /all black/)
   await refuse({ maskImage: boxMask(128, 128, [0, 0, 8, 8]), paddingMaskCrop: 4, outputType: 'latent' }, /outputType/)
   await refuse({ maskImage: picture, image: [picture, picture, picture], numImagesPerPrompt: 2 }, /for image but/)
-  await t.throwsAsync(async () => redraw.generate({ ...start, image: [picture, picture, picture], numImagesPerPrompt: 2 }), { message: /divides 2/ })
+  await t.throwsAsync(async () => redraw.generate({ ...start, image: [picture, picture, picture], numImagesPerPrompt: 2 }), {
+    message: /divides 2/,
+  })
 })
 
 test('an auto pipeline chooses the class by the folder and by another pipeline', async (t) => {

@@ -27,7 +27,18 @@ test('pipelines of one model free it when the last of them is disposed', async (
   t.false(second.unet.disposed)
   await t.throwsAsync(async () => first.generate(options), { code: 'ERR_DISPOSED', message: /StableDiffusionPipeline/ })
   t.throws(() => StableDiffusionPipeline.fromPipe(first), { code: 'ERR_DISPOSED' })
-  t.is((await second.generate({ ...options, image: { width: 64, height: 64, data: new Uint8Array(64 * 64 * 3) }, numInferenceSteps: 2, width: undefined, height: undefined } as never)).images?.length, 1)
+  t.is(
+    (
+      await second.generate({
+        ...options,
+        image: { width: 64, height: 64, data: new Uint8Array(64 * 64 * 3) },
+        numInferenceSteps: 2,
+        width: undefined,
+        height: undefined,
+      } as never)
+    ).images?.length,
+    1,
+  )
   second.dispose()
   second.dispose()
   t.true(second.unet.disposed)
@@ -66,7 +77,11 @@ test('a component that cannot be loaded ends the loading of all', async (t) => {
 
 test('the last owner disposes', (t) => {
   let disposed = 0
-  const component = { dispose: () => void (disposed += 1) }
+  const component = {
+    dispose: () => {
+      disposed += 1
+    },
+  }
   const [a, b] = [new Ownership([component]), new Ownership([component, component])]
   t.deepEqual(a.among([component, {}]), [component])
   a.release()

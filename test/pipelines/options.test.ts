@@ -15,9 +15,12 @@ test('the schemas and the option types have the same keys', (t) => {
 })
 
 test('defaults are those of diffusers', (t) => {
-  const { numInferenceSteps, guidanceScale, guidanceRescale, numImagesPerPrompt, eta, outputType, preview } = parseOptions(textToImageSchema, {
-    prompt: 'a star',
-  })
+  const { numInferenceSteps, guidanceScale, guidanceRescale, numImagesPerPrompt, eta, outputType, preview } = parseOptions(
+    textToImageSchema,
+    {
+      prompt: 'a star',
+    },
+  )
   t.deepEqual([numInferenceSteps, guidanceScale, guidanceRescale, numImagesPerPrompt, eta], [50, 7.5, 0, 1, 0])
   t.deepEqual([outputType, preview], ['image', false])
   t.is(parseOptions(imageToImageSchema, { image: 'x.png' }).strength, 0.8)

@@ -25,7 +25,9 @@ function familyOf(className: string): Family {
   const found = FAMILIES.find((family) => Object.values(family).some((pipeline) => pipeline.name === className))
   if (found === undefined) {
     const known = FAMILIES.flatMap((family) => Object.values(family).map((pipeline) => pipeline.name))
-    throw new ConfigError(`Expected one of ${known.join(', ')} for _class_name in model_index.json but received ${JSON.stringify(className)}`)
+    throw new ConfigError(
+      `Expected one of ${known.join(', ')} for _class_name in model_index.json but received ${JSON.stringify(className)}`,
+    )
   }
   return found
 }

@@ -8,7 +8,15 @@ import { checkPrompts } from './conditioning.ts'
 import type { CommonOptions, SizeOptions } from './generate-options.ts'
 import { type NoiseSource, noiseSource } from './seeds.ts'
 
-type Defaulted = 'numInferenceSteps' | 'guidanceScale' | 'guidanceRescale' | 'numImagesPerPrompt' | 'eta' | 'outputType' | 'preview' | 'onAbort'
+type Defaulted =
+  | 'numInferenceSteps'
+  | 'guidanceScale'
+  | 'guidanceRescale'
+  | 'numImagesPerPrompt'
+  | 'eta'
+  | 'outputType'
+  | 'preview'
+  | 'onAbort'
 
 /** Options after their defaults are filled in. */
 export type Filled<O extends CommonOptions = CommonOptions> = O & Required<Pick<CommonOptions, Defaulted>>

@@ -80,7 +80,8 @@ export async function encodePromptXL(
     truncated.push(...encoded.truncated)
     return encoded
   }
-  const given = (embeds: Tensor | undefined, pooled: Tensor | undefined): EncodedXL | undefined => (embeds && pooled ? { embeds, pooled } : undefined)
+  const given = (embeds: Tensor | undefined, pooled: Tensor | undefined): EncodedXL | undefined =>
+    embeds && pooled ? { embeds, pooled } : undefined
   const positive =
     given(options.promptEmbeds, options.pooledPromptEmbeds) ??
     (await encode(listOf(options.prompt, prompts), listOf(options.prompt2 ?? options.prompt, prompts), clipSkip))
@@ -104,7 +105,14 @@ export async function encodePromptXL(
 
 async function encodeBoth(
   { tokenizer, textEncoder, tokenizer2, textEncoder2 }: TextComponentsXL,
-  { first, second, skip, maxLength, signal, scope }: { first: string[]; second: string[]; skip: number; maxLength?: number; signal?: AbortSignal; scope: Scope },
+  {
+    first,
+    second,
+    skip,
+    maxLength,
+    signal,
+    scope,
+  }: { first: string[]; second: string[]; skip: number; maxLength?: number; signal?: AbortSignal; scope: Scope },
 ): Promise<EncodedXL & { truncated: string[] }> {
   const both = tokenizer && textEncoder ? ([[tokenizer, textEncoder, first]] as const) : []
   const truncated: string[] = []

@@ -1,7 +1,7 @@
 import { expected } from '../errors.ts'
 import type { CLIPTextModel } from '../models/clip-text-model.ts'
 import type { CLIPTokenizer } from '../models/clip-tokenizer.ts'
-import { Tensor } from '../tensor.ts'
+import type { Tensor } from '../tensor.ts'
 import { Scope } from './scope.ts'
 
 /** What turns text into embeddings. */

@@ -98,7 +98,13 @@ export async function denoise(options: DenoiseOptions): Promise<Denoised> {
     for (const timestep of timesteps) {
       throwIfAborted(signal)
       await step(options, state, index, timestep)
-      options.onStep?.({ index, total: timesteps.length, timestep, elapsedMs: performance.now() - started, predicted: state.predicted ?? state.latents })
+      options.onStep?.({
+        index,
+        total: timesteps.length,
+        timestep,
+        elapsedMs: performance.now() - started,
+        predicted: state.predicted ?? state.latents,
+      })
       index += 1
     }
     return { latents: state.latents.clone(), steps: index, partial: false }

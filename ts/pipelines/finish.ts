@@ -57,9 +57,16 @@ export async function finish(run: FinishedRun): Promise<GenerateResult> {
 }
 
 /** What each picture was made with, for its metadata. */
-function parametersOf({ call: { options, noise, scheduler, images }, prepared, denoised, model, pipeline }: FinishedRun): GenerationParameters[] {
+function parametersOf({
+  call: { options, noise, scheduler, images },
+  prepared,
+  denoised,
+  model,
+  pipeline,
+}: FinishedRun): GenerationParameters[] {
   const { prompt, negativePrompt, numImagesPerPrompt, guidanceScale, guidanceRescale, clipSkip, eta, rng, timesteps, sigmas } = options
-  const at = (text: string | string[] | undefined, i: number): string | undefined => (Array.isArray(text) ? text[Math.floor(i / numImagesPerPrompt)] : text)
+  const at = (text: string | string[] | undefined, i: number): string | undefined =>
+    Array.isArray(text) ? text[Math.floor(i / numImagesPerPrompt)] : text
   const common = {
     numInferenceSteps: timesteps?.length ?? sigmas?.length ?? options.numInferenceSteps,
     guidanceScale,
@@ -77,5 +84,10 @@ function parametersOf({ call: { options, noise, scheduler, images }, prepared, d
     ...(denoised.partial && { stoppedAfterSteps: denoised.steps }),
     ...Object.fromEntries(Object.entries(prepared.parameters ?? {}).filter(([, value]) => value !== undefined)),
   }
-  return Array.from({ length: images }, (_, i) => ({ prompt: at(prompt, i), negativePrompt: at(negativePrompt, i), seed: noise.seeds[i], ...common }))
+  return Array.from({ length: images }, (_, i) => ({
+    prompt: at(prompt, i),
+    negativePrompt: at(negativePrompt, i),
+    seed: noise.seeds[i],
+    ...common,
+  }))
 }

@@ -8,6 +8,9 @@ import type { NoiseOptions } from './seeds.ts'
 /** A picture, several, or a tensor: pixels (N, 3, H, W) from 0 to 1, or latents (N, 4, h, w). */
 export type PipelineImageInput = ImageInput | readonly ImageInput[] | Tensor
 
+// biome-ignore lint/suspicious/noConfusingVoidType: a hook may return nothing
+type StepAnswer = Partial<StepState> | undefined | void
+
 /**
  * Called after each step with the state of the run; what it returns takes the place of that state. May be async. The tensors are its
  * own to keep. If it throws, the job rejects with that error.
@@ -17,7 +20,7 @@ export type StepCallback = (
   index: number,
   timestep: number,
   state: StepState,
-) => Partial<StepState> | undefined | void | Promise<Partial<StepState> | undefined | void>
+) => StepAnswer | Promise<StepAnswer>
 
 /** Options that every text-conditioned pipeline takes: diffusers' names in camelCase, with diffusers' defaults. */
 export interface CommonOptions extends NoiseOptions {
@@ -55,6 +58,12 @@ export interface CommonOptions extends NoiseOptions {
   onAbort?: 'throw' | 'return-partial'
   /** Called after each step; may replace latents, embeddings and guidance. */
   callbackOnStepEnd?: StepCallback
+}
+
+/** What `generate` takes beside its options. */
+export interface RunOptions {
+  /** Stops the call. */
+  signal?: AbortSignal
 }
 
 /** The size of the pictures. */

@@ -1,4 +1,4 @@
-import type { ImageToImageOptions } from './generate-options.ts'
+import type { ImageToImageOptions, RunOptions } from './generate-options.ts'
 import { prepareImageToImage } from './image-to-image-latents.ts'
 import type { Job } from './job.ts'
 import { strengthSteps } from './latents.ts'
@@ -13,7 +13,7 @@ import { StableDiffusionBase } from './stable-diffusion-base.ts'
  */
 export class StableDiffusionImg2ImgPipeline extends StableDiffusionBase {
   /** Starts a generation; the job rejects with `InvalidArgumentError` before any work if an option is wrong. */
-  generate<T extends keyof Results = 'image'>(options: ImageToImageOptions & { outputType?: T }, run: { signal?: AbortSignal } = {}): Job<Results[T]> {
+  generate<T extends keyof Results = 'image'>(options: ImageToImageOptions & { outputType?: T }, run: RunOptions = {}): Job<Results[T]> {
     return this.start<ImageToImageOptions, T>(options, {
       schema: imageToImageSchema,
       signal: run.signal,

@@ -31,7 +31,14 @@ export interface InpaintRun {
  * Random numbers are drawn in the order of diffusers: the picture's posterior (unless a 9-channel run starts from pure noise), the
  * noise, the masked picture's posterior. Throws `ConfigError` for another number of channels. Source: diffusers `StableDiffusionInpaintPipeline`.
  */
-export async function prepareInpaint({ call, unet, vae, steps: { timesteps, begin }, addNoise = true, scope }: InpaintRun): Promise<Prepared> {
+export async function prepareInpaint({
+  call,
+  unet,
+  vae,
+  steps: { timesteps, begin },
+  addNoise = true,
+  scope,
+}: InpaintRun): Promise<Prepared> {
   const { options, images, noise, scheduler, signal } = call
   const { scaleFactor: factor, config } = vae
   const channels = config.latent_channels
@@ -45,7 +52,9 @@ export async function prepareInpaint({ call, unet, vae, steps: { timesteps, begi
   const pure = options.strength === 1 || options.latents !== undefined
   const clean = !sees || !pure || !addNoise ? scope.keep(await encodeImages(vae, inputs.pixels, encoding)) : undefined
   const drawn = scope.keep(initialNoise([images, channels, small.height, small.width], noise, options.latents))
-  const masked = sees ? await maskedLatents(vae, inputs, { options, encoding, scope }) : skipPosterior(inputs.pixels, drawn, options, encoding)
+  const masked = sees
+    ? await maskedLatents(vae, inputs, { options, encoding, scope })
+    : skipPosterior(inputs.pixels, drawn, options, encoding)
   const first = Array.from({ length: images }, () => timesteps[0] ?? 0)
   const start = (): Tensor => (clean === undefined || pure ? drawn.mul(scheduler.initNoiseSigma) : scheduler.addNoise(clean, drawn, first))
   return {
@@ -71,7 +80,12 @@ function seesMask(unet: UNet2DConditionModel, channels: number): boolean {
 }
 
 /** A 4-channel UNet has no use for the masked picture, but the reference encodes it: draws what its posterior takes. */
-function skipPosterior(pixels: Tensor, drawn: Tensor, { maskedImageLatents }: InpaintOptions, { images, generator, spread }: Encoding): undefined {
+function skipPosterior(
+  pixels: Tensor,
+  drawn: Tensor,
+  { maskedImageLatents }: InpaintOptions,
+  { images, generator, spread }: Encoding,
+): undefined {
   if (maskedImageLatents !== undefined || pixels.shape[1] === drawn.shape[1]) {
     return
   }

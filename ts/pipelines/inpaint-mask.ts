@@ -5,7 +5,7 @@ import { resizeTensor } from '../image/resize-tensor.ts'
 import { VaeImageProcessor } from '../image/vae-image-processor.ts'
 import { Tensor } from '../tensor.ts'
 import type { InpaintOptions } from './generate-options.ts'
-import { repeatBatch } from './latents.ts'
+import { checkDivides, repeatBatch } from './latents.ts'
 import { loadPictures, pixelSize } from './pictures.ts'
 import type { Scope } from './scope.ts'
 
@@ -27,7 +27,14 @@ export interface InpaintInputs {
  */
 export async function readInpaintInputs(
   { image, maskImage, paddingMaskCrop, outputType }: InpaintOptions,
-  { height, width, factor, latentChannels, scope, signal }: { height: number; width: number; factor: number; latentChannels: number; scope: Scope; signal: AbortSignal },
+  {
+    height,
+    width,
+    factor,
+    latentChannels,
+    scope,
+    signal,
+  }: { height: number; width: number; factor: number; latentChannels: number; scope: Scope; signal: AbortSignal },
 ): Promise<InpaintInputs> {
   const pictures = await loadPictures(image, { name: 'image', signal })
   const masks = maskImage === undefined ? await masksFromAlpha(pictures) : await loadPictures(maskImage, { name: 'maskImage', signal })
@@ -45,9 +52,7 @@ export async function readInpaintInputs(
 
 /** The mask at the size of the latents, one row per image: (images, 1, h, w). Source: diffusers `prepare_mask_latents`. */
 export function maskLatents(mask: Tensor, { height, width }: { height: number; width: number }, images: number, scope: Scope): Tensor {
-  if (images % (mask.shape[0] ?? 1) !== 0) {
-    throw expected(`a number of masks that divides ${images}`, 'maskImage', mask)
-  }
+  checkDivides(mask, images, 'maskImage')
   const small = scope.keepNew(resizeTensor(mask, width, height), mask)
   return scope.keep(repeatBatch(small, images))
 }
@@ -69,11 +74,19 @@ function checkSizes(pictures: Tensor | RgbaImage[], masks: Tensor | RgbaImage[],
   const picture = pixelSize(pictures, latentChannels)
   const mask = pixelSize(masks, latentChannels)
   if (picture !== undefined && mask !== undefined && (mask.width !== picture.width || mask.height !== picture.height)) {
-    throw expected(`a mask of ${picture.width} x ${picture.height} pixels, as the image has,`, 'maskImage', `${mask.width} x ${mask.height}`)
+    throw expected(
+      `a mask of ${picture.width} x ${picture.height} pixels, as the image has,`,
+      'maskImage',
+      `${mask.width} x ${mask.height}`,
+    )
   }
 }
 
-function single(pictures: Tensor | RgbaImage[], masks: Tensor | RgbaImage[], outputType: string | undefined): { original: RgbaImage; mask: RgbaImage } {
+function single(
+  pictures: Tensor | RgbaImage[],
+  masks: Tensor | RgbaImage[],
+  outputType: string | undefined,
+): { original: RgbaImage; mask: RgbaImage } {
   const [original, mask] = [pictures instanceof Tensor ? undefined : pictures[0], masks instanceof Tensor ? undefined : masks[0]]
   if (original === undefined || mask === undefined || (pictures as RgbaImage[]).length > 1 || (masks as RgbaImage[]).length > 1) {
     throw expected('one picture (no Tensor) with paddingMaskCrop', 'image', pictures)

@@ -1,4 +1,4 @@
-import type { InpaintOptions } from './generate-options.ts'
+import type { InpaintOptions, RunOptions } from './generate-options.ts'
 import { prepareInpaint } from './inpaint-latents.ts'
 import type { Job } from './job.ts'
 import { strengthSteps } from './latents.ts'
@@ -14,7 +14,7 @@ import { StableDiffusionBase } from './stable-diffusion-base.ts'
  */
 export class StableDiffusionInpaintPipeline extends StableDiffusionBase {
   /** Starts a generation; the job rejects with `InvalidArgumentError` before any work if an option is wrong. */
-  generate<T extends keyof Results = 'image'>(options: InpaintOptions & { outputType?: T }, run: { signal?: AbortSignal } = {}): Job<Results[T]> {
+  generate<T extends keyof Results = 'image'>(options: InpaintOptions & { outputType?: T }, run: RunOptions = {}): Job<Results[T]> {
     return this.start<InpaintOptions, T>(options, {
       schema: inpaintSchema,
       signal: run.signal,

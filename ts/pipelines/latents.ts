@@ -2,7 +2,7 @@ import { expected } from '../errors.ts'
 import type { AutoencoderKL } from '../models/autoencoder-kl.ts'
 import { type Generator, randnTensor } from '../random.ts'
 import type { Scheduler } from '../schedulers/scheduler.ts'
-import { Tensor } from '../tensor.ts'
+import type { Tensor } from '../tensor.ts'
 import { Scope } from './scope.ts'
 import type { NoiseSource } from './seeds.ts'
 
@@ -65,12 +65,14 @@ export function strengthSteps(scheduler: Scheduler, numInferenceSteps: number, s
 export async function encodeImages(
   vae: AutoencoderKL,
   pixels: Tensor,
-  { images, generator, spread, signal }: { images: number; generator: Generator | Generator[]; spread: 'images' | 'given'; signal?: AbortSignal },
+  {
+    images,
+    generator,
+    spread,
+    signal,
+  }: { images: number; generator: Generator | Generator[]; spread: 'images' | 'given'; signal?: AbortSignal },
 ): Promise<Tensor> {
-  const given = pixels.shape[0] ?? 0
-  if (given === 0 || images % given !== 0) {
-    throw expected(`a number of images that divides ${images}`, 'image', pixels)
-  }
+  const given = checkDivides(pixels, images, 'image')
   if (pixels.shape[1] === vae.config.latent_channels) {
     return repeatBatch(pixels, images)
   }
@@ -85,6 +87,15 @@ export async function encodeImages(
   const spreadOut = (tensor: Tensor): Tensor => scope.keep(repeatBatch(tensor, rows))
   const drawn = scope.keep(scope.keep(noise.mul(spreadOut(std))).add(spreadOut(mean)))
   return repeatBatch(scope.keep(drawn.mul(scaling)), images)
+}
+
+/** Returns the batch size of a tensor; throws `InvalidArgumentError` unless it divides the number of images. */
+export function checkDivides(tensor: Tensor, images: number, name: string): number {
+  const given = tensor.shape[0] ?? 0
+  if (given === 0 || images % given !== 0) {
+    throw expected(`a number of images that divides ${images}`, name, tensor)
+  }
+  return given
 }
 
 /** Repeats the whole batch (a b a b) up to `images` rows; a new handle in any case. */

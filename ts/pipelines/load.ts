@@ -1,4 +1,6 @@
 import { performance } from 'node:perf_hooks'
+import { checkSignal } from '../abort.ts'
+import { checkOptions } from '../checks.ts'
 import { ConfigError, expected } from '../errors.ts'
 import { type LoadOptions, readConfig, resolveModelFolder } from '../models/load.ts'
 import type { WeightsDType } from '../models/model.ts'
@@ -42,7 +44,9 @@ export async function readModelIndex(source: string): Promise<Record<string, unk
   const index = await readConfig(await resolveModelFolder(source), 'model_index.json')
   const name = index._class_name
   if (typeof name !== 'string' || !READABLE.test(name)) {
-    throw new ConfigError(`Expected a pipeline of Stable Diffusion for _class_name in model_index.json but received ${JSON.stringify(name)}`)
+    throw new ConfigError(
+      `Expected a pipeline of Stable Diffusion for _class_name in model_index.json but received ${JSON.stringify(name)}`,
+    )
   }
   return index
 }
@@ -58,7 +62,9 @@ export async function loadComponents(
   const started = performance.now()
   const folder = await resolveModelFolder(source)
   const index = await readModelIndex(source)
-  const { variant, dtype, device, signal, onProgress, ...overrides } = options
+  const { variant, dtype, device, signal, onProgress, ...rest } = checkOptions('options', options)
+  const overrides = withoutUndefined(rest)
+  checkSignal(signal)
   checkOverrides(overrides, slots, settings)
   warnSafetyChecker(index, overrides)
   const failed = new AbortController()
@@ -69,7 +75,13 @@ export async function loadComponents(
     if (overrides[name] !== undefined || !isPresent(index, slot, name)) {
       return
     }
-    const own: LoadOptions = { variant, device, signal: stop, onProgress, dtype: typeof dtype === 'object' ? (dtype[name] ?? dtype.default) : dtype }
+    const own: LoadOptions = {
+      variant,
+      device,
+      signal: stop,
+      onProgress,
+      dtype: typeof dtype === 'object' ? (dtype[name] ?? dtype.default) : dtype,
+    }
     const component = await slot.load(folder, { ...own, subfolder: slot.folder })
     components[name] = component
     if (isOwned(component)) {
@@ -100,6 +112,11 @@ export function checkComponents(components: object, slots: Slots): void {
   }
 }
 
+/** A copy without the keys whose value is undefined. */
+export function withoutUndefined(values: object): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined))
+}
+
 /** The settings that `model_index.json` gives. */
 function settingsOf(index: Record<string, unknown>, settings: readonly string[]): Record<string, unknown> {
   return Object.fromEntries(settings.map((name) => [name, index[name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)]]))
@@ -128,7 +145,9 @@ function isPresent(index: Record<string, unknown>, slot: Slot, name: string): bo
     throw new ConfigError(`Expected the component ${slot.folder} in model_index.json, or the option ${name}, but received neither`)
   }
   if (slot.classNames !== undefined && !slot.classNames.includes(className)) {
-    throw new ConfigError(`Expected ${slot.classNames.join(' or ')} for ${slot.folder} in model_index.json but received ${JSON.stringify(className)}`)
+    throw new ConfigError(
+      `Expected ${slot.classNames.join(' or ')} for ${slot.folder} in model_index.json but received ${JSON.stringify(className)}`,
+    )
   }
   return true
 }
@@ -142,7 +161,10 @@ function warnSafetyChecker(index: Record<string, unknown>, overrides: Record<str
   }
   warned = true
   const advice = 'Give a safetyChecker of your own, or safetyChecker: null to say that none is wanted.'
-  process.emitWarning(`model_index.json names the safety checker ${entry[1]}, which is not loaded: images are not checked. ${advice}`, 'NodeDiffusionWarning')
+  process.emitWarning(
+    `model_index.json names the safety checker ${entry[1]}, which is not loaded: images are not checked. ${advice}`,
+    'NodeDiffusionWarning',
+  )
 }
 
 function isOwned(component: object): component is Owned {

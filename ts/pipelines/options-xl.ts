@@ -11,7 +11,11 @@ const shareWords = 'a number above 0 and below 1'
 
 const textShape = {
   prompt2: option(text.optional(), 'a string or a non-empty array of strings', 'Text for the second encoder; default: `prompt`.'),
-  negativePrompt2: option(text.optional(), 'a string or a non-empty array of strings', 'Negative text for the second encoder; default: `negativePrompt`.'),
+  negativePrompt2: option(
+    text.optional(),
+    'a string or a non-empty array of strings',
+    'Negative text for the second encoder; default: `negativePrompt`.',
+  ),
   pooledPromptEmbeds: option(tensor.optional(), 'a Tensor', 'Pooled embedding beside `promptEmbeds`.'),
   negativePooledPromptEmbeds: option(tensor.optional(), 'a Tensor', 'Pooled embedding beside `negativePromptEmbeds`.'),
 } as const
@@ -25,7 +29,9 @@ const sizeShape = {
   negativeTargetSize: option(pair.optional(), pairWords, 'As `targetSize`, for the negative prompt.'),
 } as const
 
-const endShape = { denoisingEnd: option(share.optional(), shareWords, 'Share of the schedule after which the run ends, for a refiner to go on.') } as const
+const endShape = {
+  denoisingEnd: option(share.optional(), shareWords, 'Share of the schedule after which the run ends, for a refiner to go on.'),
+} as const
 
 const imageShape = {
   ...endShape,
@@ -34,7 +40,9 @@ const imageShape = {
   negativeAestheticScore: option(z.number().min(0).max(10).default(2.5), 'a number from 0 to 10', 'Score that it should avoid.'),
 } as const
 
-const guidance = { guidanceScale: option(z.number().default(5), 'a finite number', 'Weight of the prompt against the negative prompt; off at 1 and below.') } as const
+const guidance = {
+  guidanceScale: option(z.number().default(5), 'a finite number', 'Weight of the prompt against the negative prompt; off at 1 and below.'),
+} as const
 
 const strength = (value: number): { strength: z.ZodDefault<z.ZodNumber> } => ({
   strength: option(z.number().min(0).max(1).default(value), 'a number from 0 to 1', 'How much to change: the share of the steps that run.'),
@@ -44,7 +52,14 @@ const strength = (value: number): { strength: z.ZodDefault<z.ZodNumber> } => ({
 export const textToImageXLSchema = z.strictObject({ ...textToImageSchema.shape, ...textShape, ...sizeShape, ...endShape, ...guidance })
 
 /** Options of image to image with SDXL. */
-export const imageToImageXLSchema = z.strictObject({ ...imageToImageSchema.shape, ...textShape, ...sizeShape, ...imageShape, ...guidance, ...strength(0.3) })
+export const imageToImageXLSchema = z.strictObject({
+  ...imageToImageSchema.shape,
+  ...textShape,
+  ...sizeShape,
+  ...imageShape,
+  ...guidance,
+  ...strength(0.3),
+})
 
 /** Options of inpainting with SDXL. */
 export const inpaintXLSchema = z.strictObject({ ...inpaintSchema.shape, ...textShape, ...sizeShape, ...imageShape, ...strength(0.9999) })

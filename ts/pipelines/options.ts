@@ -37,15 +37,31 @@ export const commonShape = {
   prompt: option(text.optional(), 'a string or a non-empty array of strings', 'What the picture shows; one text, or one per prompt.'),
   negativePrompt: option(text.optional(), 'a string or a non-empty array of strings', 'What to steer away from; unused without guidance.'),
   numInferenceSteps: option(count.default(50), 'a whole number of at least 1', 'Number of denoising steps.'),
-  timesteps: option(z.array(finite).min(1).optional(), 'a non-empty array of finite numbers', 'Own timesteps instead of a step count, descending.'),
-  sigmas: option(z.array(finite.min(0)).min(1).optional(), 'a non-empty array of numbers of at least 0', 'Own noise levels instead of a step count, descending.'),
+  timesteps: option(
+    z.array(finite).min(1).optional(),
+    'a non-empty array of finite numbers',
+    'Own timesteps instead of a step count, descending.',
+  ),
+  sigmas: option(
+    z.array(finite.min(0)).min(1).optional(),
+    'a non-empty array of numbers of at least 0',
+    'Own noise levels instead of a step count, descending.',
+  ),
   guidanceScale: option(finite.default(7.5), 'a finite number', 'Weight of the prompt against the negative prompt; off at 1 and below.'),
-  guidanceRescale: option(finite.min(0).max(1).default(0), 'a number from 0 to 1', 'Share in which guidance keeps the contrast of the plain prediction.'),
+  guidanceRescale: option(
+    finite.min(0).max(1).default(0),
+    'a number from 0 to 1',
+    'Share in which guidance keeps the contrast of the plain prediction.',
+  ),
   numImagesPerPrompt: option(count.max(1024).default(1), 'a whole number from 1 to 1024', 'Images per prompt.'),
   eta: option(finite.min(0).max(1).default(0), 'a number from 0 to 1', 'Noise share of DDIM; other samplers ignore it.'),
   seed: option(seed.optional(), 'a whole number of at least 0', 'Seed of the first image; image i gets seed + i. Random by default.'),
   seeds: option(z.array(seed).min(1).optional(), 'an array of whole numbers of at least 0', 'One seed per image.'),
-  rng: option(z.enum(['torch-cpu', 'torch-cuda']).default('torch-cpu'), "'torch-cpu' or 'torch-cuda'", 'Which of torch’s generators the seeds are for.'),
+  rng: option(
+    z.enum(['torch-cpu', 'torch-cuda']).default('torch-cpu'),
+    "'torch-cpu' or 'torch-cuda'",
+    'Which of torch’s generators the seeds are for.',
+  ),
   generator: option(
     z.union([generator, z.array(generator).min(1)]).optional(),
     'a Generator or an array of Generators',
@@ -53,7 +69,11 @@ export const commonShape = {
   ),
   promptEmbeds: option(tensor.optional(), 'a Tensor', 'Encoded prompts (prompts, tokens, width), instead of `prompt`.'),
   negativePromptEmbeds: option(tensor.optional(), 'a Tensor', 'Encoded negative prompts, instead of `negativePrompt`.'),
-  clipSkip: option(z.int().min(0).max(100).optional(), 'a whole number from 0 to 100', 'Text encoder layers to leave out; 1 = the layer before the last.'),
+  clipSkip: option(
+    z.int().min(0).max(100).optional(),
+    'a whole number from 0 to 100',
+    'Text encoder layers to leave out; 1 = the layer before the last.',
+  ),
   scheduler: option(
     z.union([z.string().min(1), z.custom<object>((value) => typeof value === 'object' && value !== null)]).optional(),
     'a sampler name, a scheduler config or a Scheduler',
@@ -65,7 +85,11 @@ export const commonShape = {
     'false, true or { every: a whole number of at least 1 }',
     'Emit small pictures of the predicted image, every step or every n-th.',
   ),
-  onAbort: option(z.enum(['throw', 'return-partial']).default('throw'), "'throw' or 'return-partial'", 'Whether an abort rejects or decodes what exists.'),
+  onAbort: option(
+    z.enum(['throw', 'return-partial']).default('throw'),
+    "'throw' or 'return-partial'",
+    'Whether an abort rejects or decodes what exists.',
+  ),
   callbackOnStepEnd: option(
     z.custom<(...args: never[]) => unknown>((value) => typeof value === 'function').optional(),
     'a function',
@@ -77,8 +101,16 @@ const image = z.custom<unknown>((value) => value !== undefined && value !== null
 
 /** `height` and `width`. */
 export const sizeShape = {
-  height: option(size.optional(), 'a whole number from 8 to 16384', 'Height in pixels, a multiple of 8; default: what the model was trained on.'),
-  width: option(size.optional(), 'a whole number from 8 to 16384', 'Width in pixels, a multiple of 8; default: what the model was trained on.'),
+  height: option(
+    size.optional(),
+    'a whole number from 8 to 16384',
+    'Height in pixels, a multiple of 8; default: what the model was trained on.',
+  ),
+  width: option(
+    size.optional(),
+    'a whole number from 8 to 16384',
+    'Width in pixels, a multiple of 8; default: what the model was trained on.',
+  ),
 } as const
 
 /** `latents`. */
@@ -109,7 +141,11 @@ export const inpaintSchema = z.strictObject({
   ...imageShape,
   maskImage: option(image.optional(), 'an image', 'White is repainted, black kept; default: the transparent part of `image`.'),
   maskedImageLatents: option(tensor.optional(), 'a Tensor', 'Latents of the image with the masked part blanked, for 9-channel UNets.'),
-  paddingMaskCrop: option(z.int().min(0).max(16384).optional(), 'a whole number of at least 0', 'Work only on the masked part plus this margin in pixels, and paste it back.'),
+  paddingMaskCrop: option(
+    z.int().min(0).max(16384).optional(),
+    'a whole number of at least 0',
+    'Work only on the masked part plus this margin in pixels, and paste it back.',
+  ),
   strength: option(finite.min(0).max(1).default(1), 'a number from 0 to 1', 'How much to change: the share of the steps that run.'),
 })
 

@@ -1,7 +1,9 @@
 import { performance } from 'node:perf_hooks'
 import type { z } from 'zod'
 import { throwIfAborted } from '../abort.ts'
+import { checkOptions } from '../checks.ts'
 import { DisposedError, expected } from '../errors.ts'
+import type { Guidance } from '../guidance/guidance.ts'
 import type { Image } from '../image/image.ts'
 import type { AutoencoderKL } from '../models/autoencoder-kl.ts'
 import type { UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
@@ -12,7 +14,7 @@ import { type DenoiseOptions, denoise } from './denoise.ts'
 import { finish } from './finish.ts'
 import type { CommonOptions } from './generate-options.ts'
 import { Job, type JobContext } from './job.ts'
-import { checkComponents, loadComponents, type PipelineLoadOptions, type Slots } from './load.ts'
+import { checkComponents, loadComponents, type PipelineLoadOptions, type Slots, withoutUndefined } from './load.ts'
 import { parseOptions } from './options.ts'
 import { type Owned, Ownership } from './ownership.ts'
 import type { Conditioning } from './prompt-batch.ts'
@@ -49,6 +51,8 @@ export type ComponentsOf<P> = P extends { components: Readonly<infer C> } ? C : 
 
 /** How a pipeline's latents are made: what `prepare` gives to the common run. */
 export interface Prepared extends Pick<DenoiseOptions, 'timesteps' | 'latents' | 'conditions' | 'afterStep'> {
+  /** In place of classifier-free guidance by the call's options. */
+  guidance?: Guidance
   /** Position of the first timestep in the scheduler's own list. */
   begin: number
   height: number
@@ -105,9 +109,11 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
     source = 'shapes',
     options: PipelineLoadOptions & Partial<ComponentsOf<P>> = {},
   ): Promise<P> {
-    const { components, ...origin } = await loadComponents(source, this, options as PipelineLoadOptions & Record<string, unknown>)
+    // biome-ignore lint/complexity/noThisInStatic: the subclass it is called on
+    const kind = this
+    const { components, ...origin } = await loadComponents(source, kind, options as PipelineLoadOptions & Record<string, unknown>)
     try {
-      return new this(components as never, { ...origin, source })
+      return new kind(components as never, { ...origin, source })
     } catch (error) {
       for (const component of origin.owned) {
         component.dispose()
@@ -117,14 +123,21 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
   }
 
   /** Makes this kind of pipeline from another one's components, without loading anything; overrides stay the caller's to dispose. */
-  static fromPipe<P extends DiffusionPipeline>(this: PipelineClass<P>, pipe: DiffusionPipeline, overrides: Partial<ComponentsOf<P>> = {}): P {
+  static fromPipe<P extends DiffusionPipeline>(
+    this: PipelineClass<P>,
+    pipe: DiffusionPipeline,
+    overrides: Partial<ComponentsOf<P>> = {},
+  ): P {
     if (!(pipe instanceof DiffusionPipeline)) {
       throw expected('a pipeline', 'pipe', pipe)
     }
     pipe.assertUsable()
-    const known: Record<string, unknown> = { ...pipe.components, ...overrides }
-    const picked = Object.fromEntries([...Object.keys(this.slots), ...this.settings, 'safetyChecker'].map((name) => [name, known[name]]))
-    return new this(picked as never, { ...pipe.#origin, owned: pipe.#ownership.among(Object.values(picked)) })
+    // biome-ignore lint/complexity/noThisInStatic: the subclass it is called on
+    const kind = this
+    const known: Record<string, unknown> = { ...pipe.components, ...withoutUndefined(checkOptions('overrides', overrides)) }
+    const names = [...Object.keys(kind.slots), ...kind.settings, 'safetyChecker']
+    const picked = Object.fromEntries(names.map((name) => [name, known[name]]))
+    return new kind(picked as never, { ...pipe.#origin, owned: pipe.#ownership.among(Object.values(picked)) })
   }
 
   /** The denoiser. */
@@ -196,8 +209,9 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
     using scope = new Scope()
     const begun = performance.now()
     this.check(options)
-    const call = planCall(options, { unet: this.unet, scheduler: this.scheduler, signal })
-    const prepared = await prepare(call, scope)
+    const planned = planCall(options, { unet: this.unet, scheduler: this.scheduler, signal })
+    const prepared = await prepare(planned, scope)
+    const call = { ...planned, guidance: prepared.guidance ?? planned.guidance }
     scope.keep(prepared.latents)
     const { conditioning, truncated } = await this.encode(call, prepared, scope)
     const encoded = performance.now()
@@ -205,11 +219,11 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
     const report = reporter({ call, prepared, vae: this.vae, emit })
     const { callbackOnStepEnd: hook, eta, onAbort } = options
     const denoised = await denoise({
+      ...prepared,
       unet: this.unet,
       scheduler: call.scheduler,
       guidance: call.guidance,
       generator: call.noise.generator,
-      ...prepared,
       conditioning,
       eta,
       onAbort,
@@ -220,6 +234,17 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
     scope.keep(denoised.latents)
     const timings = { load: this.#origin.loadMs, encode: encoded - begun, denoise: performance.now() - encoded }
     const { vae, safetyChecker, unet } = this.components
-    return finish({ call, prepared, denoised, truncated, timings, vae, safetyChecker, emit, model: this.source ?? unet.constructor.name, pipeline: this.constructor.name })
+    return finish({
+      call,
+      prepared,
+      denoised,
+      truncated,
+      timings,
+      vae,
+      safetyChecker,
+      emit,
+      model: this.source ?? unet.constructor.name,
+      pipeline: this.constructor.name,
+    })
   }
 }

@@ -34,7 +34,8 @@ export function reporter({
 /** The fitted map of a VAE's latents, known by its scaling factor; none for latents of another kind. */
 function previewFactors({ config }: AutoencoderKL): LatentRgbFactors | undefined {
   const known: Readonly<Record<string, LatentRgbFactors>> = latentRgbFactors
-  const name = Math.abs(config.scaling_factor - 0.13025) < 1e-6 ? 'sdxl' : Math.abs(config.scaling_factor - 0.93803) < 1e-6 ? 'shapes' : 'sd1'
+  const name =
+    Math.abs(config.scaling_factor - 0.13025) < 1e-6 ? 'sdxl' : Math.abs(config.scaling_factor - 0.93803) < 1e-6 ? 'shapes' : 'sd1'
   const factors = known[name] ?? latentRgbFactors.sd1
   return config.latent_channels === factors.factors.length ? factors : undefined
 }

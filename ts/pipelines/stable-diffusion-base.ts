@@ -1,6 +1,6 @@
 import { ConfigError } from '../errors.ts'
 import { AutoencoderKL } from '../models/autoencoder-kl.ts'
-import { CLIPTextModel, CLIPTextModelWithProjection } from '../models/clip-text-model.ts'
+import { CLIPTextModel, type CLIPTextModelWithProjection } from '../models/clip-text-model.ts'
 import { CLIPTokenizer } from '../models/clip-tokenizer.ts'
 import { UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
 import { schedulers } from '../schedulers/resolve.ts'
@@ -23,10 +23,17 @@ export type EncodePromptOptions = Pick<PromptOptions, 'negativePrompt' | 'numIma
 
 /** The slots that every family has. */
 export const baseSlots: Slots = {
-  vae: { folder: 'vae', type: 'AutoencoderKL', is: (value) => value instanceof AutoencoderKL, classNames: ['AutoencoderKL'], load: (dir, options) => AutoencoderKL.fromPretrained(dir, options) },
+  vae: {
+    folder: 'vae',
+    type: 'AutoencoderKL',
+    is: (value) => value instanceof AutoencoderKL,
+    classNames: ['AutoencoderKL'],
+    load: (dir, options) => AutoencoderKL.fromPretrained(dir, options),
+  },
   unet: {
     folder: 'unet',
-    type: 'UNet2DConditionModel', is: (value) => value instanceof UNet2DConditionModel,
+    type: 'UNet2DConditionModel',
+    is: (value) => value instanceof UNet2DConditionModel,
     classNames: ['UNet2DConditionModel'],
     load: (dir, options) => UNet2DConditionModel.fromPretrained(dir, options),
   },
@@ -78,7 +85,9 @@ export abstract class StableDiffusionBase extends DiffusionPipeline<StableDiffus
     super(components, origin)
     const kind = this.unet.config.addition_embed_type
     if (kind !== null) {
-      throw new ConfigError(`Expected addition_embed_type null in the UNet's config for ${new.target.name} but received ${JSON.stringify(kind)}`)
+      throw new ConfigError(
+        `Expected addition_embed_type null in the UNet's config for ${new.target.name} but received ${JSON.stringify(kind)}`,
+      )
     }
   }
 
@@ -98,7 +107,11 @@ export abstract class StableDiffusionBase extends DiffusionPipeline<StableDiffus
     options: EncodePromptOptions = {},
   ): Promise<{ promptEmbeds: Tensor; negativePromptEmbeds: Tensor; truncated: string[] }> {
     this.assertUsable()
-    const { promptEmbeds, negativePromptEmbeds = promptEmbeds, truncated } = await encodePrompt(this.components, { ...options, prompt, guided: true })
+    const {
+      promptEmbeds,
+      negativePromptEmbeds = promptEmbeds,
+      truncated,
+    } = await encodePrompt(this.components, { ...options, prompt, guided: true })
     return { promptEmbeds, negativePromptEmbeds, truncated }
   }
 

@@ -19,7 +19,10 @@ export interface StableDiffusionXLComponents extends BaseComponents, TextCompone
 }
 
 /** Options of `encodePrompt`. */
-export type EncodePromptOptionsXL = Pick<PromptOptionsXL, 'prompt2' | 'negativePrompt' | 'negativePrompt2' | 'numImagesPerPrompt' | 'clipSkip'> & {
+export type EncodePromptOptionsXL = Pick<
+  PromptOptionsXL,
+  'prompt2' | 'negativePrompt' | 'negativePrompt2' | 'numImagesPerPrompt' | 'clipSkip'
+> & {
   signal?: AbortSignal
 }
 
@@ -38,7 +41,9 @@ export abstract class StableDiffusionXLBase extends DiffusionPipeline<StableDiff
     super(components, origin)
     const kind = this.unet.config.addition_embed_type
     if (kind !== 'text_time') {
-      throw new ConfigError(`Expected addition_embed_type "text_time" in the UNet's config for ${new.target.name} but received ${JSON.stringify(kind)}`)
+      throw new ConfigError(
+        `Expected addition_embed_type "text_time" in the UNet's config for ${new.target.name} but received ${JSON.stringify(kind)}`,
+      )
     }
   }
 
@@ -54,7 +59,11 @@ export abstract class StableDiffusionXLBase extends DiffusionPipeline<StableDiff
     truncated: string[]
   }> {
     this.assertUsable()
-    const { positive, negative = positive, truncated } = await encodePromptXL(this.components, { ...options, prompt, guided: true, zerosForEmptyPrompt: this.zeros })
+    const {
+      positive,
+      negative = positive,
+      truncated,
+    } = await encodePromptXL(this.components, { ...options, prompt, guided: true, zerosForEmptyPrompt: this.zeros })
     return {
       promptEmbeds: positive.embeds,
       negativePromptEmbeds: negative.embeds,
@@ -79,7 +88,12 @@ export abstract class StableDiffusionXLBase extends DiffusionPipeline<StableDiff
   protected override async encode(call: Call, prepared: Prepared, scope: Scope): Promise<Encoded> {
     const { options, guidance, images, signal } = call
     const guided = guidance.rows.includes('negative')
-    const { positive, negative, truncated } = await encodePromptXL(this.components, { ...options, guided, zerosForEmptyPrompt: this.zeros, signal })
+    const { positive, negative, truncated } = await encodePromptXL(this.components, {
+      ...options,
+      guided,
+      zerosForEmptyPrompt: this.zeros,
+      signal,
+    })
     const ids = this.timeIds(call, prepared)
     const inputs = ({ embeds, pooled }: EncodedXL, values: number[]): PromptInputs => ({
       embeds: scope.keep(embeds),

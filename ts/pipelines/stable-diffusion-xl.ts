@@ -1,5 +1,6 @@
 import { type Call, pictureSize } from './call.ts'
 import { rangeSteps } from './denoising-range.ts'
+import type { RunOptions } from './generate-options.ts'
 import type { ImageToImageXLOptions, InpaintXLOptions, TextToImageXLOptions } from './generate-options-xl.ts'
 import { prepareImageToImage } from './image-to-image-latents.ts'
 import { prepareInpaint } from './inpaint-latents.ts'
@@ -16,8 +17,12 @@ type Ids = { positive: number[]; negative: number[] }
 /** Text to image with Stable Diffusion XL. Source: diffusers `StableDiffusionXLPipeline`. */
 export class StableDiffusionXLPipeline extends StableDiffusionXLBase {
   /** Starts a generation; the job rejects with `InvalidArgumentError` before any work if an option is wrong. */
-  generate<T extends keyof Results = 'image'>(options: TextToImageXLOptions & { outputType?: T }, run: { signal?: AbortSignal } = {}): Job<Results[T]> {
-    return this.start<TextToImageXLOptions, T>(options, { schema: textToImageXLSchema, prepare: async (call) => this.#prepare(call), signal: run.signal })
+  generate<T extends keyof Results = 'image'>(options: TextToImageXLOptions & { outputType?: T }, run: RunOptions = {}): Job<Results[T]> {
+    return this.start<TextToImageXLOptions, T>(options, {
+      schema: textToImageXLSchema,
+      prepare: async (call) => this.#prepare(call),
+      signal: run.signal,
+    })
   }
 
   #prepare({ options, images, noise, scheduler, steps }: Call<TextToImageXLOptions>): Prepared {
@@ -36,7 +41,7 @@ export class StableDiffusionXLPipeline extends StableDiffusionXLBase {
 /** Image to image with Stable Diffusion XL, and its refiner. Source: diffusers `StableDiffusionXLImg2ImgPipeline`. */
 export class StableDiffusionXLImg2ImgPipeline extends StableDiffusionXLBase {
   /** Starts a generation; the job rejects with `InvalidArgumentError` before any work if an option is wrong. */
-  generate<T extends keyof Results = 'image'>(options: ImageToImageXLOptions & { outputType?: T }, run: { signal?: AbortSignal } = {}): Job<Results[T]> {
+  generate<T extends keyof Results = 'image'>(options: ImageToImageXLOptions & { outputType?: T }, run: RunOptions = {}): Job<Results[T]> {
     return this.start<ImageToImageXLOptions, T>(options, {
       schema: imageToImageXLSchema,
       signal: run.signal,
@@ -55,7 +60,7 @@ export class StableDiffusionXLImg2ImgPipeline extends StableDiffusionXLBase {
 /** Inpainting with Stable Diffusion XL. Source: diffusers `StableDiffusionXLInpaintPipeline`. */
 export class StableDiffusionXLInpaintPipeline extends StableDiffusionXLBase {
   /** Starts a generation; the job rejects with `InvalidArgumentError` before any work if an option is wrong. */
-  generate<T extends keyof Results = 'image'>(options: InpaintXLOptions & { outputType?: T }, run: { signal?: AbortSignal } = {}): Job<Results[T]> {
+  generate<T extends keyof Results = 'image'>(options: InpaintXLOptions & { outputType?: T }, run: RunOptions = {}): Job<Results[T]> {
     return this.start<InpaintXLOptions, T>(options, {
       schema: inpaintXLSchema,
       signal: run.signal,

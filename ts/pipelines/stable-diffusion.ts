@@ -1,6 +1,6 @@
 import type { Call } from './call.ts'
 import { pictureSize } from './call.ts'
-import type { TextToImageOptions } from './generate-options.ts'
+import type { RunOptions, TextToImageOptions } from './generate-options.ts'
 import type { Job } from './job.ts'
 import { prepareLatents } from './latents.ts'
 import { textToImageSchema } from './options.ts'
@@ -18,8 +18,12 @@ import { StableDiffusionBase } from './stable-diffusion-base.ts'
  */
 export class StableDiffusionPipeline extends StableDiffusionBase {
   /** Starts a generation; the job rejects with `InvalidArgumentError` before any work if an option is wrong. */
-  generate<T extends keyof Results = 'image'>(options: TextToImageOptions & { outputType?: T }, run: { signal?: AbortSignal } = {}): Job<Results[T]> {
-    return this.start<TextToImageOptions, T>(options, { schema: textToImageSchema, prepare: (call) => this.#prepare(call), signal: run.signal })
+  generate<T extends keyof Results = 'image'>(options: TextToImageOptions & { outputType?: T }, run: RunOptions = {}): Job<Results[T]> {
+    return this.start<TextToImageOptions, T>(options, {
+      schema: textToImageSchema,
+      prepare: (call) => this.#prepare(call),
+      signal: run.signal,
+    })
   }
 
   async #prepare({ options, images, noise, scheduler }: Call<TextToImageOptions>): Promise<Prepared> {

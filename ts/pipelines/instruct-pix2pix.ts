@@ -1,0 +1,85 @@
+import { z } from 'zod'
+import { ConfigError } from '../errors.ts'
+import { ImageTextGuidance } from '../guidance/image-guidance.ts'
+import { VaeImageProcessor } from '../image/vae-image-processor.ts'
+import { Tensor } from '../tensor.ts'
+import type { Call } from './call.ts'
+import type { UNetCondition } from './denoise.ts'
+import type { CommonOptions, LatentsOptions, PipelineImageInput, RunOptions } from './generate-options.ts'
+import type { Job } from './job.ts'
+import { checkDivides, prepareLatents, repeatBatch } from './latents.ts'
+import { commonShape, imageShape, latentsShape, option } from './options.ts'
+import { loadPictures } from './pictures.ts'
+import type { Prepared } from './pipeline.ts'
+import type { Results } from './result.ts'
+import type { Scope } from './scope.ts'
+import { StableDiffusionBase } from './stable-diffusion-base.ts'
+
+/** Options of `StableDiffusionInstructPix2PixPipeline.generate`; `numInferenceSteps` defaults to 100. */
+export interface InstructPix2PixOptions extends Omit<CommonOptions, 'guidanceRescale'>, LatentsOptions {
+  /** Picture to change by the instruction in `prompt`. */
+  image: PipelineImageInput
+  /** Weight of the picture, which keeps the result near to it; off below 1. @default 1.5 */
+  imageGuidanceScale?: number
+}
+
+const { guidanceRescale: _, ...shape } = commonShape
+
+/** Options of changing a picture by instruction. */
+export const instructPix2PixSchema = z.strictObject({
+  ...shape,
+  ...latentsShape,
+  ...imageShape,
+  numInferenceSteps: option(z.int().min(1).max(1_000_000).default(100), 'a whole number of at least 1', 'Number of denoising steps.'),
+  imageGuidanceScale: option(z.number().min(0).default(1.5), 'a number of at least 0', 'Weight of the picture; off below 1.'),
+})
+
+/** Changes a picture by an instruction ("make it snow"). Source: diffusers `StableDiffusionInstructPix2PixPipeline`; arXiv:2211.09800. */
+export class StableDiffusionInstructPix2PixPipeline extends StableDiffusionBase {
+  /** Starts a generation; the job rejects with `InvalidArgumentError` before any work if an option is wrong. */
+  generate<T extends keyof Results = 'image'>(options: InstructPix2PixOptions & { outputType?: T }, run: RunOptions = {}): Job<Results[T]> {
+    const prepare = (call: Call<InstructPix2PixOptions>, scope: Scope): Promise<Prepared> => this.#prepare(call, scope)
+    return this.start<InstructPix2PixOptions, T>(options, { schema: instructPix2PixSchema, prepare, signal: run.signal })
+  }
+
+  async #prepare({ options, images, noise, scheduler, signal }: Call<InstructPix2PixOptions>, scope: Scope): Promise<Prepared> {
+    const { vae, vaeScaleFactor: factor, unet } = this
+    const channels = vae.config.latent_channels
+    if (unet.config.in_channels !== 2 * channels) {
+      throw new ConfigError(`Expected in_channels ${2 * channels} in the UNet's config but received ${unet.config.in_channels}`)
+    }
+    const pictures = await loadPictures(options.image, { name: 'image', signal })
+    const pixels = scope.keep(await new VaeImageProcessor({ vaeScaleFactor: factor, vaeLatentChannels: channels }).preprocess(pictures))
+    checkDivides(pixels, images, 'image')
+    const picture = scope.keep(repeatBatch(await this.#encode(pixels, scope, signal), images))
+    const [rows = 0, columns = 0] = picture.shape.slice(2)
+    const latents = prepareLatents([images, channels, rows, columns], noise, scheduler, options.latents)
+    const guidance = new ImageTextGuidance({ scale: options.guidanceScale, imageScale: options.imageGuidanceScale })
+    return {
+      latents,
+      timesteps: scheduler.timesteps,
+      begin: 0,
+      height: rows * factor,
+      width: columns * factor,
+      guidance,
+      conditions: [besidePicture(picture, scope)],
+      parameters: { imageGuidanceScale: options.imageGuidanceScale },
+    }
+  }
+
+  /** The most likely latents, unscaled, as this model was trained with. */
+  async #encode(pixels: Tensor, scope: Scope, signal: AbortSignal): Promise<Tensor> {
+    if (pixels.shape[1] === this.vae.config.latent_channels) {
+      return pixels
+    }
+    const { latentDist } = await this.vae.encode(pixels, { signal })
+    scope.keep(latentDist.logvar)
+    return scope.keep(latentDist.mean)
+  }
+}
+
+/** Puts the picture's latents beside the noisy ones; the last of three blocks does without. */
+function besidePicture(picture: Tensor, scope: Scope): UNetCondition {
+  const three = scope.keep(Tensor.cat([picture, picture, scope.keep(picture.mul(0))]))
+  return ({ sample, rows, scope: step }) => ({ sample: step.keep(Tensor.cat([sample, rows.length === 1 ? picture : three], 1)) })
+}
