@@ -15,12 +15,7 @@ type StepAnswer = Partial<StepState> | undefined | void
  * Called after each step with the state of the run; what it returns takes the place of that state. May be async. The tensors are its
  * own to keep. If it throws, the job rejects with that error.
  */
-export type StepCallback = (
-  pipe: DiffusionPipeline,
-  index: number,
-  timestep: number,
-  state: StepState,
-) => StepAnswer | Promise<StepAnswer>
+export type StepCallback = (pipe: DiffusionPipeline, index: number, timestep: number, state: StepState) => StepAnswer | Promise<StepAnswer>
 
 /** Options that every text-conditioned pipeline takes: diffusers' names in camelCase, with diffusers' defaults. */
 export interface CommonOptions extends NoiseOptions {

@@ -109,11 +109,9 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
     source = 'shapes',
     options: PipelineLoadOptions & Partial<ComponentsOf<P>> = {},
   ): Promise<P> {
-    // biome-ignore lint/complexity/noThisInStatic: the subclass it is called on
-    const kind = this
-    const { components, ...origin } = await loadComponents(source, kind, options as PipelineLoadOptions & Record<string, unknown>)
+    const { components, ...origin } = await loadComponents(source, this, options as PipelineLoadOptions & Record<string, unknown>)
     try {
-      return new kind(components as never, { ...origin, source })
+      return new this(components as never, { ...origin, source })
     } catch (error) {
       for (const component of origin.owned) {
         component.dispose()
@@ -132,12 +130,10 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
       throw expected('a pipeline', 'pipe', pipe)
     }
     pipe.assertUsable()
-    // biome-ignore lint/complexity/noThisInStatic: the subclass it is called on
-    const kind = this
     const known: Record<string, unknown> = { ...pipe.components, ...withoutUndefined(checkOptions('overrides', overrides)) }
-    const names = [...Object.keys(kind.slots), ...kind.settings, 'safetyChecker']
+    const names = [...Object.keys(this.slots), ...this.settings, 'safetyChecker']
     const picked = Object.fromEntries(names.map((name) => [name, known[name]]))
-    return new kind(picked as never, { ...pipe.#origin, owned: pipe.#ownership.among(Object.values(picked)) })
+    return new this(picked as never, { ...pipe.#origin, owned: pipe.#ownership.among(Object.values(picked)) })
   }
 
   /** The denoiser. */
