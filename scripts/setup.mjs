@@ -127,10 +127,11 @@ async function install() {
 
 /**
  * Makes the checkout ready to run: npm packages, the native core and dist/, each only if it is missing or older than its sources.
- * The type declarations, which running needs not, are made with `{ types: true }`.
+ * The type declarations, which running needs not, are made with `{ types: true }`. With SKIP_BUILD=1 in the environment it takes what is there.
  */
 export async function setup({ types = false } = {}) {
   requireNode()
+  if (process.env.SKIP_BUILD === '1') return
   await install()
   for (const key of types ? ['native', 'ts', 'types'] : ['native', 'ts']) await build(key, 'release')
 }
