@@ -31,7 +31,7 @@ export async function abortable<T>(signal: AbortSignal | undefined, work: (token
   try {
     return await work(token)
   } catch (error) {
-    if (signal?.aborted && (error as { code?: unknown }).code === 'ERR_CANCELLED') {
+    if (signal?.aborted && (error as { code?: unknown }).code === 'ABORT_ERR') {
       throw new AbortError(signal.reason)
     }
     throw fromNative(error)

@@ -89,7 +89,7 @@ export function fromNative(error: unknown): unknown {
     return error
   }
   const code = (error as { code?: unknown }).code
-  if (code === 'ERR_CANCELLED') {
+  if (code === 'ABORT_ERR') {
     return new AbortError()
   }
   if (typeof code !== 'string') {
