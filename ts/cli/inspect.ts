@@ -9,15 +9,19 @@ import { native } from '../native.ts'
 import { print, printJson, UsageError } from './exit.ts'
 import { bytesText, countText, table } from './table.ts'
 
-/** What the native core found by reading headers; components of a pipeline folder have the same fields. */
+/** What the native core found by reading headers; the components of a pipeline have the same fields. */
 type Found = {
-  kind?: string
-  family?: string
-  dtype?: string
+  kind: string
+  class?: string | null
+  family?: string | null
+  dtype?: string | null
   parameters?: number
   bytes?: number
-  components?: Record<string, Found> | Found[]
-  [key: string]: unknown
+  memory?: Record<string, number>
+  components?: Record<string, Found>
+  /** False for a component without its folder. */
+  present?: boolean
+  metadata?: Record<string, string> | null
 }
 
 const pictures = ['.png', '.jpg', '.jpeg', '.webp']
@@ -33,30 +37,22 @@ async function inspectPicture(path: string, flags: { json?: boolean }): Promise<
   print(parameters ?? (json === undefined ? 'It does not say what it was made with.' : formatParameters(json)))
 }
 
-function componentsOf({ components }: Found): [name: string, found: Found][] {
-  return Array.isArray(components) ? components.map((found) => [String(found.name ?? found.kind), found]) : Object.entries(components ?? {})
+function row(name: string, { class: className, dtype, parameters, bytes, present }: Found): string[] {
+  const size = present === false ? 'missing' : bytes ? bytesText(bytes) : ''
+  return [name, className ?? '', dtype ?? '', parameters ? countText(parameters) : '', size]
 }
 
-/** Every component that holds weights, or the file itself. */
-function leaves(found: Found): Found[] {
-  const parts = componentsOf(found).map(([, part]) => part)
-  return parts.length === 0 ? [found] : parts.flatMap(leaves)
-}
-
-/** Memory of the weights in f32, the type that the CPU computes in, and in half precision. */
-function memory(found: Found): { f32: number; f16: number } {
-  const parameters = leaves(found).reduce((sum, part) => sum + (part.parameters ?? 0), 0)
-  return { f32: parameters * 4, f16: parameters * 2 }
-}
-
-function row(name: string, { kind, dtype, parameters, bytes }: Found): (string | number)[] {
-  return [name, kind ?? '', dtype ?? '', parameters === undefined ? '' : countText(parameters), bytes === undefined ? '' : bytesText(bytes)]
-}
-
-function others(found: Found): [string, string][] {
-  const known = new Set(['kind', 'family', 'dtype', 'parameters', 'bytes', 'components', 'path'])
-  const shown = Object.entries(found).filter(([name, value]) => !known.has(name) && value !== null && value !== undefined)
-  return shown.map(([name, value]) => [name, typeof value === 'object' ? JSON.stringify(value) : String(value)])
+function describe(found: Found): void {
+  print([found.kind, found.class, found.family].filter((text) => text !== undefined && text !== null && text !== '').join(', '))
+  const parts = Object.entries(found.components ?? {}).map(([name, part]) => row(name, part))
+  for (const line of table([['', 'class', 'dtype', 'parameters', 'size'], ...parts, row('all', { ...found, class: '' })])) {
+    print(line)
+  }
+  for (const [name, text] of Object.entries(found.metadata ?? {})) {
+    print(`${name}: ${text.length > 200 ? `${text.slice(0, 200)}…` : text}`)
+  }
+  const memory = Object.entries(found.memory ?? {}).map(([dtype, bytes]) => `${bytesText(bytes)} as ${dtype}`)
+  print(`memory for the weights: ${memory.join(', ')}; working memory comes on top`)
 }
 
 /** `inspect`: reads headers only and says what a folder or file is. */
@@ -70,21 +66,9 @@ export async function inspectCommand(path: string, flags: { json?: boolean }): P
     throw new UsageError(`Expected an existing folder or file for path but received ${JSON.stringify(path)}`)
   }
   const found = JSON.parse(await abortable(undefined, (token) => native.inspect(place, token))) as Found
-  const needed = memory(found)
   if (flags.json) {
-    printJson({ ...found, memory: needed })
-    return
+    printJson({ path: place, ...found })
+  } else {
+    describe(found)
   }
-  print([found.kind, found.family].filter((text) => text !== undefined && text !== null).join(', '))
-  for (const line of table([
-    ['', 'kind', 'dtype', 'parameters', 'size'],
-    ...componentsOf(found).map(([name, part]) => row(name, part)),
-    row('all', found),
-  ])) {
-    print(line)
-  }
-  for (const line of table(others(found))) {
-    print(line)
-  }
-  print(`memory for the weights: ${bytesText(needed.f32)} in f32, ${bytesText(needed.f16)} in f16 or bf16; working memory comes on top`)
 }
