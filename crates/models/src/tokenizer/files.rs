@@ -1,9 +1,8 @@
 use super::bpe::{Bpe, END_OF_WORD};
 use crate::error::{ModelError, Result};
-use serde::Deserialize;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::path::Path;
 
 /// What a tokenizer folder holds, before anything is interpreted.
@@ -46,8 +45,8 @@ impl TokenizerFiles {
 
 fn read_pair(vocab: &Path, merges: &Path) -> Result<Bpe> {
     let vocab_text = read_text(vocab)?;
-    let ids = serde_json::from_str::<HashMap<String, u32>>(&vocab_text)
-        .map_err(|error| damaged("a JSON object from tokens to ids", vocab, error))?;
+    let Vocabulary(ids) =
+        serde_json::from_str(&vocab_text).map_err(|error| damaged("a JSON object from tokens to ids", vocab, error))?;
     let merges_text = read_text(merges)?;
     let mut pairs = Vec::with_capacity(ids.len());
     for (number, line) in merges_text.lines().enumerate() {
@@ -57,10 +56,39 @@ fn read_pair(vocab: &Path, merges: &Path) -> Result<Bpe> {
         let pair = line.split_once(' ').filter(|(left, right)| !left.is_empty() && !right.is_empty() && !right.contains(' '));
         pairs.push(pair.ok_or_else(|| damaged("two tokens on each line", merges, format!("{line:?} on line {}", number + 1)))?);
     }
-    Bpe::new(ids, pairs.into_iter()).map_err(|error| ModelError::Weights(format!("{error} in {}", merges.display())))
+    Bpe::new(&ids, pairs.into_iter()).map_err(|error| ModelError::Weights(format!("{error} in {}", merges.display())))
 }
 
-#[derive(Deserialize)]
+/// An object's entries in their order, borrowed from the text where they hold no escapes: a hash map would cost a third of the load.
+struct Vocabulary<'f>(Vec<(Cow<'f, str>, u32)>);
+
+impl<'de: 'f, 'f> Deserialize<'de> for Vocabulary<'f> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Vec<(Cow<'de, str>, u32)>;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter) -> std::fmt::Result {
+                formatter.write_str("an object from tokens to ids")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Self::Value, A::Error> {
+                let mut entries = Vec::new();
+                while let Some((Text(token), id)) = map.next_entry()? {
+                    entries.push((token, id));
+                }
+                Ok(entries)
+            }
+        }
+        deserializer.deserialize_map(Entries).map(Vocabulary)
+    }
+}
+
+/// A string, borrowed where it holds no escapes.
+#[derive(serde::Deserialize)]
+struct Text<'f>(#[serde(borrow)] Cow<'f, str>);
+
+#[derive(serde::Deserialize)]
 struct SingleFile<'f> {
     #[serde(default)]
     added_tokens: Vec<Value>,
@@ -68,16 +96,17 @@ struct SingleFile<'f> {
     model: SingleModel<'f>,
 }
 
-#[derive(Deserialize)]
+#[derive(serde::Deserialize)]
 struct SingleModel<'f> {
     end_of_word_suffix: Option<String>,
-    vocab: HashMap<String, u32>,
+    #[serde(borrow)]
+    vocab: Vocabulary<'f>,
     #[serde(borrow)]
     merges: Vec<SingleMerge<'f>>,
 }
 
 /// Older files write a merge as one string, newer ones as a pair.
-#[derive(Deserialize)]
+#[derive(serde::Deserialize)]
 #[serde(untagged)]
 enum SingleMerge<'f> {
     Line(#[serde(borrow)] Cow<'f, str>),
@@ -96,7 +125,7 @@ fn read_single(path: &Path) -> Result<(Bpe, Vec<Value>)> {
         SingleMerge::Pair(left, right) => Ok((left.as_ref(), right.as_ref())),
     });
     let pairs = pairs.collect::<Result<Vec<_>>>()?;
-    let bpe = Bpe::new(file.model.vocab, pairs.into_iter())
+    let bpe = Bpe::new(&file.model.vocab.0, pairs.into_iter())
         .map_err(|error| ModelError::Weights(format!("{error} in {}", path.display())))?;
     Ok((bpe, file.added_tokens))
 }
