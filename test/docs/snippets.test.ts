@@ -2,7 +2,7 @@ import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { basename, dirname, join, relative } from 'node:path'
 import test from 'ava'
 import ts from 'typescript'
-import { root, runProgram } from '../child-process.ts'
+import { root, runPrograms } from '../programs.ts'
 import { programsOf, type Snippet } from './snippets.ts'
 
 const work = join(root, '.cache', 'snippets')
@@ -19,14 +19,14 @@ for (const page of pages) {
   }
 }
 
-test.before(async () => {
-  await rm(work, { recursive: true, force: true })
-  for (const { file, code } of snippets) {
-    await mkdir(join(dirname(file), 'out'), { recursive: true })
-    await cp(join(root, 'examples', 'pictures'), dirname(file), { recursive: true })
-    await writeFile(file, code)
-  }
-})
+await rm(work, { recursive: true, force: true })
+for (const { file, code } of snippets) {
+  await mkdir(join(dirname(file), 'out'), { recursive: true })
+  await cp(join(root, 'examples', 'pictures'), dirname(file), { recursive: true })
+  await writeFile(file, code)
+}
+const programs = snippets.filter(({ run }) => run)
+const running = runPrograms(programs.map(({ file }) => ({ file, args: [], cwd: dirname(file) })))
 
 test('the pages have snippets', (t) => {
   t.true(snippets.length > 0)
@@ -52,12 +52,11 @@ test('every snippet passes the type checker', (t) => {
   t.deepEqual(complaints, [])
 })
 
-for (const { file, title, run } of snippets) {
-  if (!run) continue
+for (const [i, { title }] of programs.entries()) {
   test(`${title} runs`, async (t) => {
-    t.timeout(240_000)
-    const { code, output } = await runProgram(file, [], dirname(file))
-    t.is(code, 0, output)
+    t.timeout(600_000)
+    const finished = await running[i]
+    t.is(finished?.error, undefined, finished?.output)
   })
 }
 
@@ -65,9 +64,11 @@ for (const page of pages) {
   test(`the links of ${page} lead to files`, async (t) => {
     const text = (await readFile(join(root, page), 'utf8')).replace(/```[\s\S]*?```/g, '')
     const targets = [...text.matchAll(/\]\(([^)#\s]+)(?:#[^)]*)?\)/g)].map(([, target = '']) => target)
-    for (const target of targets.filter((link) => !/^[a-z]+:/.test(link) && !link.includes('api/'))) {
-      const path = join(root, dirname(page), target)
-      t.true(ts.sys.fileExists(path) || ts.sys.directoryExists(path), `${relative(root, path)} does not exist`)
-    }
+    const paths = targets.filter((link) => !/^[a-z]+:/.test(link)).map((link) => join(root, dirname(page), link))
+    const missing = paths.filter((path) => !ts.sys.fileExists(path) && !ts.sys.directoryExists(path))
+    t.deepEqual(
+      missing.map((path) => relative(root, path)),
+      [],
+    )
   })
 }

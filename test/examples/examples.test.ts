@@ -3,11 +3,21 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
 import sharp from 'sharp'
-import { root, runProgram } from '../child-process.ts'
+import { root, runPrograms } from '../programs.ts'
 
 const folder = join(root, 'examples')
 const programs = (await readdir(folder)).filter((name) => name.endsWith('.ts'))
 const fewSteps = 4
+const sources = await Promise.all(programs.map((name) => readFile(join(folder, name), 'utf8')))
+const scratch = await mkdtemp(join(tmpdir(), 'node-diffusion-examples-'))
+test.after.always(() => rm(scratch, { recursive: true, force: true }))
+
+const running = runPrograms(
+  programs.map((name, i) => {
+    const steps = sources[i]?.includes('steps: { type:') ? ['--steps', String(fewSteps)] : []
+    return { file: join(folder, name), args: [...steps, '--out', join(scratch, name)], cwd: root }
+  }),
+)
 
 test('there are examples', (t) => {
   t.true(programs.length >= 20)
@@ -21,22 +31,17 @@ test('examples/README.md lists every example', async (t) => {
   )
 })
 
-for (const name of programs) {
+for (const [i, name] of programs.entries()) {
   test(name, async (t) => {
-    t.timeout(240_000)
-    const source = await readFile(join(folder, name), 'utf8')
-    t.true(source.split('\n').length <= 62, 'an example stays short')
-    const out = await mkdtemp(join(tmpdir(), 'node-diffusion-example-'))
-    t.teardown(() => rm(out, { recursive: true, force: true }))
+    t.timeout(600_000)
+    t.true((sources[i]?.split('\n').length ?? 0) <= 60, 'an example stays short')
+    const finished = await running[i]
+    t.is(finished?.error, undefined, finished?.output)
 
-    const steps = source.includes('steps: { type:') ? ['--steps', String(fewSteps)] : []
-    const { code, output } = await runProgram(join(folder, name), [...steps, '--out', out])
-    t.is(code, 0, output)
-
-    const written = (await readdir(out, { recursive: true })).filter((file) => /\.\w+$/.test(file))
+    const written = (await readdir(join(scratch, name), { recursive: true })).filter((file) => /\.\w+$/.test(file))
     t.true(written.length > 0, 'an example writes something')
     for (const file of written) {
-      const path = join(out, file)
+      const path = join(scratch, name, file)
       if (file.endsWith('.png')) t.true(await shows(path), `${file} is blank`)
       else t.true((await stat(path)).size > 100, `${file} is empty`)
     }
