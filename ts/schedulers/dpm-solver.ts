@@ -9,3 +9,8 @@ export class DPMSolverMultistepScheduler extends Scheduler {
 export class DPMSolverMultistepInverseScheduler extends Scheduler {
   static override readonly className: string = 'DPMSolverMultistepInverseScheduler'
 }
+
+/** DPM-Solver singlestep: groups of up to three evaluations. Source: diffusers scheduling_dpmsolver_singlestep.py. */
+export class DPMSolverSinglestepScheduler extends Scheduler {
+  static override readonly className: string = 'DPMSolverSinglestepScheduler'
+}

@@ -17,7 +17,7 @@ export type NoiseDraw =
   | { readonly kind: 'brownian'; readonly from: number; readonly to: number; readonly low: number; readonly high: number }
 
 /**
- * One model evaluation. Executed in this order: draw `noise`; `churn` replaces the sample; `x0`, then `clip`; `value` becomes register
+ * One model evaluation. Executed in this order: draw `noise`; `churn` replaces the sample; `prepare`; `x0`, then `clip`; `value` becomes register
  * `m<index>`; `correct` replaces the sample; `save`; the result is `next`; registers in `drop` end.
  */
 export type Row = {
@@ -31,6 +31,7 @@ export type Row = {
   readonly inputScale: number
   readonly noise?: NoiseDraw
   readonly churn?: Combination
+  readonly prepare?: Readonly<Record<string, Combination>>
   readonly x0: Combination
   readonly clip?: Clip
   readonly value?: Combination

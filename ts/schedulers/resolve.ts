@@ -3,10 +3,18 @@ import { catalog, type NamedScheduler } from './catalog.ts'
 import type { SchedulerConfig } from './config.ts'
 import { DDIMInverseScheduler, DDIMScheduler } from './ddim.ts'
 import { DDPMScheduler } from './ddpm.ts'
-import { DPMSolverMultistepInverseScheduler, DPMSolverMultistepScheduler } from './dpm-solver.ts'
+import { DEISMultistepScheduler } from './deis.ts'
+import { DPMSolverSDEScheduler } from './dpm-sde.ts'
+import { DPMSolverMultistepInverseScheduler, DPMSolverMultistepScheduler, DPMSolverSinglestepScheduler } from './dpm-solver.ts'
+import { EDMDPMSolverMultistepScheduler, EDMEulerScheduler } from './edm.ts'
 import { EulerAncestralDiscreteScheduler, EulerDiscreteScheduler } from './euler.ts'
+import { HeunDiscreteScheduler } from './heun.ts'
+import { IPNDMScheduler } from './ipndm.ts'
+import { KDPM2AncestralDiscreteScheduler, KDPM2DiscreteScheduler } from './kdpm2.ts'
+import { LCMScheduler, TCDScheduler } from './lcm.ts'
 import { LMSDiscreteScheduler } from './lms.ts'
 import { PNDMScheduler } from './pndm.ts'
+import { SASolverScheduler } from './sa-solver.ts'
 import { Scheduler } from './scheduler.ts'
 import { UniPCMultistepScheduler } from './uni-pc.ts'
 
@@ -27,6 +35,18 @@ const CLASSES: readonly AnyScheduler[] = [
   DPMSolverMultistepScheduler,
   DPMSolverMultistepInverseScheduler,
   UniPCMultistepScheduler,
+  DPMSolverSinglestepScheduler,
+  HeunDiscreteScheduler,
+  KDPM2AncestralDiscreteScheduler,
+  KDPM2DiscreteScheduler,
+  DPMSolverSDEScheduler,
+  DEISMultistepScheduler,
+  IPNDMScheduler,
+  SASolverScheduler,
+  LCMScheduler,
+  TCDScheduler,
+  EDMDPMSolverMultistepScheduler,
+  EDMEulerScheduler,
 ]
 
 /** One scheduler class with the names that user interfaces give to it. */
@@ -53,12 +73,16 @@ export const schedulers: { list(): SchedulerInfo[] } = {
     })),
 }
 
-/** A scheduler of the class that the config's `_class_name` names. Throws `ConfigError` with the nearest names for an unknown one. */
+/**
+ * A scheduler of the class that `_class_name` names (in `overrides`, else in the config), with the config carried over as `fromConfig` does.
+ * Throws `ConfigError` with the nearest names for an unknown class.
+ */
 export function schedulerFromConfig(config: SchedulerConfig, overrides: SchedulerConfig = {}): Scheduler {
-  if (typeof config !== 'object' || config === null || typeof config._class_name !== 'string') {
+  const name = overrides?._class_name ?? config?._class_name
+  if (typeof name !== 'string') {
     throw expected('a scheduler config with _class_name', 'config', config)
   }
-  return classNamed(config._class_name).fromConfig(config, overrides)
+  return classNamed(name).fromConfig(config, overrides)
 }
 
 /**

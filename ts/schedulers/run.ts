@@ -39,14 +39,17 @@ export class Run implements Disposable {
       if (row.churn !== undefined) {
         local.set('sample', own(evaluate(row.churn)))
       }
-      const raw = evaluate(row.x0)
-      const x0 = row.clip === undefined ? raw : limit(raw, row.clip)
-      local.set('x0', x0)
       const keep = (name: string, combination: Combination): void => {
         const value = evaluate(combination)
         kept.set(name, value)
         local.set(name, value)
       }
+      for (const [name, combination] of Object.entries(row.prepare ?? {})) {
+        keep(name, combination)
+      }
+      const raw = evaluate(row.x0)
+      const x0 = row.clip === undefined ? raw : limit(raw, row.clip)
+      local.set('x0', x0)
       if (row.value !== undefined) {
         keep(`m${row.index}`, row.value)
       }

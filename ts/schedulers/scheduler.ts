@@ -64,7 +64,7 @@ export abstract class Scheduler {
    * Source: diffusers configuration_utils.py `from_config`.
    */
   static fromConfig<T extends Scheduler>(this: SchedulerClass<T>, source: SchedulerConfig | Scheduler, overrides: SchedulerConfig = {}): T {
-    // biome-ignore lint/complexity/noThisInStatic: the subclass it is called on
+    // biome-ignore lint/complexity/noThisInStatic lint/complexity/noUselessThisAlias: the subclass it is called on
     const target = this
     const config = source instanceof Scheduler ? source.config : source
     if (typeof config !== 'object' || config === null || Array.isArray(config)) {
@@ -80,7 +80,7 @@ export abstract class Scheduler {
     dir: string,
     options: { subfolder?: string } = {},
   ): Promise<T> {
-    // biome-ignore lint/complexity/noThisInStatic: the subclass it is called on
+    // biome-ignore lint/complexity/noThisInStatic lint/complexity/noUselessThisAlias: the subclass it is called on
     const target = this
     const config = await readSchedulerConfig(dir, options.subfolder)
     if (target === Scheduler) {
@@ -162,7 +162,7 @@ export abstract class Scheduler {
   scaleModelInput(sample: Tensor, timestep: number): Tensor {
     checkTensor('sample', sample)
     const { inputScale } = this.#row(timestep, this.#numbers)
-    return inputScale === 1 ? sample : sample.mul(inputScale)
+    return inputScale === 1 ? sample : Tensor.linearCombination([[inputScale, sample]])
   }
 
   /**

@@ -36,7 +36,7 @@ impl Config {
             match given.get(key) {
                 Some(value) => {
                     check_type(key, slot, value)?;
-                    if listed.contains(&key.as_str()) && value == slot {
+                    if listed.contains(&key.as_str()) && same(value, slot) {
                         defaulted.push(Value::String(key.clone()));
                     }
                     *slot = value.clone();

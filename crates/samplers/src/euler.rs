@@ -7,10 +7,10 @@
 use crate::betas::{finite_alphas_cumprod, log_f32, torch_linspace, train_sigmas, COMMON};
 use crate::config::Config;
 use crate::error::{Result, SamplerError};
-use crate::k_sigmas::{at_timesteps, finish, input_scale, respace};
+use crate::k_sigmas::{advance, at_timesteps, finish, input_scale, respace, slope};
 use crate::lin::reg;
 use crate::plan::{Noise, PlanOptions, Row, Schedule};
-use crate::prediction::{exploding, NO_SAMPLE, TYPES};
+use crate::prediction::{explode, NO_SAMPLE, TYPES};
 use crate::registry::{Entry, NoiseRule, Stochastic, Velocity};
 use crate::sigmas::{sigma_to_t_f32, spacing, to_f32, Spacing};
 use crate::timesteps::spaced;
@@ -138,8 +138,9 @@ pub(crate) fn rows(config: &Config, options: &PlanOptions, schedule: &Schedule) 
             row.sigma = sigma;
             row.input_scale = input_scale(sigma);
             let raised = churn(&mut row, options, sigmas.len() - 1);
-            row.x0 = exploding(kind, raised, sigma);
-            row.next = reg("sample") + (reg("sample") - reg("x0")) * ((sigmas[i + 1] - raised) / raised);
+            explode(&mut row, kind, raised, sigma);
+            let slope = slope(&mut row, raised);
+            advance(&mut row, reg("sample"), slope, sigmas[i + 1] - raised);
             row
         })
         .collect())
@@ -184,9 +185,12 @@ pub(crate) fn ancestral_rows(config: &Config, options: &PlanOptions, schedule: &
             let (down, up) = split(sigmas[i], sigmas[i + 1]);
             row.sigma = sigmas[i];
             row.input_scale = input_scale(row.sigma);
-            row.x0 = exploding(kind, row.sigma, row.sigma);
+            let sigma = row.sigma;
+            explode(&mut row, kind, sigma, sigma);
             row.noise = Some(Noise::Normal);
-            row.next = reg("sample") + (reg("sample") - reg("x0")) * ((down - row.sigma) / row.sigma) + reg("noise") * up;
+            let (slope, dt) = (slope(&mut row, sigmas[i]), down - sigmas[i]);
+            advance(&mut row, reg("sample"), slope, dt);
+            row.next = row.next + reg("noise") * up;
             row
         })
         .collect())

@@ -4,7 +4,8 @@
 use crate::betas::{log_f32, train_sigmas};
 use crate::config::Config;
 use crate::error::Result;
-use crate::plan::Schedule;
+use crate::lin::{reg, Lin};
+use crate::plan::{Row, Schedule};
 use crate::sigmas::{beta, ends, exponential, interpolate, karras, sigma_to_t, spacing, Spacing};
 
 /// Timesteps (not yet rounded to f32) and sigmas without the final value. `bounded`: the class reads `sigma_min` and
@@ -38,9 +39,10 @@ pub(crate) fn init_noise_sigma(config: &Config, sigmas: &[f64]) -> f64 {
     }
 }
 
-/// Factor that brings a variance-exploding sample to unit variance.
+/// Factor that brings a variance-exploding sample to unit variance; the divisor is an f32 as in the reference.
 pub(crate) fn input_scale(sigma: f64) -> f64 {
-    1.0 / (sigma * sigma + 1.0).sqrt()
+    let sigma = sigma as f32;
+    1.0 / f64::from((sigma * sigma + 1.0).sqrt())
 }
 
 /// A two-evaluation schedule: every step but the first timestep and every inner sigma appears twice.
@@ -55,4 +57,20 @@ pub(crate) fn doubled(timesteps: Vec<f64>, sigmas: Vec<f64>) -> (Vec<f64>, Vec<f
 pub(crate) fn finish(config: &Config, mut schedule: Schedule) -> Schedule {
     schedule.init_noise_sigma = init_noise_sigma(config, &schedule.sigmas);
     schedule
+}
+
+/// Saves the slope `(sample - x0) / sigma` of a row and gives its register. Difference and quotient are rounded one after the
+/// other, as the reference does: from a high sigma to a low one the sample nearly cancels, and the rounding is what remains.
+pub(crate) fn slope(row: &mut Row, sigma: f64) -> Lin {
+    let (difference, slope) = (format!("d{}", row.index), format!("e{}", row.index));
+    row.save.push((difference.clone(), reg("sample") - reg("x0")));
+    row.save.push((slope.clone(), reg(difference) * (1.0 / sigma)));
+    reg(slope)
+}
+
+/// Sets `next` to `base + slope * dt`, product and `dt` rounded to f32 on their own (see [`slope`]).
+pub(crate) fn advance(row: &mut Row, base: Lin, slope: Lin, dt: f64) {
+    let product = format!("p{}", row.index);
+    row.save.push((product.clone(), slope * f64::from(dt as f32)));
+    row.next = base + reg(product);
 }

@@ -7,10 +7,10 @@
 use crate::betas::{alphas_cumprod, COMMON};
 use crate::config::Config;
 use crate::error::{Result, SamplerError};
-use crate::k_sigmas::{at_timesteps, finish, input_scale, respace};
+use crate::k_sigmas::{at_timesteps, finish, input_scale, respace, slope};
 use crate::lin::reg;
 use crate::plan::{PlanOptions, Row, Schedule};
-use crate::prediction::{exploding, TYPES};
+use crate::prediction::{explode, TYPES};
 use crate::registry::{Entry, NoiseRule, Stochastic, Velocity};
 use crate::sigmas::to_f32;
 use crate::timesteps::spaced;
@@ -75,11 +75,12 @@ pub(crate) fn rows(config: &Config, options: &PlanOptions, schedule: &Schedule) 
             let mut row = Row::at(schedule, i);
             row.sigma = sigmas[i];
             row.input_scale = input_scale(row.sigma);
-            row.x0 = exploding(kind, row.sigma, row.sigma);
-            row.value = Some((reg("sample") - reg("x0")) * (1.0 / row.sigma));
+            let sigma = row.sigma;
+            explode(&mut row, kind, sigma, sigma);
+            slope(&mut row, sigmas[i]);
             let points: Vec<f64> = (0..order.min(i + 1)).map(|k| sigmas[i - k]).collect();
             row.next = (0..points.len().min(i + 1 - begin)).fold(reg("sample"), |next, k| {
-                next + reg(format!("m{}", i - k)) * lagrange_integral(&points, k, sigmas[i], sigmas[i + 1])
+                next + reg(format!("e{}", i - k)) * lagrange_integral(&points, k, sigmas[i], sigmas[i + 1])
             });
             row
         })

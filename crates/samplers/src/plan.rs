@@ -3,7 +3,7 @@
 //! A row is one model evaluation. Executing row `i` with the model's answer `output`:
 //! 1. `noise` present: draw one normal tensor (or a Brownian increment) into the register `noise`;
 //! 2. `churn` present: it replaces `sample`;
-//! 3. `x0` := its combination of `sample` and `output`, then `clip`;
+//! 3. each entry of `prepare` becomes a register; `x0` := its combination of `sample`, `output` and these, then `clip`;
 //! 4. `value` present: it becomes register `m<i>`;
 //! 5. `correct` present: it replaces `sample`;
 //! 6. each entry of `save` becomes a register;
@@ -193,6 +193,8 @@ pub struct Row {
     pub noise: Option<Noise>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub churn: Option<Lin>,
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "save_map")]
+    pub prepare: Vec<(String, Lin)>,
     pub x0: Lin,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip: Option<Clip>,
@@ -223,12 +225,12 @@ impl Row {
 
     fn combinations(&self) -> impl Iterator<Item = &Lin> {
         let optional = [&self.churn, &self.value, &self.correct, &self.denoised].into_iter().flatten();
-        optional.chain([&self.x0, &self.next]).chain(self.save.iter().map(|(_, l)| l))
+        optional.chain([&self.x0, &self.next]).chain(self.prepare.iter().chain(&self.save).map(|(_, l)| l))
     }
 
     fn makes(&self) -> Vec<String> {
         let value = self.value.as_ref().map(|_| format!("m{}", self.index));
-        value.into_iter().chain(self.save.iter().map(|(name, _)| name.clone())).collect()
+        value.into_iter().chain(self.prepare.iter().chain(&self.save).map(|(name, _)| name.clone())).collect()
     }
 }
 

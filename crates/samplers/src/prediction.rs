@@ -5,7 +5,7 @@
 use crate::config::Config;
 use crate::error::{Result, SamplerError};
 use crate::lin::{reg, Lin};
-use crate::plan::Clip;
+use crate::plan::{Clip, Row};
 
 /// The clean sample and the noise as combinations of `sample` and `output`.
 pub(crate) struct Prediction {
@@ -33,13 +33,22 @@ pub(crate) fn preserving(kind: &str, alpha: f64, sigma: f64) -> Prediction {
     }
 }
 
-/// Variance-exploding form (k-diffusion): x = x0 + sigma eps. `level` is the sigma of a v prediction where it differs.
-pub(crate) fn exploding(kind: &str, sigma: f64, level: f64) -> Lin {
-    let (x, out) = (reg("sample"), reg("output"));
+/// Variance-exploding form (k-diffusion): x = x0 + sigma eps. Sets a row's `x0`; `level` is the sigma of a v prediction where it
+/// differs. Products are rounded before the sum, as in the reference: the next difference of sample and x0 nearly cancels.
+pub(crate) fn explode(row: &mut Row, kind: &str, sigma: f64, level: f64) {
+    let (output, sample) = (format!("o{}", row.index), format!("c{}", row.index));
+    let square = level * level + 1.0;
     match kind {
-        "epsilon" => x - out * sigma,
-        "sample" => out,
-        _ => out * (-level / (level * level + 1.0).sqrt()) + x * (1.0 / (level * level + 1.0)),
+        "epsilon" => {
+            row.prepare.push((output.clone(), reg("output") * sigma));
+            row.x0 = reg("sample") - reg(output);
+        }
+        "sample" => row.x0 = reg("output"),
+        _ => {
+            row.prepare.push((output.clone(), reg("output") * (-level / square.sqrt())));
+            row.prepare.push((sample.clone(), reg("sample") * (1.0 / square)));
+            row.x0 = reg(output) + reg(sample);
+        }
     }
 }
 

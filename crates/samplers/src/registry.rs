@@ -82,6 +82,18 @@ pub static ENTRIES: &[Entry] = &[
     crate::dpm_multistep::ENTRY,
     crate::dpm_multistep::INVERSE,
     crate::uni_pc::ENTRY,
+    crate::heun::ENTRY,
+    crate::kdpm2::ENTRY,
+    crate::kdpm2::ANCESTRAL,
+    crate::dpm_singlestep::ENTRY,
+    crate::dpm_sde::ENTRY,
+    crate::deis::ENTRY,
+    crate::ipndm::ENTRY,
+    crate::sa_solver::ENTRY,
+    crate::lcm::ENTRY,
+    crate::lcm::TCD,
+    crate::edm::EULER,
+    crate::edm::MULTISTEP,
 ];
 
 /// The entry of a class name, or an error with the nearest names.

@@ -108,9 +108,11 @@ impl Scheduler {
     }
 }
 
-/// Position of a timestep in a schedule: the second where it appears more than once, the last where it is missing.
+/// Position of a timestep in a schedule: the nearest within 0.001, the second of equals; the last where none is near.
 fn position(schedule: &Schedule, t: f64) -> usize {
-    let mut found = schedule.timesteps.iter().enumerate().filter(|(_, s)| **s == t).map(|(i, _)| i);
+    let distance = |s: &f64| (s - t).abs();
+    let least = schedule.timesteps.iter().map(distance).fold(1e-3, f64::min);
+    let mut found = schedule.timesteps.iter().enumerate().filter(|(_, s)| distance(s) <= least).map(|(i, _)| i);
     let first = found.next();
     found.next().or(first).unwrap_or(schedule.timesteps.len() - 1)
 }
