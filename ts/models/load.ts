@@ -149,12 +149,12 @@ export async function loadNative<T extends { unknownKeys: string[]; unexpectedWe
   return handle
 }
 
-const warned = new Set<string>()
+const toldNames = new Set<string>()
 
 function warnOnce(component: string, what: string, names: readonly string[]): void {
-  const fresh = names.filter((name) => !warned.has(`${component}.${name}`))
+  const fresh = names.filter((name) => !toldNames.has(`${component}.${name}`))
   for (const name of fresh) {
-    warned.add(`${component}.${name}`)
+    toldNames.add(`${component}.${name}`)
   }
   if (fresh.length > 0) {
     const more = fresh.length > 5 ? ` and ${fresh.length - 5} more` : ''
@@ -168,12 +168,16 @@ function reporter(
 ): { onProgress: (loaded: number, total: number) => void; finish: () => void } {
   let last: LoadProgress = { component, loaded: 0, total: 0 }
   let done = false
+  let warned = false
   const tell = (event: LoadProgress): void => {
     last = event
     try {
       listener(event)
     } catch (error) {
-      process.emitWarning(`An onProgress listener threw: ${String(error)}`, 'NodeDiffusionWarning')
+      if (!warned) {
+        process.emitWarning(`An onProgress listener threw: ${String(error)}`, 'NodeDiffusionWarning')
+      }
+      warned = true
     }
   }
   return {

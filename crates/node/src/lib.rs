@@ -5,6 +5,7 @@ mod clip;
 mod device;
 mod error;
 mod info;
+mod inspect;
 mod load;
 mod ops;
 mod random;

@@ -72,9 +72,6 @@ impl Owned {
 
     fn borrowed<'a>(&'a self, cancel: &'a CancelToken) -> UNetInput<'a> {
         UNetInput {
-            sample: &self.sample,
-            timesteps: &self.timesteps,
-            encoder_hidden_states: &self.encoder_hidden_states,
             class_labels: self.class_labels.as_ref(),
             timestep_cond: self.timestep_cond.as_ref(),
             text_embeds: self.text_embeds.as_ref(),
@@ -84,7 +81,7 @@ impl Owned {
             mid_block_additional_residual: self.mid_block_additional_residual.as_ref(),
             down_intrablock_additional_residuals: &self.down_intrablock_additional_residuals,
             freeu: self.freeu,
-            cancel,
+            ..UNetInput::new(&self.sample, &self.timesteps, &self.encoder_hidden_states, cancel)
         }
     }
 }

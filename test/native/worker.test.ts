@@ -1,0 +1,32 @@
+import { once } from 'node:events'
+import { Worker } from 'node:worker_threads'
+import test from 'ava'
+import { CLIPTextModel, Tensor } from '../../ts/index.ts'
+
+const start = (workerData: 'short' | 'long'): Worker =>
+  new Worker(
+    `import('tsx/esm/api').then(({ register }) => { register(); return import(${JSON.stringify(new URL('worker.ts', import.meta.url).href)}) })`,
+    {
+      eval: true,
+      workerData,
+    },
+  )
+
+test('the addon works in a worker thread', async (t) => {
+  const worker = start('short')
+  const [message] = await once(worker, 'message')
+  t.deepEqual(message, [1, 2, 64])
+  await worker.terminate()
+})
+
+test('ending a worker stops its work and harms nobody', async (t) => {
+  const encoder = await CLIPTextModel.fromPretrained('shapes', { subfolder: 'text_encoder' })
+  const worker = start('long')
+  await once(worker, 'message')
+  const ended = performance.now()
+  await worker.terminate()
+  t.log(`terminated after ${(performance.now() - ended).toFixed(0)} ms`)
+  const { lastHiddenState } = await encoder.forward(Tensor.from([[49406, 49407]], undefined, 'i64'))
+  t.deepEqual(lastHiddenState.shape, [1, 2, 64])
+  t.true(performance.now() - ended < 10_000, 'the queue of the ended worker was dropped')
+})
