@@ -132,6 +132,7 @@ async function install() {
 export async function setup({ types = false } = {}) {
   requireNode()
   if (process.env.SKIP_BUILD === '1') return
+  if (!fresh('native', sourceHash(parts.native))) await requireNativeTools() // before npm is kept busy for a minute
   await install()
   for (const key of types ? ['native', 'ts', 'types'] : ['native', 'ts']) await build(key, 'release')
 }
