@@ -50,10 +50,12 @@ export {
   type UNetForwardOptions,
 } from './models/unet-2d-condition-model.ts'
 export {
+  type AnyComponents,
   type AutoPipeline,
   AutoPipelineForImage2Image,
   AutoPipelineForInpainting,
   AutoPipelineForText2Image,
+  type TaskPipeline,
 } from './pipelines/auto.ts'
 export { encodePrompt, type PromptOptions, type TextComponents, type TextConditioning } from './pipelines/conditioning.ts'
 export type { EncodedXL, PromptOptionsXL, TextComponentsXL } from './pipelines/conditioning-xl.ts'

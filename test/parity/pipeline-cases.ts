@@ -22,6 +22,7 @@ export type PipelineCase = {
 /** A pipeline that can run a case: any of the SDK's, seen through one signature. */
 export type AnyPipeline = {
   readonly unet: nd.UNet2DConditionModel
+  readonly vae: nd.AutoencoderKL
   generate(options: Record<string, unknown>): PromiseLike<nd.GenerateResult>
   dispose(): void
 }
@@ -73,6 +74,9 @@ export async function buildPipeline(folder: string, item: PipelineCase): Promise
     overrides.scheduler = await swappedScheduler(base, item.scheduler, item.scheduler_config)
   }
   const pipe = await known.fromPretrained(base, { ...overrides, ...camelKeys(item.init ?? {}) })
+  if (item.setup?.vae_tiling) {
+    pipe.vae.enableTiling()
+  }
   if (item.setup?.freeu !== undefined) {
     pipe.unet.enableFreeU(item.setup.freeu)
   }

@@ -1,25 +1,41 @@
 import { ConfigError, expected } from '../errors.ts'
+import type { RunOptions } from './generate-options.ts'
+import type { ImageToImageXLOptions, InpaintXLOptions, TextToImageXLOptions } from './generate-options-xl.ts'
 import { StableDiffusionImg2ImgPipeline } from './img2img.ts'
 import { StableDiffusionInpaintPipeline } from './inpaint.ts'
+import type { Job } from './job.ts'
 import { type PipelineLoadOptions, readModelIndex } from './load.ts'
-import { type ComponentsOf, DiffusionPipeline } from './pipeline.ts'
+import { DiffusionPipeline } from './pipeline.ts'
+import type { Results } from './result.ts'
 import { StableDiffusionPipeline } from './stable-diffusion.ts'
+import type { StableDiffusionComponents } from './stable-diffusion-base.ts'
+import { StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline, StableDiffusionXLPipeline } from './stable-diffusion-xl.ts'
+import type { StableDiffusionXLComponents } from './stable-diffusion-xl-base.ts'
+
+/** A pipeline for one task, of whatever family; what only SDXL takes is refused by the others. */
+export interface TaskPipeline<O> extends DiffusionPipeline {
+  /** Starts a generation; the job rejects with `InvalidArgumentError` before any work if an option is wrong. */
+  generate<T extends keyof Results = 'image'>(options: O & { outputType?: T }, run?: RunOptions): Job<Results[T]>
+}
+
+/** Components of any family, to be used instead of loading or sharing. */
+export type AnyComponents = Partial<StableDiffusionComponents> | Partial<StableDiffusionXLComponents>
+
+/** Chooses the pipeline class for one task by the folder's `model_index.json`, or by another pipeline's class. */
+export interface AutoPipeline<O> {
+  /** Loads a folder or built-in model ('shapes' by default); throws `ConfigError` if no class here reads it. */
+  fromPretrained(source?: string, options?: PipelineLoadOptions & AnyComponents): Promise<TaskPipeline<O>>
+  /** Makes the task's pipeline from another pipeline's components, without loading anything. */
+  fromPipe(pipe: DiffusionPipeline, overrides?: AnyComponents): TaskPipeline<O>
+}
 
 /** Families of models, each with one pipeline for each task. */
 const FAMILIES = [
   { textToImage: StableDiffusionPipeline, imageToImage: StableDiffusionImg2ImgPipeline, inpainting: StableDiffusionInpaintPipeline },
+  { textToImage: StableDiffusionXLPipeline, imageToImage: StableDiffusionXLImg2ImgPipeline, inpainting: StableDiffusionXLInpaintPipeline },
 ] as const
 
 type Family = (typeof FAMILIES)[number]
-type Task = keyof Family
-
-/** Chooses the pipeline class for one task by the folder's `model_index.json`, or by another pipeline's class. */
-export interface AutoPipeline<P> {
-  /** Loads a folder or built-in model ('shapes' by default); throws `ConfigError` if no class here reads it. */
-  fromPretrained(source?: string, options?: PipelineLoadOptions & Partial<ComponentsOf<P>>): Promise<P>
-  /** Makes the task's pipeline from another pipeline's components, without loading anything. */
-  fromPipe(pipe: DiffusionPipeline, overrides?: Partial<ComponentsOf<P>>): P
-}
 
 function familyOf(className: string): Family {
   const found = FAMILIES.find((family) => Object.values(family).some((pipeline) => pipeline.name === className))
@@ -32,9 +48,8 @@ function familyOf(className: string): Family {
   return found
 }
 
-function autoPipeline<T extends Task>(task: T): AutoPipeline<InstanceType<Family[T]>> {
-  type P = InstanceType<Family[T]>
-  const classFor = (className: string): AutoPipeline<P> => familyOf(className)[task] as unknown as AutoPipeline<P>
+function autoPipeline<O>(task: keyof Family): AutoPipeline<O> {
+  const classFor = (className: string): AutoPipeline<O> => familyOf(className)[task] as unknown as AutoPipeline<O>
   return {
     async fromPretrained(source = 'shapes', options) {
       const index = await readModelIndex(source)
@@ -50,10 +65,10 @@ function autoPipeline<T extends Task>(task: T): AutoPipeline<InstanceType<Family
 }
 
 /** Text to image for any supported folder. Source: diffusers `AutoPipelineForText2Image`. */
-export const AutoPipelineForText2Image: AutoPipeline<InstanceType<Family['textToImage']>> = autoPipeline('textToImage')
+export const AutoPipelineForText2Image: AutoPipeline<TextToImageXLOptions> = autoPipeline('textToImage')
 
 /** Image to image for any supported folder. Source: diffusers `AutoPipelineForImage2Image`. */
-export const AutoPipelineForImage2Image: AutoPipeline<InstanceType<Family['imageToImage']>> = autoPipeline('imageToImage')
+export const AutoPipelineForImage2Image: AutoPipeline<ImageToImageXLOptions> = autoPipeline('imageToImage')
 
 /** Inpainting for any supported folder. Source: diffusers `AutoPipelineForInpainting`. */
-export const AutoPipelineForInpainting: AutoPipeline<InstanceType<Family['inpainting']>> = autoPipeline('inpainting')
+export const AutoPipelineForInpainting: AutoPipeline<InpaintXLOptions> = autoPipeline('inpainting')

@@ -109,6 +109,7 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
     source = 'shapes',
     options: PipelineLoadOptions & Partial<ComponentsOf<P>> = {},
   ): Promise<P> {
+    // biome-ignore lint/complexity/noThisInStatic: the subclass it is called on
     const { components, ...origin } = await loadComponents(source, this, options as PipelineLoadOptions & Record<string, unknown>)
     try {
       return new this(components as never, { ...origin, source })
@@ -131,6 +132,7 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
     }
     pipe.assertUsable()
     const known: Record<string, unknown> = { ...pipe.components, ...withoutUndefined(checkOptions('overrides', overrides)) }
+    // biome-ignore lint/complexity/noThisInStatic: the subclass it is called on
     const names = [...Object.keys(this.slots), ...this.settings, 'safetyChecker']
     const picked = Object.fromEntries(names.map((name) => [name, known[name]]))
     return new this(picked as never, { ...pipe.#origin, owned: pipe.#ownership.among(Object.values(picked)) })
