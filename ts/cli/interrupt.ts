@@ -9,6 +9,7 @@ export function listenForInterrupt(): Interrupt {
   let code: number | undefined
   const stop = (name: NodeJS.Signals): void => {
     if (code !== undefined) {
+      process.stderr.write(process.stderr.isTTY ? '\x1b[?25h' : '') // a progress bar may have hidden the cursor
       process.exit(code)
     }
     code = name === 'SIGTERM' ? exitCode.terminated : exitCode.interrupted
