@@ -4,6 +4,9 @@
 //! Activations are channels-last and contiguous: images `(B, H, W, C)`, tokens `(B, L, C)`. An operation with weights is a struct that is built once; on a
 //! CPU it packs its weights for our kernels, on any other device (or under `NODE_DIFFUSION_CPU=reference`) it keeps plain tensors and runs the reference.
 
+// Register tiles are indexed by row and column on both sides of each assignment; iterators would hide that.
+#![allow(clippy::needless_range_loop)]
+
 mod activation;
 mod argument;
 mod attention;

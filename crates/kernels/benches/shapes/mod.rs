@@ -1,5 +1,25 @@
 //! The shapes that are measured, by the layer of SD1.5 at 512x512 with guidance (batch 2), of its VAE, and of the built-in model.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
+
+use candle_core::{Device, Tensor};
+
+/// As in the addon: with glibc's a fresh large output costs more in page faults than it takes to compute.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Normal numbers.
+pub fn random(shape: &[usize]) -> Tensor {
+    Tensor::randn(0f32, 1.0, shape, &Device::Cpu).unwrap()
+}
+
+/// Few samples: the heavy shapes take half a second each.
+pub fn short() -> criterion::Criterion {
+    let second = std::time::Duration::from_secs(1);
+    criterion::Criterion::default()
+        .sample_size(10)
+        .warm_up_time(second / 4)
+        .measurement_time(second)
+}
 
 /// (name, rows, in, out)
 pub const LINEAR: [(&str, usize, usize, usize); 12] = [
@@ -18,8 +38,11 @@ pub const LINEAR: [(&str, usize, usize, usize); 12] = [
 ];
 
 /// (name, rows, in, inner)
-pub const GEGLU: [(&str, usize, usize, usize); 3] =
-    [("ff in at 64x64", 8192, 320, 1280), ("ff in at 32x32", 2048, 640, 2560), ("ff in at 16x16", 512, 1280, 5120)];
+pub const GEGLU: [(&str, usize, usize, usize); 3] = [
+    ("ff in at 64x64", 8192, 320, 1280),
+    ("ff in at 32x32", 2048, 640, 2560),
+    ("ff in at 16x16", 512, 1280, 5120),
+];
 
 /// (name, batch, size, in, out, stride, up-sampled)
 pub const CONV: [(&str, usize, usize, usize, usize, usize, bool); 16] = [
@@ -54,5 +77,9 @@ pub const ATTENTION: [(&str, usize, usize, usize, usize, usize); 8] = [
 ];
 
 /// (name, batch, positions, channels)
-pub const NORM: [(&str, usize, usize, usize); 4] =
-    [("320 at 64x64", 2, 4096, 320), ("640 at 32x32", 2, 1024, 640), ("vae 128 at 256x256", 1, 65536, 128), ("shapes 32 at 16x16", 2, 256, 32)];
+pub const NORM: [(&str, usize, usize, usize); 4] = [
+    ("320 at 64x64", 2, 4096, 320),
+    ("640 at 32x32", 2, 1024, 640),
+    ("vae 128 at 256x256", 1, 65536, 128),
+    ("shapes 32 at 16x16", 2, 256, 32),
+];

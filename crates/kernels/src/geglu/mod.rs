@@ -20,15 +20,21 @@ enum Body {
 impl Geglu {
     /// Packs a weight `(2 * inner, in)`, values first and gates after them, and an optional bias `(2 * inner)`; storage as in [`Linear::new`].
     pub fn new(weight: &Tensor, bias: Option<&Tensor>, storage: DType) -> Result<Self> {
-        let even = weight.rank() == 2 && weight.dims()[0] % 2 == 0;
+        let even = weight.rank() == 2 && weight.dims()[0].is_multiple_of(2);
         expect(even, "shape (2 * inner, in)", "weight", weight.dims())?;
         let (rows, in_features) = weight.dims2()?;
         check_bias(bias, rows)?;
         let body = match crate::cpu::ours(weight.device(), storage) {
-            Some(level) => Body::Cpu { body: cpu::Body::new(level, weight, bias, storage, true)?, in_features },
+            Some(level) => Body::Cpu {
+                body: cpu::Body::new(level, weight, bias, storage, true)?,
+                in_features,
+            },
             None => Body::Plain(Linear::new(weight, bias, storage)?),
         };
-        Ok(Self { inner: rows / 2, body })
+        Ok(Self {
+            inner: rows / 2,
+            body,
+        })
     }
 
     /// x (.., in) -> (.., inner).

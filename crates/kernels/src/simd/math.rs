@@ -14,7 +14,14 @@ pub(crate) unsafe fn exp2<S: Simd>(x: S::V) -> S::V {
     let f = S::sub(x, n);
     // Taylor-like coefficients of 2^f on [-1/2, 1/2], highest first.
     let mut p = S::splat(0.000_154_035_3);
-    for c in [0.001_333_355_8, 0.009_618_129, 0.055_504_11, 0.240_226_5, LN_2, 1.0] {
+    for c in [
+        0.001_333_355_8,
+        0.009_618_129,
+        0.055_504_11,
+        0.240_226_5,
+        LN_2,
+        1.0,
+    ] {
         p = S::fma(p, f, S::splat(c));
     }
     S::scale2(p, n)
@@ -57,7 +64,7 @@ pub(crate) unsafe fn activate<S: Simd>(a: Activation, x: S::V) -> S::V {
         Activation::GeluTanh => {
             // 1/2 (1 + tanh u) = sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3)
             let cubic = S::mul(x, S::fma(S::mul(x, x), S::splat(0.044_715), S::splat(1.0)));
-            sigmoid_times::<S>(x, S::mul(cubic, S::splat(1.595_769_1)))
+            sigmoid_times::<S>(x, S::mul(cubic, S::splat(1.595_769_2)))
         }
         Activation::QuickGelu => sigmoid_times::<S>(x, S::mul(x, S::splat(1.702))),
         Activation::Relu => S::max(S::splat(0.0), x),
@@ -66,7 +73,10 @@ pub(crate) unsafe fn activate<S: Simd>(a: Activation, x: S::V) -> S::V {
             let e = exp::<S>(S::min(S::splat(20.0), x));
             let n = S::mul(e, S::add(e, S::splat(2.0)));
             // `exp2` ends at 8e-31, which must not meet a huge x.
-            S::mul(S::max(S::splat(-200.0), x), S::div(n, S::add(n, S::splat(2.0))))
+            S::mul(
+                S::max(S::splat(-200.0), x),
+                S::div(n, S::add(n, S::splat(2.0))),
+            )
         }
     }
 }
