@@ -28,6 +28,10 @@ function report(args: readonly string[], message: string, code: string): void {
 export async function runCli(args: readonly string[]): Promise<number> {
   try {
     const program = await createProgram(args)
+    if (args.length === 0) {
+      program.outputHelp()
+      return exitCode.ok
+    }
     await program.parseAsync([...args], { from: 'user' })
     return typeof process.exitCode === 'number' ? process.exitCode : exitCode.ok
   } catch (error) {
@@ -35,10 +39,8 @@ export async function runCli(args: readonly string[]): Promise<number> {
       if (error.exitCode === 0) {
         return exitCode.ok
       }
-      if (error.message !== '(outputHelp)') {
-        report(args, usageSentence(error.message), 'ERR_USAGE')
-        note('See node-diffusion --help.')
-      }
+      report(args, usageSentence(error.message), 'ERR_USAGE')
+      note('See node-diffusion --help.')
       return exitCode.usage
     }
     const code = error instanceof UsageError ? 'ERR_USAGE' : codeOf(error)
