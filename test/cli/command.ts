@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { root } from '../child-process.ts'
+import { root } from '../programs.ts'
 
 /** A finished run of the command: exit code, and both outputs apart. */
 export type Ended = { code: number | null; stdout: string; stderr: string }
