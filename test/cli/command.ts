@@ -1,4 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+
+const cli = fileURLToPath(new URL('../../dist/cli.js', import.meta.url))
+
 import { root } from '../programs.ts'
 
 /** A finished run of the command: exit code, and both outputs apart. */
@@ -9,7 +13,7 @@ export type Started = { child: ChildProcess; stderr: () => string; ended: Promis
 
 /** Starts `node-diffusion` from dist/ in a folder, as a user does. */
 export function start(args: readonly string[], cwd: string, env: Record<string, string> = {}): Started {
-  const child = spawn(process.execPath, [`${root}dist/cli.js`, ...args], {
+  const child = spawn(process.execPath, [cli, ...args], {
     cwd,
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],

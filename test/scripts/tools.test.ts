@@ -2,9 +2,10 @@ import { spawn } from 'node:child_process'
 import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import test from 'ava'
-import { root } from '../child-process.ts'
 
+const root = fileURLToPath(new URL('../../', import.meta.url))
 const scratch = await mkdtemp(join(tmpdir(), 'node-diffusion-tools-'))
 test.after.always(() => rm(scratch, { recursive: true, force: true }))
 
