@@ -1,10 +1,13 @@
 //! CLIP, UNet2DConditionModel, AutoencoderKL, the tokenizer, weights and random numbers.
 
+pub mod adapters;
 mod blocks;
 mod cancel;
 pub mod clip;
 mod config;
+pub mod controlnet;
 mod error;
+mod inspect;
 mod load;
 pub mod random;
 pub mod tokenizer;
@@ -15,4 +18,5 @@ pub mod weights;
 pub use cancel::CancelToken;
 pub use config::{read_json, ConfigFile};
 pub use error::{ModelError, Result};
+pub use inspect::inspect;
 pub use load::{LoadContext, LoadReport, Progress};

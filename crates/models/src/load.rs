@@ -8,6 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// How many keys an error names.
 const NAMED_KEYS: usize = 5;
+/// More weights than any model has (the largest, SDXL's UNet, has 1,680): a config that asks for more is damaged.
+const MOST_KEYS: usize = 50_000;
 /// Buffers of old checkpoints that hold no weights.
 const HARMLESS_KEYS: [&str; 3] = ["position_ids", "num_batches_tracked", "downsample.kernel"];
 
@@ -154,7 +156,7 @@ impl Builder<'_> {
         let rank = shapes.first().map_or(0, |shape| shape.len());
         match self.shared.mode {
             Mode::Check => {
-                self.note(key, shapes);
+                self.note(key, shapes)?;
                 Ok(Tensor::zeros(vec![1; rank], DType::F32, &Device::Cpu)?)
             }
             Mode::Read => {
@@ -165,8 +167,11 @@ impl Builder<'_> {
         }
     }
 
-    fn note(&self, key: String, shapes: &[&[usize]]) {
+    fn note(&self, key: String, shapes: &[&[usize]]) -> Result<()> {
         let mut log = self.shared.log();
+        if log.used.len() >= MOST_KEYS {
+            return Err(ModelError::config("the numbers of layers", format!("a model of at most {MOST_KEYS} weights"), "more"));
+        }
         match self.shared.weights.describe(&key) {
             None => log.missing.push(key.clone()),
             Some((element, found)) => {
@@ -181,6 +186,7 @@ impl Builder<'_> {
             }
         }
         log.used.insert(key);
+        Ok(())
     }
 
     fn advance(&self, key: &str) {
@@ -217,6 +223,13 @@ impl Builder<'_> {
         let weight = at.tensor("weight", &[&[outputs, inputs], &[outputs, inputs, 1, 1]])?;
         let bias = at.bias(bias, outputs)?;
         Ok(Linear::new(&weight, bias.as_ref(), self.shared.ctx.dtype)?)
+    }
+
+    /// A linear layer whose (weight, bias) have names of their own.
+    pub fn linear_of(&self, (weight, bias): (&str, &str), inputs: usize, outputs: usize) -> Result<Linear> {
+        let weight = self.tensor(weight, &[&[outputs, inputs]])?;
+        let bias = self.tensor(bias, &[&[outputs]])?;
+        Ok(Linear::new(&weight, Some(&bias), self.shared.ctx.dtype)?)
     }
 
     /// GEGLU's projection to two halves of `inner`.

@@ -29,6 +29,8 @@ pub(crate) struct Attention {
     scale: f32,
     /// Where keys and values of the prompt are kept.
     slot: Option<usize>,
+    /// Position among the layers that image prompts attach to.
+    image_layer: Option<usize>,
 }
 
 impl Attention {
@@ -40,6 +42,11 @@ impl Attention {
     /// Attention to the prompt.
     pub fn cross_attention(b: &Builder, shape: AttentionShape, slots: &Slots) -> Result<Self> {
         Self::build(b, shape, Some(slots.kv()))
+    }
+
+    /// Attention to the prompt, and to image prompts where a call has them.
+    pub fn image_cross_attention(b: &Builder, shape: AttentionShape, slots: &Slots) -> Result<Self> {
+        Ok(Self { image_layer: Some(slots.image()), ..Self::cross_attention(b, shape, slots)? })
     }
 
     /// Attention to the prompt after a LayerNorm over it.
@@ -60,13 +67,15 @@ impl Attention {
             heads,
             scale: (head_width as f32).sqrt().recip(),
             slot,
+            image_layer: None,
         })
     }
 
     /// x (B, L, C) among itself, plus the residual.
     pub fn forward_self(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
         let (k, v) = (self.to_k.forward(x)?, self.to_v.forward(x)?);
-        self.attend(x, &k, &v, Mask::None, residual)
+        let q = self.to_q.forward(x)?;
+        self.finish(&attention(&q, &k, &v, self.heads, self.scale, Mask::None)?, residual)
     }
 
     /// x (B, L, C) to the prompt, plus the residual.
@@ -76,7 +85,16 @@ impl Attention {
             Some(slot) => cond.kv.get(slot, compute)?,
             None => compute()?,
         };
-        self.attend(x, &k, &v, bias.map_or(Mask::None, Mask::Bias), residual)
+        let q = self.to_q.forward(x)?;
+        let mut mixed = attention(&q, &k, &v, self.heads, self.scale, bias.map_or(Mask::None, Mask::Bias))?;
+        if let Some(layer) = self.image_layer {
+            for prompt in cond.image_prompts {
+                if let Some(image) = prompt.attend(&q, layer, self.heads, self.scale)? {
+                    mixed = (mixed + image)?;
+                }
+            }
+        }
+        self.finish(&mixed, residual)
     }
 
     fn keys_and_values(&self, context: &Tensor) -> Result<(Tensor, Tensor)> {
@@ -85,9 +103,7 @@ impl Attention {
         Ok((self.to_k.forward(context)?, self.to_v.forward(context)?))
     }
 
-    fn attend(&self, x: &Tensor, k: &Tensor, v: &Tensor, mask: Mask, residual: &Tensor) -> Result<Tensor> {
-        let q = self.to_q.forward(x)?;
-        let mixed = attention(&q, k, v, self.heads, self.scale, mask)?;
-        Ok(self.to_out.forward_with(&mixed, &Epilogue { residual: Some(residual), ..Default::default() })?)
+    fn finish(&self, mixed: &Tensor, residual: &Tensor) -> Result<Tensor> {
+        Ok(self.to_out.forward_with(mixed, &Epilogue { residual: Some(residual), ..Default::default() })?)
     }
 }

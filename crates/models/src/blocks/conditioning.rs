@@ -1,5 +1,7 @@
 use super::kv_cache::KvEntry;
+use crate::adapters::{Motion, MotionPlace, PreparedPrompt};
 use crate::cancel::CancelToken;
+use crate::error::Result;
 use candle_core::Tensor;
 
 /// The time embedding of one forward pass, (B, D).
@@ -18,5 +20,19 @@ pub(crate) struct Conditioning<'a> {
     pub context_bias: Option<&'a Tensor>,
     /// Keys and values of the text that were computed before.
     pub kv: &'a KvEntry,
+    /// Images that the cross-attention layers read besides the text.
+    pub image_prompts: &'a [PreparedPrompt<'a>],
+    /// Motion modules that run after the layers.
+    pub motion: Option<Motion<'a>>,
     pub cancel: &'a CancelToken,
+}
+
+impl Conditioning<'_> {
+    /// x (B, H, W, C) after the motion module of this place, when the call has one.
+    pub fn after_layer(&self, place: MotionPlace, x: Tensor) -> Result<Tensor> {
+        match &self.motion {
+            Some(motion) => motion.apply(place, x),
+            None => Ok(x),
+        }
+    }
 }

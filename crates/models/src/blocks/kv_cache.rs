@@ -66,7 +66,7 @@ impl KvEntry {
 #[derive(Default)]
 pub(crate) struct Slots {
     kv: Cell<usize>,
-    cross: Cell<usize>,
+    image: Cell<usize>,
 }
 
 impl Slots {
@@ -76,8 +76,13 @@ impl Slots {
     }
 
     /// The position among the layers that image prompts attach to, in diffusers' order of attention processors.
-    pub fn cross(&self) -> usize {
-        self.cross.replace(self.cross.get() + 1)
+    pub fn image(&self) -> usize {
+        self.image.replace(self.image.get() + 1)
+    }
+
+    /// How many layers image prompts attach to.
+    pub fn images(&self) -> usize {
+        self.image.get()
     }
 
     /// How many cache slots were handed out.

@@ -92,7 +92,7 @@ impl TransformerBlock {
             norm1: b.layer_norm("norm1", width, 1e-5)?,
             attn1,
             norm2: b.layer_norm("norm2", width, 1e-5)?,
-            attn2: Attention::cross_attention(&b.pp("attn2"), cross, slots)?,
+            attn2: Attention::image_cross_attention(&b.pp("attn2"), cross, slots)?,
             norm3: b.layer_norm("norm3", width, 1e-5)?,
             ff_in: b.geglu("ff.net.0.proj", width, FEED_FORWARD_FACTOR * width)?,
             ff_out: b.linear("ff.net.2", FEED_FORWARD_FACTOR * width, width, Bias::Yes)?,

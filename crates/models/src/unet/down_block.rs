@@ -1,6 +1,7 @@
 use super::block_kind::DownKind;
 use super::block_shape::BlockShape;
 use super::layer::Layer;
+use crate::adapters::MotionPlace;
 use crate::blocks::conditioning::Conditioning;
 use crate::blocks::k_resample::k_downsample;
 use crate::blocks::kv_cache::Slots;
@@ -21,6 +22,8 @@ enum Downsampler {
 /// `ResnetDownsampleBlock2D`, `KCrossAttnDownBlock2D`, `KDownBlock2D`.
 pub(crate) struct DownBlock {
     kind: DownKind,
+    /// Position among the down blocks.
+    index: usize,
     layers: Vec<Layer>,
     downsampler: Option<Downsampler>,
 }
@@ -56,7 +59,7 @@ impl DownBlock {
         };
         let layers = (0..config.layers_per_block[shape.level]).map(layer).collect::<Result<_>>()?;
         let downsampler = (!is_last).then(|| Self::downsampler(b, shape, kind, outputs)).transpose()?;
-        Ok(Self { kind, layers, downsampler })
+        Ok(Self { kind, index: shape.level, layers, downsampler })
     }
 
     fn downsampler(b: &Builder, shape: &BlockShape, kind: DownKind, channels: usize) -> Result<Downsampler> {
@@ -79,7 +82,7 @@ impl DownBlock {
         let has_attention = self.layers.iter().any(|layer| layer.attention.is_some());
         let last = self.layers.len() - 1;
         for (i, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(&x, None, cond)?;
+            x = cond.after_layer(MotionPlace::Down(self.index, i), layer.forward(&x, None, cond)?)?;
             if let (Some(extra), true) = (extra, has_attention && i == last) {
                 x = (x + extra)?;
             }

@@ -1,4 +1,5 @@
 use super::free_u::FreeUFactors;
+use crate::adapters::{ImagePrompt, Motion};
 use crate::cancel::CancelToken;
 use crate::error::{ModelError, Result};
 use candle_core::Tensor;
@@ -27,6 +28,10 @@ pub struct UNetInput<'a> {
     pub mid_block_additional_residual: Option<&'a Tensor>,
     /// T2I-Adapter features, one per down block and possibly one for the mid block.
     pub down_intrablock_additional_residuals: &'a [Tensor],
+    /// Images that the cross-attention layers read besides the text.
+    pub image_prompts: &'a [ImagePrompt<'a>],
+    /// Motion modules; the batch then holds the frames of each video next to each other, and the text is repeated for them.
+    pub motion: Option<Motion<'a>>,
     /// FreeU factors.
     pub freeu: Option<FreeUFactors>,
     /// Polled between layers.
@@ -48,6 +53,8 @@ impl<'a> UNetInput<'a> {
             down_block_additional_residuals: &[],
             mid_block_additional_residual: None,
             down_intrablock_additional_residuals: &[],
+            image_prompts: &[],
+            motion: None,
             freeu: None,
             cancel,
         }
@@ -74,6 +81,11 @@ impl<'a> UNetInput<'a> {
         }
         self.batch_timesteps(batch)?;
         Ok((batch, height, width))
+    }
+
+    /// Whether the call carries the residuals of a ControlNet.
+    pub(crate) fn is_controlled(&self) -> bool {
+        self.mid_block_additional_residual.is_some() && !self.down_block_additional_residuals.is_empty()
     }
 
     /// One finite timestep per sample.

@@ -1,6 +1,7 @@
 use super::block_kind::MidKind;
 use super::block_shape::BlockShape;
 use super::layer::{Layer, LayerAttention, LayerResnet};
+use crate::adapters::MotionPlace;
 use crate::blocks::conditioning::Conditioning;
 use crate::blocks::kv_cache::Slots;
 use crate::blocks::resnet::{ResnetBlock, ResnetShape};
@@ -39,7 +40,7 @@ impl MidBlock {
     pub fn forward(&self, x: &Tensor, cond: &Conditioning) -> Result<Tensor> {
         let hidden = self.first.forward(x, None, cond)?;
         match &self.second {
-            Some(resnet) => resnet.forward(&hidden, None, Some(cond.time)),
+            Some(resnet) => resnet.forward(&cond.after_layer(MotionPlace::Mid, hidden)?, None, Some(cond.time)),
             None => Ok(hidden),
         }
     }

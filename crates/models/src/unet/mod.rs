@@ -3,11 +3,13 @@
 mod block_kind;
 mod block_shape;
 mod config;
+pub(crate) use config::layers_by_block;
 mod down_block;
+pub(crate) mod down_half;
 mod free_u;
 mod input;
 mod layer;
-mod mid_block;
+pub(crate) mod mid_block;
 mod model;
 mod text_pooling;
 mod time_text;

@@ -1,22 +1,17 @@
-use super::block_kind::MidKind;
 use super::block_shape::BlockShape;
 use super::config::UNetConfig;
-use super::down_block::{DownBlock, DownPlace};
+use super::down_half::{as_image, attention_bias, first_attention, DownHalf};
 use super::input::UNetInput;
 use super::mid_block::MidBlock;
-use super::time_text::TimeAndText;
 use super::up_block::{UpBlock, UpPlace};
+use crate::adapters::IpAdapter;
 use crate::blocks::conditioning::Conditioning;
 use crate::blocks::kv_cache::{KvCache, Slots};
-use crate::blocks::transformer::FirstAttention;
 use crate::error::{ModelError, Result};
 use crate::load::{load, Bias, Builder, ConvShape, LoadContext, LoadReport};
 use crate::weights::WeightScope;
 use candle_core::{DType, Tensor};
-use nd_kernels::{nchw_to_nhwc, nhwc_to_nchw, Conv2d, GroupNorm, Linear};
-
-/// Added to the scores of dropped tokens. Source: diffusers unet_2d_condition.py `forward`.
-const DROPPED: f64 = -10000.0;
+use nd_kernels::{nhwc_to_nchw, Conv2d, GroupNorm, Linear};
 
 /// Predicts the noise (or what the scheduler's prediction type says) in latents, conditioned on text.
 /// Immutable and re-entrant. Source: diffusers unet_2d_condition.py `UNet2DConditionModel`.
@@ -28,15 +23,15 @@ pub struct UNet2DConditionModel {
 }
 
 struct Parts {
-    conv_in: Conv2d,
-    time: TimeAndText,
+    down: DownHalf,
     encoder_hid_proj: Option<Linear>,
-    down_blocks: Vec<DownBlock>,
     up_blocks: Vec<UpBlock>,
     mid_block: Option<MidBlock>,
     conv_norm_out: Option<GroupNorm>,
     conv_out: Conv2d,
     slots: usize,
+    /// Cross-attention layers that image prompts attach to.
+    image_layers: usize,
 }
 
 impl UNet2DConditionModel {
@@ -51,6 +46,11 @@ impl UNet2DConditionModel {
         &self.config
     }
 
+    /// How many cross-attention layers image prompts attach to, in the order of down, up and mid blocks.
+    pub fn image_layers(&self) -> usize {
+        self.parts.image_layers
+    }
+
     /// Unexpected keys and sizes found while loading.
     pub fn report(&self) -> &LoadReport {
         &self.report
@@ -61,18 +61,31 @@ impl UNet2DConditionModel {
     pub fn forward(&self, input: &UNetInput) -> Result<Tensor> {
         let (batch, height, width) = input.check(self.config.in_channels, self.config.context_width())?;
         let parts = &self.parts;
-        let time = parts.time.forward(input, batch)?;
+        if let Some(motion) = &input.motion {
+            motion.check(batch, &self.config.block_out_channels, &self.config.layers_per_block)?;
+        }
+        let prepare = |prompt: &_| IpAdapter::prepare(*prompt, batch, parts.image_layers);
+        let image_prompts = input.image_prompts.iter().map(prepare).collect::<Result<Vec<_>>>()?;
+        let time = parts.down.time(input, batch)?;
         let kv = self.kv.entry(input.encoder_hidden_states);
         let context = kv.context(|| parts.context(input.encoder_hidden_states))?;
         let bias = input.encoder_attention_mask.map(attention_bias).transpose()?;
-        let cond = Conditioning { time: &time, context: &context, context_bias: bias.as_ref(), kv: &kv, cancel: input.cancel };
+        let cond = Conditioning {
+            time: &time,
+            context: &context,
+            context_bias: bias.as_ref(),
+            kv: &kv,
+            image_prompts: &image_prompts,
+            motion: input.motion,
+            cancel: input.cancel,
+        };
 
-        let mut x = nchw_to_nhwc(&input.sample.to_dtype(DType::F32)?)?;
-        if self.config.center_input_sample {
-            x = ((x * 2.0)? - 1.0)?;
+        let mut features = features(input)?;
+        let x = parts.down.start(input.sample, &self.config)?;
+        let (x, mut residuals) = parts.down.forward(x, &cond, &mut features)?;
+        if input.is_controlled() {
+            add_control(&mut residuals, input.down_block_additional_residuals)?;
         }
-        let x = parts.conv_in.forward(&x)?;
-        let (x, mut residuals, mut features) = self.descend(x, input, &cond)?;
         let x = self.middle(x, input, &mut features, &cond)?;
         let x = self.ascend(x, input, &mut residuals, &cond, (height, width))?;
 
@@ -83,44 +96,23 @@ impl UNet2DConditionModel {
         Ok(nhwc_to_nchw(&parts.conv_out.forward(&x)?)?.to_dtype(input.sample.dtype())?)
     }
 
-    fn descend(&self, x: Tensor, input: &UNetInput, cond: &Conditioning) -> Result<(Tensor, Vec<Option<Tensor>>, Vec<Tensor>)> {
-        let is_control = input.mid_block_additional_residual.is_some();
-        let features = match (input.down_intrablock_additional_residuals, is_control) {
-            ([], false) => input.down_block_additional_residuals,
-            (features, _) => features,
-        };
-        let mut features: Vec<Tensor> = features.iter().map(as_image).collect::<Result<_>>()?;
-        features.reverse();
-        let mut x = x;
-        let mut residuals = vec![Some(x.clone())];
-        for block in &self.parts.down_blocks {
-            let (next, own) = block.forward(&x, cond, features.pop().as_ref())?;
-            x = next;
-            residuals.extend(own);
-        }
-        if is_control && !input.down_block_additional_residuals.is_empty() {
-            add_control(&mut residuals, input.down_block_additional_residuals)?;
-        }
-        Ok((x, residuals, features))
-    }
-
     fn middle(&self, x: Tensor, input: &UNetInput, features: &mut Vec<Tensor>, cond: &Conditioning) -> Result<Tensor> {
         let mut x = x;
         if let Some(mid) = &self.parts.mid_block {
             x = mid.forward(&x, cond)?;
-            if features.last().is_some_and(|feature| feature.dims() == x.dims()) {
-                x = features.pop().map_or(Ok(x.clone()), |feature| x + feature)?;
+            if let Some(feature) = features.pop_if(|feature| feature.dims() == x.dims()) {
+                x = (x + feature)?;
             }
         }
         match input.mid_block_additional_residual {
-            Some(control) if !input.down_block_additional_residuals.is_empty() => add_image("mid_block_additional_residual", &x, control),
+            Some(control) if input.is_controlled() => add_image("mid_block_additional_residual", &x, control),
             _ => Ok(x),
         }
     }
 
     fn ascend(&self, x: Tensor, input: &UNetInput, residuals: &mut Vec<Option<Tensor>>, cond: &Conditioning, size: (usize, usize)) -> Result<Tensor> {
         let blocks = &self.parts.up_blocks;
-        let factor = 1usize << (blocks.len() - 1);
+        let factor = 1usize << (blocks.len() - 1).min(usize::BITS as usize - 1);
         let is_odd = size.0 % factor != 0 || size.1 % factor != 0;
         let mut x = x;
         for (i, block) in blocks.iter().enumerate() {
@@ -139,47 +131,28 @@ impl Parts {
         let slots = Slots::default();
         let channels = &config.block_out_channels;
         let levels = channels.len();
-        let first = |level: usize| if config.only_cross_attention[level] { FirstAttention::Prompt } else { FirstAttention::Image };
-        let mut inputs = channels[0];
-        let mut down_blocks = Vec::with_capacity(levels);
-        for (level, &kind) in config.down_block_types.iter().enumerate() {
-            let shape = BlockShape { config, level, head_width: config.attention_head_dim[level], first: first(level) };
-            let place = DownPlace { kind, inputs, outputs: channels[level], is_last: level == levels - 1 };
-            down_blocks.push(DownBlock::new(&b.pp(format!("down_blocks.{level}")), &shape, place, &slots)?);
-            inputs = channels[level];
-        }
+        let down = DownHalf::new(b, config, &slots)?;
         let mut up_blocks = Vec::with_capacity(levels);
         for (index, &kind) in config.up_block_types.iter().enumerate() {
             let level = levels - 1 - index;
-            let shape = BlockShape { config, level, head_width: config.attention_head_dim[index], first: first(level) };
+            let shape = BlockShape { config, level, head_width: config.attention_head_dim[index], first: first_attention(config, level) };
             let (next, previous) = (channels[level.saturating_sub(1)], channels[(level + 1).min(levels - 1)]);
             let place = UpPlace { kind, inputs: next, outputs: channels[level], previous, is_last: level == 0, index };
             up_blocks.push(UpBlock::new(&b.pp(format!("up_blocks.{index}")), &shape, place, &slots)?);
         }
-        let mid_block = config.mid_block_type.map(|kind| Self::mid_block(b, config, kind, &slots)).transpose()?;
+        let mid_block = DownHalf::mid_block(b, config, &slots)?;
         let projection = |width| b.linear("encoder_hid_proj", width, config.cross_attention_dim[0], Bias::Yes);
         let norm_out = |groups| b.group_norm("conv_norm_out", channels[0], groups, config.norm_eps);
         Ok(Self {
-            conv_in: b.conv("conv_in", ConvShape::same(config.in_channels, channels[0], config.conv_in_kernel))?,
-            time: TimeAndText::new(b, config)?,
+            down,
             encoder_hid_proj: config.encoder_hid_dim.map(projection).transpose()?,
-            down_blocks,
             up_blocks,
             mid_block,
             conv_norm_out: config.norm_num_groups.map(norm_out).transpose()?,
             conv_out: b.conv("conv_out", ConvShape::same(channels[0], config.out_channels, config.conv_out_kernel))?,
             slots: slots.count(),
+            image_layers: slots.images(),
         })
-    }
-
-    fn mid_block(b: &Builder, config: &UNetConfig, kind: MidKind, slots: &Slots) -> Result<MidBlock> {
-        let level = config.block_out_channels.len() - 1;
-        let first = match (kind, config.mid_block_only_cross_attention) {
-            (MidKind::SimpleCrossAttn, true) => FirstAttention::Prompt,
-            _ => FirstAttention::Image,
-        };
-        let shape = BlockShape { config, level, head_width: config.attention_head_dim[level], first };
-        MidBlock::new(&b.pp("mid_block"), &shape, kind, config.block_out_channels[level], slots)
     }
 
     /// The prompt as the attention layers read it.
@@ -192,15 +165,13 @@ impl Parts {
     }
 }
 
-/// Mask (B, S) of 1 and 0 -> additive bias (B, 1, 1, S).
-fn attention_bias(mask: &Tensor) -> Result<Tensor> {
-    let (batch, tokens) = mask.dims2()?;
-    let dropped = (1.0 - mask.to_dtype(DType::F32)?)?;
-    Ok((dropped * DROPPED)?.reshape((batch, 1, 1, tokens))?)
-}
-
-fn as_image(tensor: &Tensor) -> Result<Tensor> {
-    Ok(nchw_to_nhwc(&tensor.to_dtype(DType::F32)?.contiguous()?)?)
+/// T2I-Adapter features, last one first; ControlNet residuals without one for the mid block are such features too, as in diffusers.
+fn features(input: &UNetInput) -> Result<Vec<Tensor>> {
+    let features = match (input.down_intrablock_additional_residuals, input.mid_block_additional_residual) {
+        ([], None) => input.down_block_additional_residuals,
+        (features, _) => features,
+    };
+    features.iter().rev().map(as_image).collect()
 }
 
 fn add_control(residuals: &mut [Option<Tensor>], control: &[Tensor]) -> Result<()> {

@@ -2,6 +2,7 @@ use super::block_kind::UpKind;
 use super::block_shape::BlockShape;
 use super::free_u::FreeU;
 use super::layer::Layer;
+use crate::adapters::MotionPlace;
 use crate::blocks::conditioning::Conditioning;
 use crate::blocks::k_resample::k_upsample;
 use crate::blocks::kv_cache::Slots;
@@ -22,6 +23,8 @@ enum Upsampler {
 /// `ResnetUpsampleBlock2D`, `KCrossAttnUpBlock2D`, `KUpBlock2D`.
 pub(crate) struct UpBlock {
     kind: UpKind,
+    /// Position among the up blocks.
+    index: usize,
     layers: Vec<Layer>,
     upsampler: Option<Upsampler>,
 }
@@ -49,7 +52,7 @@ impl UpBlock {
             _ => (0..count).map(|i| Self::layer(b, shape, place, (i, count), slots)).collect::<Result<_>>()?,
         };
         let upsampler = (!place.is_last).then(|| Self::upsampler(b, shape, kind, outputs)).transpose()?;
-        Ok(Self { kind, layers, upsampler })
+        Ok(Self { kind, index: place.index, layers, upsampler })
     }
 
     fn layer(b: &Builder, shape: &BlockShape, place: UpPlace, (i, count): (usize, usize), slots: &Slots) -> Result<Layer> {
@@ -113,6 +116,7 @@ impl UpBlock {
                 }
                 _ => layer.forward(&x, skip, cond)?,
             };
+            x = cond.after_layer(MotionPlace::Up(self.index, i), x)?;
         }
         match &self.upsampler {
             None => Ok(x),

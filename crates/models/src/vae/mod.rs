@@ -6,10 +6,12 @@ mod encoder;
 mod mid_block;
 mod model;
 mod tiling;
+mod tiny;
 
 pub use config::VaeConfig;
 pub use model::{split_moments, AutoencoderKL, VaeOptions};
 pub use tiling::Tiling;
+pub use tiny::{AutoencoderTiny, TinyVaeConfig};
 
 use crate::blocks::resnet::{Resample, ResnetShape, TimeShift};
 

@@ -19,7 +19,7 @@ impl Default for WeightsOptions {
 }
 
 /// The safetensors files behind a path: the file itself, or for a folder the single file or the shards of its index.
-pub(super) fn weight_files(path: &Path, options: &WeightsOptions) -> Result<Vec<PathBuf>> {
+pub(crate) fn weight_files(path: &Path, options: &WeightsOptions) -> Result<Vec<PathBuf>> {
     let metadata = std::fs::metadata(path).map_err(|source| ModelError::Io { path: path.to_path_buf(), source })?;
     if !metadata.is_dir() {
         let is_index = path.extension().is_some_and(|e| e == "json");

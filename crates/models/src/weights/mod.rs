@@ -7,6 +7,7 @@ mod safetensors_set;
 
 pub use element::Element;
 pub use header::{parse_header, Header, TensorInfo};
+pub(crate) use locate::weight_files;
 pub use locate::WeightsOptions;
 pub use safetensors_set::SafetensorsSet;
 
@@ -35,7 +36,7 @@ pub struct Weights(Arc<dyn WeightSource>);
 impl Weights {
     /// Opens a safetensors file, or the weights of a model folder (single or sharded, see `WeightsOptions`), without reading tensors.
     pub fn open(path: &Path, options: &WeightsOptions) -> Result<Self> {
-        Ok(Self::new(SafetensorsSet::open(&locate::weight_files(path, options)?, path)?))
+        Ok(Self::new(SafetensorsSet::open(&weight_files(path, options)?, path)?))
     }
 
     /// Weights from any source.
@@ -101,6 +102,11 @@ impl WeightScope {
     /// Whether the checkpoint has this key inside the scope.
     pub fn contains(&self, name: &str) -> bool {
         self.weights.describe(&format!("{}{name}", self.prefix)).is_some()
+    }
+
+    /// The shape of a tensor inside the scope.
+    pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        self.weights.describe(&format!("{}{name}", self.prefix)).map(|(_, shape)| shape)
     }
 
     /// Whether any key of the checkpoint starts with this text inside the scope.

@@ -35,6 +35,14 @@ impl Inputs {
         }
     }
 
+    /// The same call on other latents, with each timestep repeated for its share of them.
+    pub fn with_sample(self, sample: Tensor) -> Self {
+        let batch = sample.dims()[0];
+        let repeat = if self.timesteps.len() > 1 { batch / self.timesteps.len() } else { 1 };
+        let timesteps = self.timesteps.iter().flat_map(|&t| vec![t; repeat]).collect();
+        Self { sample, timesteps, ..self }
+    }
+
     pub fn borrow(&self) -> UNetInput<'_> {
         let [class_labels, timestep_cond, text_embeds, time_ids, encoder_attention_mask] = self.optional.each_ref().map(Option::as_ref);
         UNetInput {

@@ -1,0 +1,15 @@
+//! Small networks that join a UNet: T2I-Adapter, IP-Adapter, motion modules.
+
+mod image_mask;
+mod image_projection;
+mod ip_adapter;
+mod motion;
+mod t2i;
+mod temporal;
+
+pub use ip_adapter::{ImagePrompt, IpAdapter};
+pub use motion::{Motion, MotionAdapter, MotionConfig};
+pub use t2i::{T2IAdapter, T2IAdapterConfig};
+
+pub(crate) use ip_adapter::PreparedPrompt;
+pub(crate) use motion::MotionPlace;

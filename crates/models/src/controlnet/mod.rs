@@ -1,0 +1,12 @@
+//! Networks that steer a UNet by an image.
+
+mod config;
+mod cond_embedding;
+mod model;
+mod trunk;
+mod union;
+
+pub use config::{ChannelOrder, ControlNetConfig, UnionConfig};
+pub use model::{ControlNetInput, ControlNetModel};
+pub use trunk::ControlNetOutput;
+pub use union::{ControlNetUnionModel, UnionInput};

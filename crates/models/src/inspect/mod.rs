@@ -1,0 +1,150 @@
+//! What a folder or file holds, told from configs and headers alone.
+
+mod checkpoint;
+
+use crate::config::read_json;
+use crate::error::{ModelError, Result};
+use crate::weights::{SafetensorsSet, WeightsOptions};
+use checkpoint::kind_of_keys;
+use serde_json::{json, Map, Value};
+use std::path::Path;
+
+/// Describes a pipeline folder, a model folder or a safetensors file: `kind` (`pipeline`, `component`, `checkpoint`, `lora`, ...), `class`,
+/// `family` (`sd1`, `sd2`, `sdxl`, `sdxl-refiner` or null), `dtype`, `tensors`, `parameters`, `bytes`, `memory` by dtype and `components`.
+/// Reads no tensors. Errors: `ModelError::Io`, `ModelError::Weights`, `ModelError::Config`, `ModelError::Argument` for anything else.
+pub fn inspect(path: &Path) -> Result<Value> {
+    let metadata = std::fs::metadata(path).map_err(|source| ModelError::Io { path: path.to_path_buf(), source })?;
+    if !metadata.is_dir() {
+        return file(path);
+    }
+    if path.join("model_index.json").is_file() {
+        return pipeline(path);
+    }
+    if path.join("config.json").is_file() {
+        return component(path);
+    }
+    Err(ModelError::argument("path", "a folder with model_index.json or config.json, or a safetensors file", path.display()))
+}
+
+fn pipeline(path: &Path) -> Result<Value> {
+    let index = read_json(&path.join("model_index.json"))?;
+    let entries = index.as_object().ok_or_else(|| ModelError::config("model_index.json", "a JSON object", "another value"))?;
+    let mut components = Map::new();
+    let (mut parameters, mut bytes) = (0, 0);
+    let mut family = Value::Null;
+    for (name, value) in entries.iter().filter(|(name, value)| !name.starts_with('_') && value.is_array()) {
+        let folder = path.join(name);
+        let found = if folder.join("config.json").is_file() { component(&folder)? } else { json!({ "kind": "component", "class": value[1], "present": folder.is_dir() }) };
+        parameters += found["parameters"].as_u64().unwrap_or(0);
+        bytes += found["bytes"].as_u64().unwrap_or(0);
+        if family.is_null() {
+            family = found["family"].clone();
+        }
+        components.insert(name.clone(), found);
+    }
+    Ok(json!({
+        "kind": "pipeline",
+        "class": index["_class_name"],
+        "family": family,
+        "dtype": components.values().find_map(|c| c["dtype"].as_str()),
+        "parameters": parameters,
+        "bytes": bytes,
+        "memory": memory(parameters),
+        "components": components,
+    }))
+}
+
+fn component(path: &Path) -> Result<Value> {
+    let config = read_json(&path.join("config.json"))?;
+    let class = config["_class_name"].as_str().or(config["architectures"][0].as_str()).unwrap_or("");
+    let mut found = match crate::weights::weight_files(path, &WeightsOptions::default()) {
+        Ok(files) => totals(&SafetensorsSet::open(&files, path)?),
+        Err(_) => any_variant(path)?,
+    };
+    found.insert("kind".into(), "component".into());
+    found.insert("class".into(), class.into());
+    found.insert("family".into(), family(&config).map_or(Value::Null, Value::from));
+    Ok(Value::Object(found))
+}
+
+/// A folder without plain weights may hold a variant only, or none at all.
+fn any_variant(path: &Path) -> Result<Map<String, Value>> {
+    let entries = std::fs::read_dir(path).map_err(|source| ModelError::Io { path: path.to_path_buf(), source })?;
+    let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(|p| p.extension().is_some_and(|e| e == "safetensors")).collect();
+    files.sort();
+    match files.first() {
+        Some(first) => Ok(totals(&SafetensorsSet::open(std::slice::from_ref(first), path)?)),
+        None => Ok(Map::from_iter([("parameters".to_string(), json!(0)), ("bytes".to_string(), json!(0))])),
+    }
+}
+
+fn file(path: &Path) -> Result<Value> {
+    let set = SafetensorsSet::open(&[path.to_path_buf()], path)?;
+    let shapes: Vec<(&str, &[usize])> = set.infos().map(|(name, info)| (name.as_str(), info.shape.as_slice())).collect();
+    let (kind, family) = kind_of_keys(&shapes);
+    let mut found = totals(&set);
+    found.insert("kind".into(), kind.into());
+    found.insert("family".into(), family.map_or(Value::Null, Value::from));
+    found.insert("metadata".into(), json!(set.metadata()));
+    Ok(Value::Object(found))
+}
+
+/// Sums over all tensors; `dtype` is the one that most bytes have.
+fn totals(set: &SafetensorsSet) -> Map<String, Value> {
+    let (mut tensors, mut parameters, mut bytes) = (0u64, 0u64, 0u64);
+    let mut by_element = std::collections::BTreeMap::<String, u64>::new();
+    for (_, info) in set.infos() {
+        tensors += 1;
+        parameters += info.count() as u64;
+        bytes += info.bytes() as u64;
+        *by_element.entry(info.element.name()).or_default() += info.bytes() as u64;
+    }
+    let dtype = by_element.iter().max_by_key(|(_, bytes)| **bytes).map(|(name, _)| name.clone());
+    Map::from_iter([
+        ("dtype".to_string(), json!(dtype)),
+        ("tensors".to_string(), json!(tensors)),
+        ("parameters".to_string(), json!(parameters)),
+        ("bytes".to_string(), json!(bytes)),
+        ("memory".to_string(), memory(parameters)),
+    ])
+}
+
+fn memory(parameters: u64) -> Value {
+    json!({ "f32": parameters * 4, "f16": parameters * 2, "bf16": parameters * 2 })
+}
+
+/// The family that a UNet's or ControlNet's config belongs to, by the width of its text.
+fn family(config: &Value) -> Option<&'static str> {
+    let width = config.get("cross_attention_dim")?;
+    let width = width.as_u64().or(width[0].as_u64())?;
+    family_of_width(width as usize)
+}
+
+fn family_of_width(width: usize) -> Option<&'static str> {
+    match width {
+        768 => Some("sd1"),
+        1024 => Some("sd2"),
+        2048 => Some("sdxl"),
+        1280 => Some("sdxl-refiner"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn a_pipeline_folder_lists_its_components() {
+        let dir = std::env::temp_dir().join(format!("inspect-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join("vae")).unwrap();
+        std::fs::write(dir.join("model_index.json"), r#"{"_class_name": "X", "vae": ["diffusers", "AutoencoderKL"], "unet": ["diffusers", "U"]}"#).unwrap();
+        std::fs::write(dir.join("vae/config.json"), r#"{"_class_name": "AutoencoderKL"}"#).unwrap();
+        let found = inspect(&dir).unwrap();
+        assert_eq!(found["components"]["vae"]["class"], "AutoencoderKL");
+        assert_eq!(found["components"]["unet"]["present"], false);
+        std::fs::remove_dir_all(&dir).unwrap();
+        assert_eq!(inspect(&dir).unwrap_err().code(), "ERR_WEIGHTS");
+    }
+}
