@@ -3,8 +3,6 @@ import { fileURLToPath } from 'node:url'
 
 const cli = fileURLToPath(new URL('../../dist/cli.js', import.meta.url))
 
-import { root } from '../programs.ts'
-
 /** A finished run of the command: exit code, and both outputs apart. */
 export type Ended = { code: number | null; stdout: string; stderr: string }
 
