@@ -1,6 +1,3 @@
-import type { Image } from '../image/image.ts'
-import type { GenerationParameters } from '../image/metadata/parameters.ts'
-import { toImages } from '../image/to-images.ts'
 import type { AutoencoderKL } from '../models/autoencoder-kl.ts'
 import { Tensor } from '../tensor.ts'
 import { Scope } from './scope.ts'
@@ -11,18 +8,23 @@ export interface SafetyChecker {
   check(images: Tensor): Promise<boolean[]>
 }
 
-/** Decodes scaled latents (B, C, h, w) to pixels (B, 3, H, W) from 0 to 1, one image at a time; the caller owns the result. */
+/** Decodes scaled latents (B, C, h, w) to what the VAE gives (B, 3, H, W), about -1 to 1, one image at a time; the caller owns the result. */
 export async function decodeLatents(vae: AutoencoderKL, latents: Tensor, signal?: AbortSignal): Promise<Tensor> {
   using scope = new Scope()
   const plain = unscale(vae, latents, scope)
   const parts: Tensor[] = []
   for (let i = 0; i < (latents.shape[0] ?? 0); i++) {
     const one = scope.keep(plain.slice(0, i, i + 1))
-    const pixels = scope.keep((await vae.decode(one, { signal })).sample)
-    const halved = scope.keep(pixels.mul(0.5))
-    parts.push(scope.keep(scope.keep(halved.add(0.5)).clamp(0, 1)))
+    parts.push(scope.keep((await vae.decode(one, { signal })).sample))
   }
   return Tensor.cat(parts)
+}
+
+/** Maps what a VAE decoded to pixels from 0 to 1; the caller owns the result. */
+export function unitPixels(decoded: Tensor): Tensor {
+  using halved = decoded.mul(0.5)
+  using moved = halved.add(0.5)
+  return moved.clamp(0, 1)
 }
 
 /** Undoes the scaling of latents. Source: diffusers `StableDiffusionXLPipeline.__call__` for means and deviations. */
@@ -45,9 +47,4 @@ export async function applySafetyChecker(checker: SafetyChecker, pixels: Tensor)
     [flagged.length, 1, 1, 1],
   )
   return { pixels: pixels.mul(keep), flagged }
-}
-
-/** Pixels (B, 3, H, W) from 0 to 1 as pictures that know what they were made with. */
-export function picturesOf(pixels: Tensor, parameters: readonly GenerationParameters[]): Promise<Image[]> {
-  return toImages(pixels, { denormalize: false, parameters })
 }

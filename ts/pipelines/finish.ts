@@ -1,9 +1,10 @@
 import { performance } from 'node:perf_hooks'
 import type { Image } from '../image/image.ts'
 import type { GenerationParameters } from '../image/metadata/parameters.ts'
+import { toImages } from '../image/to-images.ts'
 import type { AutoencoderKL } from '../models/autoencoder-kl.ts'
 import type { Call } from './call.ts'
-import { applySafetyChecker, decodeLatents, picturesOf, type SafetyChecker } from './decode.ts'
+import { applySafetyChecker, decodeLatents, type SafetyChecker, unitPixels } from './decode.ts'
 import type { Denoised } from './denoise.ts'
 import type { PipelineEvent } from './events.ts'
 import type { Prepared } from './pipeline.ts'
@@ -42,13 +43,14 @@ export async function finish(run: FinishedRun): Promise<GenerateResult> {
   }
   using scope = new Scope()
   const decoded = scope.keep(await decodeLatents(vae, denoised.latents, denoised.partial ? undefined : call.signal))
-  const checked = safetyChecker ? await applySafetyChecker(safetyChecker, decoded) : undefined
-  const pixels = scope.keep(checked?.pixels ?? decoded)
+  const unit = safetyChecker || outputType === 'tensor' ? scope.keep(unitPixels(decoded)) : undefined
+  const checked = safetyChecker && unit ? await applySafetyChecker(safetyChecker, unit) : undefined
+  const pixels = scope.keep(checked?.pixels ?? unit)
   emit({ type: 'decode', elapsedMs: performance.now() - begun })
-  if (outputType === 'tensor') {
+  if (outputType === 'tensor' && pixels) {
     return { ...info(), nsfwContentDetected: checked?.flagged, tensor: scope.release(pixels) }
   }
-  const plain = await picturesOf(pixels, parametersOf(run))
+  const plain = await toImages(pixels ?? decoded, { denormalize: pixels === undefined, parameters: parametersOf(run) })
   const images = await Promise.all(plain.map((image) => prepared.paste?.(image) ?? image))
   for (const [index, image] of images.entries()) {
     emit({ type: 'image', index, image })
