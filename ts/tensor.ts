@@ -1,12 +1,12 @@
 import { type InspectOptions, inspect } from 'node:util'
 import { abortable } from './abort.ts'
-import { checkInteger, checkIntegers, checkNumber, checkOneOf, checkSizes, checkString } from './checks.ts'
+import { checkInteger, checkIntegers, checkNumber, checkSizes, checkString } from './checks.ts'
 import { DisposedError, expected, guard } from './errors.ts'
 import { type NativeTensor, native } from './native.ts'
+import { checkDtype, readTarget, wrapIndex } from './tensor-checks.ts'
 import {
   BYTES_PER_ELEMENT,
   type Device,
-  DTYPES,
   type DType,
   elementCount,
   type NestedNumbers,
@@ -470,37 +470,9 @@ export class Tensor implements Disposable {
   }
 }
 
-function checkDtype(dtype: unknown): DType {
-  return checkOneOf('dtype', dtype, DTYPES)
-}
-
 function handlesOf(tensors: unknown): NativeTensor[] {
   if (!Array.isArray(tensors) || tensors.length === 0) {
     throw expected('a non-empty array of Tensors', 'tensors', tensors)
   }
   return tensors.map((tensor: unknown, i) => handleOf(tensor, `tensors[${i}]`))
-}
-
-function wrapIndex(index: number, size: number): number {
-  return Math.min(size, Math.max(0, index < 0 ? index + size : index))
-}
-
-function readTarget(target: unknown): { dtype?: DType; device?: string } {
-  if (typeof target === 'string') {
-    const dtype = DTYPES.find((item) => item === target)
-    return dtype === undefined ? { device: checkDevice(target) } : { dtype }
-  }
-  if (typeof target !== 'object' || target === null) {
-    throw expected('a dtype, a device or { dtype, device }', 'target', target)
-  }
-  const { dtype, device } = target as { dtype?: unknown; device?: unknown }
-  return { dtype: dtype === undefined ? undefined : checkDtype(dtype), device: device === undefined ? undefined : checkDevice(device) }
-}
-
-/** Returns `device` if it reads as a device name, else throws; whether this build has it, the native side says. */
-export function checkDevice(device: unknown): Device {
-  if (typeof device !== 'string' || !/^(cpu|cuda(:\d+)?)$/.test(device)) {
-    throw expected("a dtype, 'cpu', 'cuda' or 'cuda:<number>'", 'device', device)
-  }
-  return device as Device
 }
