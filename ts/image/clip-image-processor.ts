@@ -44,7 +44,7 @@ export class CLIPImageProcessor {
     const { cropSize } = this.config
     const values = new Float32Array(list.length * 3 * cropSize * cropSize)
     for (const [i, image] of list.entries()) {
-      this.#write(await this.#square(rgbaToRgb(await loadImage(image))), values, i * 3 * cropSize * cropSize)
+      this.#write(await this.#square(await rgbaToRgb(await loadImage(image))), values, i * 3 * cropSize * cropSize)
     }
     return Tensor.from(values, [list.length, 3, cropSize, cropSize])
   }

@@ -6,7 +6,7 @@ import { checkInteger, checkOptions } from '../checks.ts'
 import { AbortError, describe, expected, InvalidArgumentError } from '../errors.ts'
 import { codec } from './codec.ts'
 import { Image } from './image.ts'
-import { type Pixels, type RgbaImage, toRgba } from './pixels.ts'
+import { type RgbaImage, toRgba } from './pixels.ts'
 
 /** Uncompressed pixels: `channels` (1 grey, 3 RGB, 4 RGBA) is worked out from the length if it is left out; an `ImageData` fits as it is. */
 export type RawImage = { data: Uint8Array | Uint8ClampedArray; width: number; height: number; channels?: 1 | 3 | 4 }
@@ -157,8 +157,7 @@ async function render(image: Sharp, shown: string, { name, maxPixels }: Limits):
       .ensureAlpha()
       .raw({ depth: 'uchar' })
       .toBuffer({ resolveWithObject: true })
-    const pixels: Pixels = { width: info.width, height: info.height, channels: 4, data }
-    return toRgba(pixels, hasAlpha)
+    return { width: info.width, height: info.height, data: new Uint8ClampedArray(data.buffer, data.byteOffset, data.length), hasAlpha }
   } catch (cause) {
     const sentence = `Expected an image of at most ${maxPixels} pixels that can be read (PNG, JPEG, WebP, AVIF, GIF, TIFF, SVG) for ${name}`
     throw new InvalidArgumentError(`${sentence} but received ${shown}: ${reason(cause)}`, { cause })

@@ -1,3 +1,5 @@
+import { eachRow } from './slices.ts'
+
 /** Eight-bit pixels in memory, rows from top to bottom: 1 (grey), 3 (RGB) or 4 (RGBA, straight alpha) channels. */
 export type Pixels = { readonly width: number; readonly height: number; readonly channels: 1 | 3 | 4; readonly data: Uint8Array }
 
@@ -12,14 +14,25 @@ export function blank(width: number, height: number, channels: 1 | 3 | 4, value 
   return { width, height, channels, data: new Uint8Array(width * height * channels).fill(value) }
 }
 
-/** Drops the alpha channel, as Pillow's `convert("RGB")` does: colours are kept, nothing is blended. */
-export function rgbaToRgb(image: { width: number; height: number; data: Uint8ClampedArray | Uint8Array }): Pixels {
-  const out = blank(image.width, image.height, 3)
-  for (let from = 0, to = 0; to < out.data.length; from += 4, to += 3) {
-    out.data[to] = image.data[from] ?? 0
-    out.data[to + 1] = image.data[from + 1] ?? 0
-    out.data[to + 2] = image.data[from + 2] ?? 0
-  }
+/** Drops the alpha channel, as Pillow's `convert("RGB")` does: colours are kept, nothing is blended. Yields to the event loop. */
+export async function rgbaToRgb({
+  width,
+  height,
+  data,
+}: {
+  width: number
+  height: number
+  data: Uint8ClampedArray | Uint8Array
+}): Promise<Pixels> {
+  const source = new Uint8Array(data.buffer, data.byteOffset, data.length)
+  const out = blank(width, height, 3)
+  await eachRow(height, (row) => {
+    for (let from = row * width * 4, to = row * width * 3; to < (row + 1) * width * 3; from += 4, to += 3) {
+      out.data[to] = source[from] ?? 0
+      out.data[to + 1] = source[from + 1] ?? 0
+      out.data[to + 2] = source[from + 2] ?? 0
+    }
+  })
   return out
 }
 
@@ -54,9 +67,16 @@ export function toGrey(pixels: Pixels): Pixels {
   return out
 }
 
-/** Repeats a grey channel three times; RGB comes back unchanged. */
-export function greyToRgb(pixels: Pixels): Pixels {
-  return pixels.channels === 1 ? rgbaToRgb(toRgba(pixels)) : pixels
+/** Repeats a grey channel three times. */
+export function greyToRgb({ width, height, data }: Pixels): Pixels {
+  const out = blank(width, height, 3)
+  for (let i = 0; i < data.length; i += 1) {
+    const value = data[i] ?? 0
+    out.data[i * 3] = value
+    out.data[i * 3 + 1] = value
+    out.data[i * 3 + 2] = value
+  }
+  return out
 }
 
 /** Cuts out a box; what lies outside of the picture is black. Source: Pillow `Image.crop`. */

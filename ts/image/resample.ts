@@ -1,5 +1,5 @@
-import { setImmediate } from 'node:timers/promises'
 import { type Box, blank, type Pixels } from './pixels.ts'
+import { eachRow } from './slices.ts'
 
 /** How new pixels are computed; `lanczos` has three lobes, `bicubic` a = -0.5. All but `nearest` widen their support when shrinking. */
 export type ResampleFilter = 'nearest' | 'box' | 'bilinear' | 'hamming' | 'bicubic' | 'lanczos'
@@ -30,9 +30,6 @@ function cubic(x: number): number {
 /** 22 bits: 32 of the accumulator less 8 of the pixel and 2 for weights that are negative or sum to more than one. */
 const precisionBits = 22
 const half = 1 << (precisionBits - 1)
-
-/** How long one slice of work may keep the event loop, in milliseconds. */
-const sliceMs = 8
 
 /** Weights of one axis: for each output position where its input window starts, how long it is, and `size` fixed-point weights. */
 type Taps = { start: Int32Array; count: Int32Array; size: number; weights: Int32Array }
@@ -93,18 +90,6 @@ function verticalRow(source: Pixels, target: Pixels, row: number, { start, count
   }
   for (let at = 0; at < stride; at += 1) {
     target.data[row * stride + at] = clip(sums[at] ?? 0)
-  }
-}
-
-/** Calls `work` for rows 0 to `rows` - 1 and lets the event loop turn in between. */
-async function eachRow(rows: number, work: (row: number) => void): Promise<void> {
-  let started = performance.now()
-  for (let row = 0; row < rows; row += 1) {
-    work(row)
-    if (performance.now() - started > sliceMs) {
-      await setImmediate()
-      started = performance.now()
-    }
   }
 }
 

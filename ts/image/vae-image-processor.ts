@@ -84,7 +84,7 @@ export class VaeImageProcessor {
       if (item instanceof Tensor) {
         throw expected('pictures only or tensors only', name, images)
       }
-      const pixels = rgbaToRgb(await loadImage(item, { name }))
+      const pixels = await rgbaToRgb(await loadImage(item, { name }))
       pictures.push(cropCoords === undefined ? pixels : crop(pixels, cropCoords))
     }
     const size = this.#size(pictures[0] as Pixels, wanted)
@@ -115,13 +115,13 @@ export class VaeImageProcessor {
     checkInteger('width', width, { min: 1 })
     checkInteger('height', height, { min: 1 })
     checkInteger('pad', pad, { min: 0 })
-    return cropRegion(toGrey(rgbaToRgb(await loadImage(mask, { name: 'mask' }))), width, height, pad)
+    return cropRegion(toGrey(await rgbaToRgb(await loadImage(mask, { name: 'mask' }))), width, height, pad)
   }
 
   /** Softens a mask by a Gaussian of `radius` pixels. */
   async blur(mask: ImageInput, radius = 4): Promise<Image> {
     checkNumber('radius', radius, { min: 0, max: 1000 })
-    const pixels = gaussianBlur(rgbaToRgb(await loadImage(mask, { name: 'mask' })), radius)
+    const pixels = gaussianBlur(await rgbaToRgb(await loadImage(mask, { name: 'mask' })), radius)
     return new Image(pixels)
   }
 
@@ -131,8 +131,8 @@ export class VaeImageProcessor {
    * With `cropCoords` the new picture covers that box of the original only. Throws `InvalidArgumentError` if sizes do not fit.
    */
   async applyOverlay(mask: ImageInput, original: ImageInput, image: Image, cropCoords?: Box): Promise<Image> {
-    const below = rgbaToRgb(await loadImage(original, { name: 'original' }))
-    const grey = toGrey(rgbaToRgb(await loadImage(mask, { name: 'mask' })))
+    const below = await rgbaToRgb(await loadImage(original, { name: 'original' }))
+    const grey = toGrey(await rgbaToRgb(await loadImage(mask, { name: 'mask' })))
     const placed = cropCoords === undefined ? image.pixels() : await this.#place(image.pixels(), below, cropCoords)
     for (const [name, { width, height }] of Object.entries({ mask: grey, image: placed })) {
       if (width !== below.width || height !== below.height) {
