@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as nd from '../../ts/index.ts'
 import { resolveScheduler, type Scheduler, type SchedulerConfig, schedulerFromConfig, schedulers } from '../../ts/schedulers/index.ts'
+import { Uncovered } from './tally.ts'
 
 /** One stored call of a whole pipeline. */
 export type PipelineCase = {
@@ -133,7 +134,11 @@ function resolve(
       return tensors[`in/${path}`]
     case '$from': {
       const [other, name] = argument as [string, string]
-      return others(other)[name]
+      const found = others(other)[name]
+      if (found === undefined) {
+        throw new Uncovered(`no ${name} of ${other} in this pack`)
+      }
+      return found
     }
     default:
       return value

@@ -27,10 +27,10 @@ export interface FinishedRun {
   emit: (event: PipelineEvent<GenerateResult>) => void
 }
 
-/** Decodes the latents into the form that the call asked for; after an abort with 'return-partial' decoding is not stopped again. */
+/** Decodes the latents into the form that the call asked for; with `onAbort: 'return-partial'` an abort does not stop the decoding. */
 export async function finish(run: FinishedRun): Promise<GenerateResult> {
   const { call, prepared, denoised, vae, safetyChecker, emit } = run
-  const { outputType } = call.options
+  const { outputType, onAbort } = call.options
   const begun = performance.now()
   const info = (): ResultInfo => ({
     seeds: call.noise.seeds,
@@ -42,7 +42,7 @@ export async function finish(run: FinishedRun): Promise<GenerateResult> {
     return { ...info(), latents: denoised.latents.clone() }
   }
   using scope = new Scope()
-  const decoded = scope.keep(await decodeLatents(vae, denoised.latents, denoised.partial ? undefined : call.signal))
+  const decoded = scope.keep(await decodeLatents(vae, denoised.latents, onAbort === 'return-partial' ? undefined : call.signal))
   const unit = safetyChecker || outputType === 'tensor' ? scope.keep(unitPixels(decoded)) : undefined
   const checked = safetyChecker && unit ? await applySafetyChecker(safetyChecker, unit) : undefined
   const pixels = scope.keep(checked?.pixels ?? unit)
