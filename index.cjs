@@ -843,6 +843,7 @@ module.exports.NativeTensor = nativeBinding.NativeTensor
 module.exports.NativeTokenizer = nativeBinding.NativeTokenizer
 module.exports.NativeUnet = nativeBinding.NativeUnet
 module.exports.doctor = nativeBinding.doctor
+module.exports.inspect = nativeBinding.inspect
 module.exports.loadSafetensors = nativeBinding.loadSafetensors
 module.exports.saveSafetensors = nativeBinding.saveSafetensors
 module.exports.schedulerConfig = nativeBinding.schedulerConfig

@@ -116,6 +116,9 @@ export declare class NativeUnet {
 /** Version, instruction set, threads and devices. */
 export declare function doctor(): NativeInfo
 
+/** Kind, family, dtype, parameters, bytes and components of a model folder or weights file, as JSON. */
+export declare function inspect(path: string, token: NativeCancelToken): Promise<string>
+
 /** Reads every tensor of a safetensors file. */
 export declare function loadSafetensors(path: string, token: NativeCancelToken): Promise<NativeTensorMap>
 

@@ -31,10 +31,15 @@ fn read<T, const N: usize>(bytes: &[u8], parse: fn([u8; N]) -> T) -> Vec<T> {
 /// One number everywhere.
 pub fn full(shape: &[usize], value: f64, dtype: DType) -> Outcome<Tensor> {
     reserve(shape, dtype)?;
-    if value == 0. {
-        return Ok(Tensor::zeros(shape, dtype, &Device::Cpu)?);
-    }
-    Ok(Tensor::new(value, &Device::Cpu)?.to_dtype(dtype)?.broadcast_as(shape)?.contiguous()?)
+    let cpu = &Device::Cpu;
+    Ok(match dtype {
+        DType::F64 => Tensor::full(value, shape, cpu)?,
+        DType::I64 => Tensor::full(value as i64, shape, cpu)?,
+        DType::U32 => Tensor::full(value as u32, shape, cpu)?,
+        DType::U8 => Tensor::full(value as u8, shape, cpu)?,
+        _ if value == 0. => Tensor::zeros(shape, dtype, cpu)?,
+        _ => Tensor::full(value as f32, shape, cpu)?.contiguous()?.to_dtype(dtype)?,
+    })
 }
 
 /// Calls `f` with the elements as bytes in row-major order; f16 and bf16 come as f32.
