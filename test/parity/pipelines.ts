@@ -1,6 +1,5 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { DiffusionError, type StepState, Tensor } from '../../ts/index.ts'
 import { parityImageProcessor } from './image-processor.ts'
 import { type AnyPipeline, buildPipeline, callOptions, missingSupport, type PipelineCase } from './pipeline-cases.ts'
@@ -14,10 +13,8 @@ type Tensors = Record<string, Tensor>
 /** What the first UNet call got and gave, and the timesteps of all. */
 type Recording = { sample?: Tensor; context?: Tensor; output?: Tensor; timesteps: number[] }
 
-/** Runs every stored pipeline call of a parity pack, prints the failed and uncovered ones by name, then one summary line. */
-export async function parityPipelines(
-  packDir = process.env.PARITY_DIR ?? fileURLToPath(new URL('../../../shared/parity', import.meta.url)),
-): Promise<ParityResult> {
+/** Runs every stored pipeline call of a parity pack, as its JSON lists them. */
+export async function parityPipelines(packDir: string): Promise<ParityResult> {
   const folder = join(packDir, 'pipelines')
   const tally = new Tally('pipelines')
   const names = (await readdir(join(folder, 'cases'))).filter((file) => file.endsWith('.json')).sort()
@@ -32,9 +29,7 @@ export async function parityPipelines(
     await tally.run(item.name, async () => missingSupport(item) ?? (await compareKnown(folder, item, tensors, others, tally)))
   }
   await parityImageProcessor(folder, tally)
-  const result = tally.result()
-  process.stdout.write(`${result.lines.join('\n')}\n`)
-  return result
+  return tally.result()
 }
 
 /** As `compare`; an argument that this build has no option for makes the case an uncovered one. */
