@@ -50,6 +50,8 @@ export type PlanOptions = SetTimestepsOptions &
     beginIndex?: number
   }
 
+const RUN_NAMES = ['timesteps', 'sigmas', 'strength', 'originalInferenceSteps', 'mu'] as const
+const STEP_NAMES = ['eta', 'useClippedModelOutput', 'sChurn', 'sTmin', 'sTmax', 'sNoise', 'order'] as const
 const NUMBERS = ['eta', 'sChurn', 'sTmin', 'sNoise', 'strength'] as const
 
 function checkList(name: string, value: unknown): readonly number[] | undefined {
@@ -62,9 +64,24 @@ function checkList(name: string, value: unknown): readonly number[] | undefined 
   return value.map((item: unknown, i) => checkNumber(`${name}[${i}]`, item))
 }
 
+/** Returns options that have no other names than `known`, else throws. */
+function checkNames<T extends object>(value: T | undefined, known: readonly string[]): T {
+  const options = checkOptions('options', value)
+  const unknown = Object.keys(options).find((name) => !known.includes(name))
+  if (unknown !== undefined) {
+    throw expected(`one of ${known.join(', ')}`, 'the name of an option', unknown)
+  }
+  return options
+}
+
+/** The options of `setTimesteps`, without unknown names. */
+export function checkRunOptions(value: SetTimestepsOptions | undefined): SetTimestepsOptions {
+  return checkNames(value, RUN_NAMES)
+}
+
 /** Plan options as the native core reads them; refuses what JSON cannot carry and what the class does not take. */
 export function planRequest(steps: number | undefined, given: PlanOptions, accepted: readonly string[]): string {
-  const options = checkOptions('options', given)
+  const options = checkNames(given, [...RUN_NAMES, ...STEP_NAMES, 'beginIndex'])
   const request: Record<string, unknown> = {
     numInferenceSteps: steps === undefined ? undefined : checkInteger('numInferenceSteps', steps, { min: 1, max: 10_000 }),
     timesteps: checkList('timesteps', options.timesteps),
@@ -83,7 +100,7 @@ export function planRequest(steps: number | undefined, given: PlanOptions, accep
     const value = options[name]
     request[name] = value === undefined ? undefined : checkNumber(name, value, { min: 0 })
   }
-  for (const name of ['eta', 'sChurn', 'sTmin', 'sTmax', 'sNoise', 'order', 'useClippedModelOutput'] as const) {
+  for (const name of STEP_NAMES) {
     if (accepted.includes(name)) {
       continue
     }

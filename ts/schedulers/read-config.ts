@@ -6,7 +6,7 @@ import type { SchedulerConfig } from './config.ts'
 
 const FILES = ['scheduler_config.json', 'config.json']
 
-/** Reads a scheduler's config from a folder (or its `subfolder`); Python's bare Infinity and NaN tokens are understood. */
+/** Reads a scheduler's config (`scheduler_config.json`, or a `config.json` of a scheduler) from a folder (or its `subfolder`); Python's bare Infinity and NaN tokens are understood. */
 export async function readSchedulerConfig(dir: string, subfolder?: string): Promise<SchedulerConfig> {
   const root = await resolveModelFolder(dir)
   const folder = subfolder === undefined ? root : join(root, subfolder)
@@ -14,7 +14,10 @@ export async function readSchedulerConfig(dir: string, subfolder?: string): Prom
     const path = join(folder, name)
     const found = await stat(path).catch(() => undefined)
     if (found?.isFile()) {
-      return parse(path, await readFile(path, 'utf8'))
+      const config = parse(path, await readFile(path, 'utf8'))
+      if (name === 'scheduler_config.json' || /Scheduler$/.test(String(config._class_name))) {
+        return config
+      }
     }
   }
   throw new ConfigError(`Expected a file ${join(folder, 'scheduler_config.json')} but there is none`)

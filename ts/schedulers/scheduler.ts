@@ -1,10 +1,11 @@
-import { checkInteger, checkNumber } from '../checks.ts'
+import { checkInteger, checkNumber, checkOptions } from '../checks.ts'
 import { ConfigError, expected, guard } from '../errors.ts'
 import { native } from '../native.ts'
+import { Generator } from '../random.ts'
 import { Tensor } from '../tensor.ts'
 import { classInfo } from './catalog.ts'
 import type { SchedulerConfig } from './config.ts'
-import { type PlanOptions, planRequest, type SetTimestepsOptions, type StepNumbers, type StepOptions } from './options.ts'
+import { checkRunOptions, type PlanOptions, planRequest, type SetTimestepsOptions, type StepNumbers, type StepOptions } from './options.ts'
 import { freezePlan, type Plan, type Row, type StepOutput } from './plan.ts'
 import { readSchedulerConfig } from './read-config.ts'
 import { Run } from './run.ts'
@@ -56,6 +57,7 @@ export abstract class Scheduler {
       throw new ConfigError(`Expected ${className} for _class_name but received ${String(config._class_name)}; use ${className}.fromConfig`)
     }
     this.#configJson = guard(() => native.schedulerConfig(stringify({ ...config, _class_name: className })))
+    checkConfig(this.#configJson)
     this.config = Object.freeze(JSON.parse(this.#configJson) as SchedulerConfig)
   }
 
@@ -127,7 +129,7 @@ export abstract class Scheduler {
 
   /** Starts a run of `numInferenceSteps` steps, or of custom timesteps or sigmas; forgets the previous one. */
   setTimesteps(numInferenceSteps?: number, options: SetTimestepsOptions = {}): void {
-    const { timesteps, sigmas, strength, originalInferenceSteps, mu } = options
+    const { timesteps, sigmas, strength, originalInferenceSteps, mu } = checkRunOptions(options)
     const chosen = { timesteps, sigmas, strength, originalInferenceSteps, mu }
     const key = this.#request(numInferenceSteps, chosen)
     const plan = this.#make(key)
@@ -176,7 +178,8 @@ export abstract class Scheduler {
     if (modelOutput.shape.join() !== sample.shape.join()) {
       throw expected(`a Tensor of shape [${sample.shape.join(', ')}]`, 'modelOutput', modelOutput)
     }
-    const { generator, varianceNoise, ...numbers } = options
+    const { generator, varianceNoise, ...numbers } = checkOptions('options', options)
+    checkSource(generator, varianceNoise)
     const row = this.#row(timestep, numbers)
     this.#numbers = numbers
     const output = this.#run.step(row, modelOutput, sample, { generator, varianceNoise, brownianSeed: this.brownianSeed })
@@ -214,7 +217,7 @@ export abstract class Scheduler {
   }
 
   /** Seed of the Brownian path, for classes that sample one. */
-  protected get brownianSeed(): number | readonly number[] | undefined {
+  protected get brownianSeed(): number | undefined {
     const seed = this.config.noise_sampler_seed
     return typeof seed === 'number' ? seed : undefined
   }
@@ -305,6 +308,27 @@ function startOf(timesteps: readonly number[], timestep: number): number {
   }
   const second = timesteps.indexOf(timestep, first + 1)
   return second < 0 ? first : second
+}
+
+/** Plans a short run, so that a config value that no run can use is refused at once; what only this run's length forbids is not. */
+function checkConfig(config: string): void {
+  try {
+    guard(() => native.schedulerPlan(config, '{"numInferenceSteps":10}'))
+  } catch (error) {
+    if (error instanceof ConfigError) {
+      throw error
+    }
+  }
+}
+
+function checkSource(generator: unknown, varianceNoise: unknown): void {
+  const list: unknown[] = Array.isArray(generator) ? generator : generator === undefined ? [] : [generator]
+  if (!list.every((item) => item instanceof Generator)) {
+    throw expected('a Generator or an array of Generators', 'generator', generator)
+  }
+  if (varianceNoise !== undefined) {
+    checkTensor('varianceNoise', varianceNoise)
+  }
 }
 
 function checkTensor(name: string, value: unknown): void {
