@@ -88,6 +88,15 @@ export { StableDiffusionImg2ImgPipeline } from './pipelines/img2img.ts'
 export { StableDiffusionInpaintPipeline } from './pipelines/inpaint.ts'
 export { type InstructPix2PixOptions, instructPix2PixSchema, StableDiffusionInstructPix2PixPipeline } from './pipelines/instruct-pix2pix.ts'
 export { Job, type JobContext } from './pipelines/job.ts'
+export {
+  type LatentConsistencyImageOptions,
+  LatentConsistencyModelImg2ImgPipeline,
+  LatentConsistencyModelPipeline,
+  type LatentConsistencyOptions,
+  type LatentConsistencyTextOptions,
+  latentConsistencyImageSchema,
+  latentConsistencyTextSchema,
+} from './pipelines/latent-consistency.ts'
 export type { PipelineLoadOptions, Slot, Slots } from './pipelines/load.ts'
 export {
   describeOptions,

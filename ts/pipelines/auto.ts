@@ -4,6 +4,7 @@ import type { ImageToImageXLOptions, InpaintXLOptions, TextToImageXLOptions } fr
 import { StableDiffusionImg2ImgPipeline } from './img2img.ts'
 import { StableDiffusionInpaintPipeline } from './inpaint.ts'
 import type { Job } from './job.ts'
+import { LatentConsistencyModelImg2ImgPipeline, LatentConsistencyModelPipeline } from './latent-consistency.ts'
 import { type PipelineLoadOptions, readModelIndex } from './load.ts'
 import { DiffusionPipeline } from './pipeline.ts'
 import type { Results } from './result.ts'
@@ -33,12 +34,14 @@ export interface AutoPipeline<O> {
 const FAMILIES = [
   { textToImage: StableDiffusionPipeline, imageToImage: StableDiffusionImg2ImgPipeline, inpainting: StableDiffusionInpaintPipeline },
   { textToImage: StableDiffusionXLPipeline, imageToImage: StableDiffusionXLImg2ImgPipeline, inpainting: StableDiffusionXLInpaintPipeline },
+  { textToImage: LatentConsistencyModelPipeline, imageToImage: LatentConsistencyModelImg2ImgPipeline },
 ] as const
 
-type Family = (typeof FAMILIES)[number]
+type Task = 'textToImage' | 'imageToImage' | 'inpainting'
+type Family = Partial<Record<Task, { readonly name: string }>>
 
 function familyOf(className: string): Family {
-  const found = FAMILIES.find((family) => Object.values(family).some((pipeline) => pipeline.name === className))
+  const found: Family | undefined = FAMILIES.find((family) => Object.values(family).some((pipeline) => pipeline.name === className))
   if (found === undefined) {
     const known = FAMILIES.flatMap((family) => Object.values(family).map((pipeline) => pipeline.name))
     throw new ConfigError(
@@ -48,8 +51,14 @@ function familyOf(className: string): Family {
   return found
 }
 
-function autoPipeline<O>(task: keyof Family): AutoPipeline<O> {
-  const classFor = (className: string): AutoPipeline<O> => familyOf(className)[task] as unknown as AutoPipeline<O>
+function autoPipeline<O>(task: Task): AutoPipeline<O> {
+  const classFor = (className: string): AutoPipeline<O> => {
+    const found = familyOf(className)[task]
+    if (found === undefined) {
+      throw new ConfigError(`Expected a family with a pipeline for ${task} but received ${className}`)
+    }
+    return found as unknown as AutoPipeline<O>
+  }
   return {
     async fromPretrained(source = 'shapes', options) {
       const index = await readModelIndex(source)

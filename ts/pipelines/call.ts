@@ -1,6 +1,7 @@
 import { ConfigError, expected, InvalidArgumentError } from '../errors.ts'
 import { ClassifierFreeGuidance, type Guidance } from '../guidance/guidance.ts'
 import type { UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
+import type { SetTimestepsOptions } from '../schedulers/options.ts'
 import { resolveScheduler } from '../schedulers/resolve.ts'
 import type { Scheduler } from '../schedulers/scheduler.ts'
 import { Tensor } from '../tensor.ts'
@@ -38,13 +39,18 @@ export interface Call<O extends CommonOptions = CommonOptions> {
 /** Settles a call: checks prompts, seeds and timesteps, and makes a scheduler of its own. Throws `InvalidArgumentError`. */
 export function planCall<O extends CommonOptions>(
   options: Filled<O>,
-  { unet, scheduler, signal }: { unet: UNet2DConditionModel; scheduler: Scheduler; signal: AbortSignal },
+  {
+    unet,
+    scheduler,
+    schedule,
+    signal,
+  }: { unet: UNet2DConditionModel; scheduler: Scheduler; schedule: SetTimestepsOptions; signal: AbortSignal },
 ): Call<O> {
   const images = checkPrompts(options) * options.numImagesPerPrompt
   checkEmbedsWidth(options, unet)
   const embedded = unet.config.time_cond_proj_dim !== null
   const own = ownScheduler(options.scheduler, scheduler)
-  const steps = setTimesteps(own, options)
+  const steps = setTimesteps(own, options, schedule)
   return {
     options,
     images,
@@ -66,15 +72,15 @@ function ownScheduler(wanted: CommonOptions['scheduler'], base: Scheduler): Sche
 }
 
 /** Sets the timesteps and returns their number of inference steps. Source: diffusers `retrieve_timesteps`. */
-function setTimesteps(scheduler: Scheduler, { numInferenceSteps, timesteps, sigmas }: Filled): number {
+function setTimesteps(scheduler: Scheduler, { numInferenceSteps, timesteps, sigmas }: Filled, schedule: SetTimestepsOptions): number {
   if (timesteps !== undefined && sigmas !== undefined) {
     throw expected('at most one of timesteps and sigmas', 'timesteps', timesteps)
   }
   if (timesteps === undefined && sigmas === undefined) {
-    scheduler.setTimesteps(numInferenceSteps)
+    scheduler.setTimesteps(numInferenceSteps, schedule)
     return numInferenceSteps
   }
-  scheduler.setTimesteps(undefined, { timesteps, sigmas })
+  scheduler.setTimesteps(undefined, { ...schedule, timesteps, sigmas })
   return scheduler.timesteps.length
 }
 

@@ -7,6 +7,7 @@ import type { Guidance } from '../guidance/guidance.ts'
 import type { Image } from '../image/image.ts'
 import type { AutoencoderKL } from '../models/autoencoder-kl.ts'
 import type { UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
+import type { SetTimestepsOptions } from '../schedulers/options.ts'
 import type { Scheduler } from '../schedulers/scheduler.ts'
 import { type Call, type Filled, planCall } from './call.ts'
 import type { SafetyChecker } from './decode.ts'
@@ -180,6 +181,11 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
   /** Checks what only this kind of pipeline knows, before any work. */
   protected check(_options: CommonOptions): void {}
 
+  /** What this kind of pipeline asks of its sampler beside the number of steps. */
+  protected schedule(_options: CommonOptions): SetTimestepsOptions {
+    return {}
+  }
+
   /** Throws `DisposedError` after `dispose()`. */
   protected assertUsable(): void {
     if (this.#disposed) {
@@ -207,7 +213,7 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
     using scope = new Scope()
     const begun = performance.now()
     this.check(options)
-    const planned = planCall(options, { unet: this.unet, scheduler: this.scheduler, signal })
+    const planned = planCall(options, { unet: this.unet, scheduler: this.scheduler, schedule: this.schedule(options), signal })
     const prepared = await prepare(planned, scope)
     const call = { ...planned, guidance: prepared.guidance ?? planned.guidance }
     scope.keep(prepared.latents)

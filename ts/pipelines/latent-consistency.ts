@@ -1,0 +1,101 @@
+import { z } from 'zod'
+import { ClassifierFreeGuidance } from '../guidance/guidance.ts'
+import type { SetTimestepsOptions } from '../schedulers/options.ts'
+import { type Call, pictureSize } from './call.ts'
+import type { CommonOptions, ImageToImageOptions, LatentsOptions, RunOptions, SizeOptions } from './generate-options.ts'
+import { prepareImageToImage } from './image-to-image-latents.ts'
+import type { Job } from './job.ts'
+import { prepareLatents } from './latents.ts'
+import { commonShape, imageToImageSchema, latentsShape, option, sizeShape } from './options.ts'
+import type { Prepared } from './pipeline.ts'
+import type { Results } from './result.ts'
+import { StableDiffusionBase } from './stable-diffusion-base.ts'
+
+type Unused = 'negativePrompt' | 'negativePromptEmbeds' | 'guidanceRescale' | 'eta' | 'sigmas'
+
+/** What latent consistency models add: `numInferenceSteps` defaults to 4, `guidanceScale` to 8.5; they take no negative prompt. */
+export interface LatentConsistencyOptions extends Omit<CommonOptions, Unused> {
+  /** Steps of the schedule that the model was distilled on. @default `original_inference_steps` of the sampler */
+  originalInferenceSteps?: number
+}
+
+/** Options of `LatentConsistencyModelPipeline.generate`. */
+export interface LatentConsistencyTextOptions extends LatentConsistencyOptions, SizeOptions, LatentsOptions {}
+
+/** Options of `LatentConsistencyModelImg2ImgPipeline.generate`. */
+export interface LatentConsistencyImageOptions extends LatentConsistencyOptions, Pick<ImageToImageOptions, 'image' | 'strength'> {}
+
+const count = z.int().min(1).max(10_000)
+const { negativePrompt: _n, negativePromptEmbeds: _e, guidanceRescale: _r, eta: _t, sigmas: _s, ...used } = commonShape
+const shape = {
+  ...used,
+  numInferenceSteps: option(count.default(4), 'a whole number of at least 1', 'Number of denoising steps.'),
+  guidanceScale: option(z.number().default(8.5), 'a finite number', 'Guidance that the model imitates; it costs nothing.'),
+  originalInferenceSteps: option(
+    count.optional(),
+    'a whole number of at least 1',
+    'Steps of the schedule that the model was distilled on.',
+  ),
+} as const
+
+/** Options of text to image with latent consistency models. */
+export const latentConsistencyTextSchema = z.strictObject({ ...shape, ...sizeShape, ...latentsShape })
+
+/** Options of image to image with latent consistency models. */
+export const latentConsistencyImageSchema = z.strictObject({
+  ...shape,
+  image: imageToImageSchema.shape.image,
+  strength: imageToImageSchema.shape.strength,
+})
+
+/** The model is conditioned on the guidance scale, so that one plain prediction does. */
+const plain = new ClassifierFreeGuidance({ scale: 1 })
+
+/** Text to image in a few steps. Source: diffusers `LatentConsistencyModelPipeline`; arXiv:2310.04378. */
+export class LatentConsistencyModelPipeline extends StableDiffusionBase {
+  /** Starts a generation; the job rejects with `InvalidArgumentError` before any work if an option is wrong. */
+  generate<T extends keyof Results = 'image'>(
+    options: LatentConsistencyTextOptions & { outputType?: T },
+    run: RunOptions = {},
+  ): Job<Results[T]> {
+    return this.start<LatentConsistencyTextOptions, T>(options, {
+      schema: latentConsistencyTextSchema,
+      prepare: async (call) => this.#prepare(call),
+      signal: run.signal,
+    })
+  }
+
+  #prepare({ options, images, noise, scheduler }: Call<LatentConsistencyTextOptions>): Prepared {
+    const factor = this.vaeScaleFactor
+    const { height, width } = pictureSize(options, { unet: this.unet, factor, multiple: Math.max(8, factor) })
+    const latentsShape = [images, this.unet.config.in_channels, Math.floor(height / factor), Math.floor(width / factor)]
+    const latents = prepareLatents(latentsShape, noise, scheduler, options.latents)
+    return { latents, timesteps: scheduler.timesteps, begin: 0, height, width, guidance: plain }
+  }
+
+  protected override schedule({ originalInferenceSteps }: LatentConsistencyOptions): SetTimestepsOptions {
+    return { originalInferenceSteps }
+  }
+}
+
+/** Image to image in a few steps. Source: diffusers `LatentConsistencyModelImg2ImgPipeline`. */
+export class LatentConsistencyModelImg2ImgPipeline extends StableDiffusionBase {
+  /** Starts a generation; the job rejects with `InvalidArgumentError` before any work if an option is wrong. */
+  generate<T extends keyof Results = 'image'>(
+    options: LatentConsistencyImageOptions & { outputType?: T },
+    run: RunOptions = {},
+  ): Job<Results[T]> {
+    return this.start<LatentConsistencyImageOptions, T>(options, {
+      schema: latentConsistencyImageSchema,
+      signal: run.signal,
+      prepare: async (call, scope) => {
+        const steps = { timesteps: [...call.scheduler.timesteps], begin: 0 }
+        return { ...(await prepareImageToImage({ call, vae: this.vae, steps, scope })), guidance: plain }
+      },
+    })
+  }
+
+  protected override schedule({ originalInferenceSteps, strength }: LatentConsistencyImageOptions): SetTimestepsOptions {
+    return { originalInferenceSteps, strength }
+  }
+}
