@@ -1,4 +1,7 @@
 import { execFile } from 'node:child_process'
+import { copyFile, mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { promisify } from 'node:util'
 import test from 'ava'
 import { native } from '../../ts/native.ts'
@@ -6,18 +9,23 @@ import { native } from '../../ts/native.ts'
 const run = promisify(execFile)
 
 test('an addon that cannot be loaded is one error that says what was tried and what to do', async (t) => {
-  const program = `import(${JSON.stringify(new URL('../../ts/native.ts', import.meta.url).href)}).catch((error) => console.log(JSON.stringify({ ...error, name: error.name, message: error.message })))`
-  const env = { ...process.env, NAPI_RS_NATIVE_LIBRARY_PATH: '/nowhere/node-diffusion.node', NAPI_RS_FORCE_WASI: '' }
-  const { stdout } = await run(process.execPath, ['--import=tsx', '--input-type=module', '-e', program], { env })
-  if (stdout.trim() === '') {
-    t.pass('the loader went on to the file of the checkout')
-    return
+  const folder = await mkdtemp(join(tmpdir(), 'node-diffusion-load-'))
+  await mkdir(join(folder, 'ts'))
+  for (const file of ['package.json', 'index.cjs', 'ts/native.ts', 'ts/errors.ts']) {
+    await copyFile(file, join(folder, file))
   }
-  const error = JSON.parse(stdout)
-  t.is(error.name, 'NativeLoadError')
-  t.is(error.code, 'ERR_NATIVE_LOAD')
-  t.regex(error.message, /\/nowhere\/node-diffusion\.node \(from NAPI_RS_NATIVE_LIBRARY_PATH\)/)
-  t.regex(error.message, /What to do:\n- build it: npm run build:native/)
+  const program = `import('./ts/native.ts').catch(({ name, code, message }) => console.log(JSON.stringify({ name, code, message })))`
+  const args = ['--import', import.meta.resolve('tsx'), '--input-type=module', '-e', program]
+  const env = { ...process.env, NAPI_RS_NATIVE_LIBRARY_PATH: '/nowhere/node-diffusion.node' }
+  const { stdout } = await run(process.execPath, args, { cwd: folder, env })
+  const { name, code, message } = JSON.parse(stdout)
+  t.is(name, 'NativeLoadError')
+  t.is(code, 'ERR_NATIVE_LOAD')
+  t.regex(message, /could not be loaded on \w+-\w+, Node \d+/)
+  t.regex(message, /Tried:\n- \/nowhere\/node-diffusion\.node \(from NAPI_RS_NATIVE_LIBRARY_PATH\)\n- .*\.node: no such file/)
+  t.regex(message, /What went wrong:\n- .+/)
+  t.regex(message, /What to do:\n- install again with optional packages/)
+  await rm(folder, { recursive: true })
 })
 
 test('doctor tells what this build can do', (t) => {
