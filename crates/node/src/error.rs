@@ -1,8 +1,8 @@
 //! Errors as JavaScript sees them: a stable `code` and one sentence.
 
 use candle_core::Error as CandleError;
-use nd_models::ModelError;
 use napi::bindgen_prelude::*;
+use nd_models::ModelError;
 
 /// What becomes `error.code` in JavaScript.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

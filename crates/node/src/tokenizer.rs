@@ -130,7 +130,11 @@ impl NativeTokenizer {
 /// A tokenizer's files are settings; no weights are involved when they are damaged.
 fn as_config(error: ModelError) -> Failure {
     let failure = Failure::from(error);
-    if failure.code == WEIGHTS { Failure { code: CONFIG, ..failure } } else { failure }
+    if failure.code == WEIGHTS {
+        Failure { code: CONFIG, ..failure }
+    } else {
+        failure
+    }
 }
 
 fn rows(env: &Env, rows: &[Vec<u32>]) -> Outcome<NativeTensor> {

@@ -26,7 +26,11 @@ fn promoted(a: DType, b: DType) -> DType {
         (DType::BF16, DType::F16) | (DType::F16, DType::BF16) => DType::F32,
         _ => {
             let rank = |dtype| ORDER.iter().position(|&other| other == dtype).unwrap_or(ORDER.len());
-            if rank(a) >= rank(b) { a } else { b }
+            if rank(a) >= rank(b) {
+                a
+            } else {
+                b
+            }
         }
     }
 }
