@@ -42,7 +42,7 @@ fn load(tensors: HashMap<String, Tensor>, ctx: &LoadContext) -> nd_models::Resul
 }
 
 fn ids(rows: &[[i64; 3]]) -> Tensor {
-    Tensor::new(rows.to_vec(), &Device::Cpu).unwrap()
+    Tensor::from_slice(rows.as_flattened(), (rows.len(), 3), &Device::Cpu).unwrap()
 }
 
 #[test]
