@@ -1,20 +1,21 @@
 import { ConfigError, expected } from '../errors.ts'
-import { type Generator, randnTensor } from '../random.ts'
+import { Generator, randnTensor, randomSeed } from '../random.ts'
 import { Tensor } from '../tensor.ts'
-import { brownianNoise } from './brownian.ts'
+import { BrownianNoise } from './brownian.ts'
 import type { Clip, Combination, NoiseDraw, Row, StepOutput } from './plan.ts'
 
 /** Where a step's noise comes from. */
 export type NoiseSource = {
   generator?: Generator | readonly Generator[]
   varianceNoise?: Tensor
-  /** Seed of the Brownian path, for schedulers that sample one. */
-  brownianSeed?: number | readonly number[]
+  /** Seed of the Brownian path where the config gives one; else the generators' own seeds. */
+  brownianSeed?: number
 }
 
 /** The registers of one sampling run; executes rows. */
 export class Run implements Disposable {
   readonly #kept = new Map<string, Tensor>()
+  #brownian: { key: string; noise: BrownianNoise } | undefined
 
   /** Executes a row on the model's answer. Neither `output` nor `sample` is changed or disposed. */
   step(row: Row, output: Tensor, sample: Tensor, source: NoiseSource): StepOutput {
@@ -34,7 +35,7 @@ export class Run implements Disposable {
     const kept = new Map<string, Tensor>()
     try {
       if (row.noise !== undefined) {
-        local.set('noise', own(draw(row.noise, output, source)))
+        local.set('noise', own(this.#draw(row.noise, output, source)))
       }
       if (row.churn !== undefined) {
         local.set('sample', own(evaluate(row.churn)))
@@ -81,6 +82,32 @@ export class Run implements Disposable {
     }
   }
 
+  #draw(noise: NoiseDraw, output: Tensor, source: NoiseSource): Tensor {
+    if (source.varianceNoise !== undefined) {
+      if (source.varianceNoise.shape.join() !== output.shape.join()) {
+        throw expected(`a Tensor of shape [${output.shape.join(', ')}]`, 'varianceNoise', source.varianceNoise)
+      }
+      return source.varianceNoise.clone()
+    }
+    const drawn = noise.kind === 'normal' ? randnTensor(output.shape, source.generator) : this.#path(noise, output.shape, source)
+    if (drawn.device === output.device) {
+      return drawn
+    }
+    const moved = drawn.to(output.device)
+    drawn.dispose()
+    return moved
+  }
+
+  #path(noise: NoiseDraw & { kind: 'brownian' }, shape: readonly number[], { generator, brownianSeed }: NoiseSource): Tensor {
+    const generators: readonly Generator[] = generator === undefined ? [] : generator instanceof Generator ? [generator] : generator
+    const seeds = brownianSeed !== undefined ? [brownianSeed] : generators.map(({ seed }) => seed)
+    const key = `${noise.low} ${noise.high} ${seeds.join()} ${shape.join()}`
+    if (this.#brownian?.key !== key) {
+      this.#brownian = { key, noise: new BrownianNoise(noise.low, noise.high, seeds.length === 0 ? [randomSeed()] : seeds, shape) }
+    }
+    return this.#brownian.noise.draw(noise.from, noise.to)
+  }
+
   /** Frees the history. */
   [Symbol.dispose](): void {
     for (const tensor of this.#kept.values()) {
@@ -104,22 +131,6 @@ function combine(combination: Combination, find: (name: string) => Tensor | unde
   }
   const shape = find('sample')
   return Tensor.zeros(shape?.shape ?? [])
-}
-
-function draw(noise: NoiseDraw, output: Tensor, source: NoiseSource): Tensor {
-  if (source.varianceNoise !== undefined) {
-    if (source.varianceNoise.shape.join() !== output.shape.join()) {
-      throw expected(`a Tensor of shape [${output.shape.join(', ')}]`, 'varianceNoise', source.varianceNoise)
-    }
-    return source.varianceNoise.clone()
-  }
-  const drawn = noise.kind === 'normal' ? randnTensor(output.shape, source.generator) : brownianNoise(noise, output.shape, source)
-  if (drawn.device === output.device) {
-    return drawn
-  }
-  const moved = drawn.to(output.device)
-  drawn.dispose()
-  return moved
 }
 
 /** Clamps or thresholds `x0`, which it disposes. */

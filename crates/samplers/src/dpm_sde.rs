@@ -55,6 +55,15 @@ pub(crate) fn schedule(config: &Config, options: &PlanOptions) -> Result<Schedul
     Ok(finish(config, Schedule { timesteps, sigmas, order: 2, bars, steps, ..Schedule::default() }))
 }
 
+/// -ln(sigma) and its inverse in f32: the ends of a Brownian increment must be the reference's to the last digit.
+fn time(sigma: f64) -> f32 {
+    -(sigma.ln() as f32)
+}
+
+fn level(t: f32) -> f64 {
+    f64::from(f64::from(-t).exp() as f32)
+}
+
 pub(crate) fn rows(config: &Config, options: &PlanOptions, schedule: &Schedule) -> Result<Vec<Row>> {
     let kind = config.choice("prediction_type", NO_SAMPLE)?;
     let sigmas = &schedule.sigmas;
@@ -82,7 +91,9 @@ pub(crate) fn rows(config: &Config, options: &PlanOptions, schedule: &Schedule) 
             if first {
                 row.save.push((format!("s{i}"), reg("sample")));
             }
-            row.noise = Some(Noise::Brownian { from, to, low, high });
+            let (t, t_next) = (time(from), time(end));
+            let t_to = if first { t + (t_next - t) * 0.5 } else { t_next };
+            row.noise = Some(Noise::Brownian { from: level(t), to: level(t_to), low, high });
             row.next = base * (down / from) + reg("x0") * (1.0 - down / from) + reg("noise") * (scale * up);
             row
         })

@@ -70,7 +70,8 @@ fn build(config: &Config, mut sigmas: Vec<f32>, last: f64) -> Result<Schedule> {
     let steps = sigmas.len();
     sigmas.push(last as f32);
     let sigmas = sigmas.iter().map(|s| f64::from(*s)).collect();
-    Ok(Schedule { timesteps, sigmas, init_noise_sigma: (high * high + 1.0).sqrt(), order: 1, steps, ..Schedule::default() })
+    let init_noise_sigma = f64::from((high * high + 1.0).sqrt() as f32);
+    Ok(Schedule { timesteps, sigmas, init_noise_sigma, order: 1, steps, ..Schedule::default() })
 }
 
 fn exponential(low: f64, high: f64, n: usize) -> Vec<f32> {

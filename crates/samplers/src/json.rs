@@ -81,7 +81,7 @@ fn stochastic(entry: &Entry) -> Value {
 /// Every class: name, evaluations per step, whether it draws noise (false, true, or what decides), step options,
 /// defaults, compatible classes, and the names of user interfaces.
 pub fn list_json() -> Result<String> {
-    let compatible: Vec<&str> = ENTRIES.iter().filter(|e| e.compatible && e.listed).map(|e| e.class).collect();
+    let compatible: Vec<&str> = ENTRIES.iter().filter(|e| e.listed).map(|e| e.class).collect();
     let classes: Vec<Value> = ENTRIES
         .iter()
         .map(|entry| {

@@ -35,7 +35,7 @@ pub(crate) fn init_noise_sigma(config: &Config, sigmas: &[f64]) -> f64 {
     let highest = sigmas.iter().copied().fold(0.0, f64::max);
     match config.get("timestep_spacing").as_str() {
         Some("linspace" | "trailing") => highest,
-        _ => (highest * highest + 1.0).sqrt(),
+        _ => f64::from((highest as f32 * highest as f32 + 1.0).sqrt()),
     }
 }
 
