@@ -9,13 +9,8 @@ use nd_kernels::{pool, Mask};
 fn attention(c: &mut Criterion) {
     let mut group = c.benchmark_group("attention");
     for (name, b, h, l, s, d) in shapes::ATTENTION {
-        let (q, k, v) = (
-            shapes::random(&[b, l, h * d]),
-            shapes::random(&[b, s, h * d]),
-            shapes::random(&[b, s, h * d]),
-        );
-        let run =
-            || nd_kernels::attention(&q, &k, &v, h, 1.0 / (d as f32).sqrt(), Mask::None).unwrap();
+        let (q, k, v) = (shapes::random(&[b, l, h * d]), shapes::random(&[b, s, h * d]), shapes::random(&[b, s, h * d]));
+        let run = || nd_kernels::attention(&q, &k, &v, h, 1.0 / (d as f32).sqrt(), Mask::None).unwrap();
         group.throughput(Throughput::Elements(4 * (b * h * l * s * d) as u64));
         group.bench_function(name, |bench| bench.iter(|| pool::install(run)));
     }

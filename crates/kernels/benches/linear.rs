@@ -11,31 +11,19 @@ fn linear(c: &mut Criterion) {
     let mut group = c.benchmark_group("linear");
     for (name, m, k, n) in shapes::LINEAR {
         for storage in [DType::F32, DType::F16, DType::BF16] {
-            let (x, w, b) = (
-                shapes::random(&[1, m, k]),
-                shapes::random(&[n, k]),
-                shapes::random(&[n]),
-            );
+            let (x, w, b) = (shapes::random(&[1, m, k]), shapes::random(&[n, k]), shapes::random(&[n]));
             let linear = Linear::new(&w, Some(&b), storage).unwrap();
             group.throughput(Throughput::Elements(2 * (m * k * n) as u64));
-            group.bench_function(format!("{name} {storage:?}"), |bench| {
-                bench.iter(|| pool::install(|| linear.forward(&x).unwrap()))
-            });
+            group.bench_function(format!("{name} {storage:?}"), |bench| bench.iter(|| pool::install(|| linear.forward(&x).unwrap())));
         }
     }
     group.finish();
     let mut group = c.benchmark_group("geglu");
     for (name, m, k, n) in shapes::GEGLU {
-        let (x, w, b) = (
-            shapes::random(&[1, m, k]),
-            shapes::random(&[2 * n, k]),
-            shapes::random(&[2 * n]),
-        );
+        let (x, w, b) = (shapes::random(&[1, m, k]), shapes::random(&[2 * n, k]), shapes::random(&[2 * n]));
         let geglu = Geglu::new(&w, Some(&b), DType::F32).unwrap();
         group.throughput(Throughput::Elements(4 * (m * k * n) as u64));
-        group.bench_function(name, |bench| {
-            bench.iter(|| pool::install(|| geglu.forward(&x).unwrap()))
-        });
+        group.bench_function(name, |bench| bench.iter(|| pool::install(|| geglu.forward(&x).unwrap())));
     }
     group.finish();
 }

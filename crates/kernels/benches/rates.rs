@@ -12,17 +12,11 @@ use nd_kernels::*;
 use shapes::random;
 use std::time::Instant;
 
-const SAME: Conv2dConfig = Conv2dConfig {
-    stride: 1,
-    padding: Padding::Same(1),
-};
+const SAME: Conv2dConfig = Conv2dConfig { stride: 1, padding: Padding::Same(1) };
 
 /// Seconds of this process on a CPU, divided by the threads: what wall time would be if nothing else ran.
 fn clock() -> f64 {
-    let mut t = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut t = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: writes the time into `t`.
     unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut t) };
     (t.tv_sec as f64 + 1e-9 * t.tv_nsec as f64) / pool::threads() as f64
@@ -45,50 +39,25 @@ struct Table {
 }
 
 impl Table {
-    fn row(
-        &self,
-        name: &str,
-        gflop: f64,
-        ours: impl FnMut() -> Tensor,
-        theirs: impl FnMut() -> Tensor,
-    ) {
+    fn row(&self, name: &str, gflop: f64, ours: impl FnMut() -> Tensor, theirs: impl FnMut() -> Tensor) {
         // Again before every row: neighbours slow the clock and share the core.
         let peak = cpu::peak(20) * pool::threads() as f64;
         let t = best(0.15, ours);
-        let ratio = if self.candle {
-            format!("{:.2}", best(0.05, theirs) / t)
-        } else {
-            "-".into()
-        };
+        let ratio = if self.candle { format!("{:.2}", best(0.05, theirs) / t) } else { "-".into() };
         let rate = gflop / t;
-        println!(
-            "| {name} | {:.3} | {rate:.0} | {:.0} % | {ratio} |",
-            t * 1e3,
-            100.0 * rate / peak
-        );
+        println!("| {name} | {:.3} | {rate:.0} | {:.0} % | {ratio} |", t * 1e3, 100.0 * rate / peak);
     }
 }
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let wanted =
-        |name: &str| args.iter().all(|a| a.starts_with('-')) || args.iter().any(|a| a == name);
-    if let Some(n) = std::env::var("ND_THREADS")
-        .ok()
-        .and_then(|n| n.parse().ok())
-    {
+    let wanted = |name: &str| args.iter().all(|a| a.starts_with('-')) || args.iter().any(|a| a == name);
+    if let Some(n) = std::env::var("ND_THREADS").ok().and_then(|n| n.parse().ok()) {
         pool::set_threads(n);
     }
     std::env::set_var("RAYON_NUM_THREADS", pool::threads().to_string());
-    let table = Table {
-        candle: !args.iter().any(|a| a == "--no-candle"),
-    };
-    println!(
-        "level {}, threads {}, peak {:.0} GFLOP/s per thread",
-        cpu::level().name(),
-        pool::threads(),
-        cpu::peak(50)
-    );
+    let table = Table { candle: !args.iter().any(|a| a == "--no-candle") };
+    println!("level {}, threads {}, peak {:.0} GFLOP/s per thread", cpu::level().name(), pool::threads(), cpu::peak(50));
     println!("| shape | ms | GFLOP/s | of peak | candle / ours |\n|---|---|---|---|---|");
     pool::install(|| {
         if wanted("linear") {
@@ -113,15 +82,8 @@ fn linear(table: &Table) {
     for (name, m, k, n) in shapes::LINEAR {
         let (x, w, b) = (random(&[1, m, k]), random(&[n, k]), random(&[n]));
         let ours = Linear::new(&w, Some(&b), DType::F32).unwrap();
-        let theirs = cpu::with_level(cpu::Level::Reference, || {
-            Linear::new(&w, Some(&b), DType::F32).unwrap()
-        });
-        table.row(
-            name,
-            2e-9 * (m * k * n) as f64,
-            || ours.forward(&x).unwrap(),
-            || theirs.forward(&x).unwrap(),
-        );
+        let theirs = cpu::with_level(cpu::Level::Reference, || Linear::new(&w, Some(&b), DType::F32).unwrap());
+        table.row(name, 2e-9 * (m * k * n) as f64, || ours.forward(&x).unwrap(), || theirs.forward(&x).unwrap());
     }
 }
 
@@ -129,59 +91,28 @@ fn geglu(table: &Table) {
     for (name, m, k, n) in shapes::GEGLU {
         let (x, w, b) = (random(&[1, m, k]), random(&[2 * n, k]), random(&[2 * n]));
         let ours = Geglu::new(&w, Some(&b), DType::F32).unwrap();
-        let theirs = cpu::with_level(cpu::Level::Reference, || {
-            Geglu::new(&w, Some(&b), DType::F32).unwrap()
-        });
-        table.row(
-            name,
-            4e-9 * (m * k * n) as f64,
-            || ours.forward(&x).unwrap(),
-            || theirs.forward(&x).unwrap(),
-        );
+        let theirs = cpu::with_level(cpu::Level::Reference, || Geglu::new(&w, Some(&b), DType::F32).unwrap());
+        table.row(name, 4e-9 * (m * k * n) as f64, || ours.forward(&x).unwrap(), || theirs.forward(&x).unwrap());
     }
 }
 
 fn conv(table: &Table) {
     for (name, b, size, ci, co, stride, up) in shapes::CONV {
-        let (x, w, bias) = (
-            random(&[b, size, size, ci]),
-            random(&[co, ci, 3, 3]),
-            random(&[co]),
-        );
+        let (x, w, bias) = (random(&[b, size, size, ci]), random(&[co, ci, 3, 3]), random(&[co]));
         let config = Conv2dConfig { stride, ..SAME };
         let ours = Conv2d::new(&w, Some(&bias), config, DType::F32).unwrap();
-        let theirs = cpu::with_level(cpu::Level::Reference, || {
-            Conv2d::new(&w, Some(&bias), config, DType::F32).unwrap()
-        });
+        let theirs = cpu::with_level(cpu::Level::Reference, || Conv2d::new(&w, Some(&bias), config, DType::F32).unwrap());
         let out = if up { 2 * size } else { size.div_ceil(stride) };
-        let run = |conv: &Conv2d| {
-            if up {
-                conv.forward_upsampled(&x, (out, out), &Epilogue::default())
-            } else {
-                conv.forward(&x)
-            }
-            .unwrap()
-        };
-        table.row(
-            name,
-            18e-9 * (b * out * out * ci * co) as f64,
-            || run(&ours),
-            || run(&theirs),
-        );
+        let run = |conv: &Conv2d| if up { conv.forward_upsampled(&x, (out, out), &Epilogue::default()) } else { conv.forward(&x) }.unwrap();
+        table.row(name, 18e-9 * (b * out * out * ci * co) as f64, || run(&ours), || run(&theirs));
     }
 }
 
 fn attend(table: &Table) {
     for (name, b, h, l, s, d) in shapes::ATTENTION {
-        let (q, k, v) = (
-            random(&[b, l, h * d]),
-            random(&[b, s, h * d]),
-            random(&[b, s, h * d]),
-        );
+        let (q, k, v) = (random(&[b, l, h * d]), random(&[b, s, h * d]), random(&[b, s, h * d]));
         let run = || attention(&q, &k, &v, h, 1.0 / (d as f32).sqrt(), Mask::None).unwrap();
-        table.row(name, 4e-9 * (b * h * l * s * d) as f64, run, || {
-            cpu::with_level(cpu::Level::Reference, run)
-        });
+        table.row(name, 4e-9 * (b * h * l * s * d) as f64, run, || cpu::with_level(cpu::Level::Reference, run));
     }
 }
 
@@ -193,27 +124,12 @@ fn norm(table: &Table) {
         let norm = || GroupNorm::new(&w, &bias, 32.min(c), 1e-5).unwrap();
         let (ours, theirs) = (norm(), cpu::with_level(cpu::Level::Reference, norm));
         let silu = Some(Activation::Silu);
-        table.row(
-            &format!("group norm + silu, {name}"),
-            giga,
-            || ours.forward(&x, silu).unwrap(),
-            || theirs.forward(&x, silu).unwrap(),
-        );
+        table.row(&format!("group norm + silu, {name}"), giga, || ours.forward(&x, silu).unwrap(), || theirs.forward(&x, silu).unwrap());
         let norm = || LayerNorm::new(&w, &bias, 1e-5).unwrap();
         let (ours, theirs) = (norm(), cpu::with_level(cpu::Level::Reference, norm));
-        table.row(
-            &format!("layer norm, {name}"),
-            giga,
-            || ours.forward(&x).unwrap(),
-            || theirs.forward(&x).unwrap(),
-        );
+        table.row(&format!("layer norm, {name}"), giga, || ours.forward(&x).unwrap(), || theirs.forward(&x).unwrap());
         let image = x.reshape((b, 1, n, c)).unwrap();
         let back = || cpu::with_level(cpu::Level::Reference, || nhwc_to_nchw(&image).unwrap());
-        table.row(
-            &format!("to channels first, {name}"),
-            giga,
-            || nhwc_to_nchw(&image).unwrap(),
-            back,
-        );
+        table.row(&format!("to channels first, {name}"), giga, || nhwc_to_nchw(&image).unwrap(), back);
     }
 }

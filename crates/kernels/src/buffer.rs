@@ -55,11 +55,7 @@ impl<T: Number> Buffer<T> {
 
 impl<T> Default for Buffer<T> {
     fn default() -> Self {
-        Self {
-            ptr: std::ptr::NonNull::dangling().as_ptr(),
-            len: 0,
-            layout: Layout::new::<()>(),
-        }
+        Self { ptr: std::ptr::NonNull::dangling().as_ptr(), len: 0, layout: Layout::new::<()>() }
     }
 }
 
@@ -107,11 +103,7 @@ pub(crate) struct View<'a> {
 impl<'a> View<'a> {
     pub fn new(x: &'a Tensor) -> Self {
         let (storage, layout) = x.storage_and_layout();
-        Self {
-            storage,
-            start: layout.start_offset(),
-            len: x.elem_count(),
-        }
+        Self { storage, start: layout.start_offset(), len: x.elem_count() }
     }
 
     pub fn slice(&self) -> Result<&[f32]> {
@@ -126,10 +118,7 @@ impl<'a> View<'a> {
 ///
 /// # Safety
 /// `fill` initialises all `len` elements when it returns Ok.
-pub(crate) unsafe fn output<S: Into<Shape>>(
-    shape: S,
-    fill: impl FnOnce(Shared<f32>),
-) -> Result<Tensor> {
+pub(crate) unsafe fn output<S: Into<Shape>>(shape: S, fill: impl FnOnce(Shared<f32>)) -> Result<Tensor> {
     let shape = shape.into();
     let len = shape.elem_count();
     let mut data = Vec::<f32>::with_capacity(len);

@@ -33,13 +33,7 @@ impl Level {
     }
 
     /// All levels, best first.
-    pub const ALL: [Self; 5] = [
-        Self::Avx512,
-        Self::Avx2,
-        Self::Neon,
-        Self::Scalar,
-        Self::Reference,
-    ];
+    pub const ALL: [Self; 5] = [Self::Avx512, Self::Avx2, Self::Neon, Self::Scalar, Self::Reference];
 
     /// Whether this CPU can run it.
     pub fn available(self) -> bool {
@@ -59,9 +53,7 @@ impl Level {
 
 #[cfg(target_arch = "x86_64")]
 fn avx2() -> bool {
-    is_x86_feature_detected!("avx2")
-        && is_x86_feature_detected!("fma")
-        && is_x86_feature_detected!("f16c")
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c")
 }
 
 thread_local! {
@@ -77,10 +69,7 @@ pub fn level() -> Level {
 fn choose() -> Level {
     let name = std::env::var("NODE_DIFFUSION_CPU").unwrap_or_default();
     let usable = || Level::ALL.into_iter().filter(|level| level.available());
-    usable()
-        .find(|level| level.name() == name)
-        .or_else(|| usable().next())
-        .unwrap_or(Level::Reference)
+    usable().find(|level| level.name() == name).or_else(|| usable().next()).unwrap_or(Level::Reference)
 }
 
 /// Runs `f` with another level on this thread; operations built inside keep it. For tests and benches.
@@ -93,11 +82,7 @@ pub fn with_level<R>(level: Level, f: impl FnOnce() -> R) -> R {
             FORCED.set(self.0);
         }
     }
-    let _restore = Restore(FORCED.replace(Some(if level.available() {
-        level
-    } else {
-        Level::Scalar
-    })));
+    let _restore = Restore(FORCED.replace(Some(if level.available() { level } else { Level::Scalar })));
     f()
 }
 

@@ -17,12 +17,7 @@ pub struct Epilogue<'a> {
 
 impl Default for Epilogue<'_> {
     fn default() -> Self {
-        Self {
-            residual: None,
-            per_sample: None,
-            activation: None,
-            scale: 1.0,
-        }
+        Self { residual: None, per_sample: None, activation: None, scale: 1.0 }
     }
 }
 

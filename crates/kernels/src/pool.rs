@@ -42,28 +42,15 @@ fn current() -> Option<Arc<ThreadPool>> {
 
 fn build(n: usize) -> Option<Arc<ThreadPool>> {
     let n = if n == 0 { physical_cores() } else { n };
-    ThreadPoolBuilder::new()
-        .num_threads(n)
-        .thread_name(|i| format!("nd-{i}"))
-        .build()
-        .ok()
-        .map(Arc::new)
+    ThreadPoolBuilder::new().num_threads(n).thread_name(|i| format!("nd-{i}")).build().ok().map(Arc::new)
 }
 
 /// Distinct (package, core) pairs of /proc/cpuinfo where there are any, but never more than the process may use.
 fn physical_cores() -> usize {
     let usable = std::thread::available_parallelism().map_or(1, |n| n.get());
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let field = |block: &str, name: &str| {
-        block
-            .lines()
-            .find(|line| line.starts_with(name))
-            .map(str::to_owned)
-    };
-    let cores: HashSet<_> = text
-        .split("\n\n")
-        .filter_map(|block| Some((field(block, "physical id")?, field(block, "core id")?)))
-        .collect();
+    let field = |block: &str, name: &str| block.lines().find(|line| line.starts_with(name)).map(str::to_owned);
+    let cores: HashSet<_> = text.split("\n\n").filter_map(|block| Some((field(block, "physical id")?, field(block, "core id")?))).collect();
     if cores.is_empty() {
         usable
     } else {
@@ -73,11 +60,7 @@ fn physical_cores() -> usize {
 
 /// Calls `task(0..count)`, spread over the pool; in place when there is one task or one thread.
 pub(crate) fn run(count: usize, task: impl Fn(usize) + Sync + Send) {
-    match (count > 1)
-        .then(current)
-        .flatten()
-        .filter(|pool| pool.current_num_threads() > 1)
-    {
+    match (count > 1).then(current).flatten().filter(|pool| pool.current_num_threads() > 1) {
         Some(pool) => pool.install(|| (0..count).into_par_iter().with_max_len(1).for_each(&task)),
         None => (0..count).for_each(task),
     }

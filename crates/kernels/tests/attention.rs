@@ -29,11 +29,7 @@ const SHAPES: [(usize, usize, usize, usize, usize); 14] = [
 ];
 
 fn inputs(b: usize, h: usize, l: usize, s: usize, d: usize) -> [Tensor; 3] {
-    [
-        normal(1, &[b, l, h * d]),
-        normal(2, &[b, s, h * d]),
-        normal(3, &[b, s, h * d]),
-    ]
+    [normal(1, &[b, l, h * d]), normal(2, &[b, s, h * d]), normal(3, &[b, s, h * d])]
 }
 
 fn scale(d: usize) -> f32 {
@@ -44,15 +40,7 @@ fn shapes() {
     for (b, h, l, s, d) in SHAPES {
         let [q, k, v] = inputs(b, h, l, s, d);
         let want = exact(|| attention(&q, &k, &v, h, scale(d), Mask::None).unwrap());
-        let got = attention(
-            &single(&q),
-            &single(&k),
-            &single(&v),
-            h,
-            scale(d),
-            Mask::None,
-        )
-        .unwrap();
+        let got = attention(&single(&q), &single(&k), &single(&v), h, scale(d), Mask::None).unwrap();
         near(&got, &want, TOLERANCE, &format!("{:?}", (b, h, l, s, d)));
     }
 }
@@ -61,15 +49,7 @@ fn causal() {
     for (l, s) in [(77, 77), (1, 1), (200, 200), (40, 130), (130, 40)] {
         let [q, k, v] = inputs(2, 2, l, s, 24);
         let want = exact(|| attention(&q, &k, &v, 2, scale(24), Mask::Causal).unwrap());
-        let got = attention(
-            &single(&q),
-            &single(&k),
-            &single(&v),
-            2,
-            scale(24),
-            Mask::Causal,
-        )
-        .unwrap();
+        let got = attention(&single(&q), &single(&k), &single(&v), 2, scale(24), Mask::Causal).unwrap();
         near(&got, &want, TOLERANCE, &format!("causal {l}x{s}"));
     }
 }
@@ -80,34 +60,15 @@ fn bias() {
     for shape in [[b, h, l, s], [1, 1, l, s], [b, 1, 1, s], [1, h, 1, 1]] {
         let bias = normal(4, &shape);
         let want = exact(|| attention(&q, &k, &v, h, scale(d), Mask::Bias(&bias)).unwrap());
-        let got = attention(
-            &single(&q),
-            &single(&k),
-            &single(&v),
-            h,
-            scale(d),
-            Mask::Bias(&single(&bias)),
-        )
-        .unwrap();
+        let got = attention(&single(&q), &single(&k), &single(&v), h, scale(d), Mask::Bias(&single(&bias))).unwrap();
         near(&got, &want, TOLERANCE, &format!("bias {shape:?}"));
     }
     // Padding masks: -inf or the -10000 of diffusers on the last keys.
     for hidden in [f64::NEG_INFINITY, -10_000.0] {
         let row: Vec<f64> = (0..s).map(|i| if i < 30 { 0.0 } else { hidden }).collect();
-        let bias = Tensor::new(row, &candle_core::Device::Cpu)
-            .unwrap()
-            .reshape((1, 1, 1, s))
-            .unwrap();
+        let bias = Tensor::new(row, &candle_core::Device::Cpu).unwrap().reshape((1, 1, 1, s)).unwrap();
         let want = exact(|| attention(&q, &k, &v, h, scale(d), Mask::Bias(&bias)).unwrap());
-        let got = attention(
-            &single(&q),
-            &single(&k),
-            &single(&v),
-            h,
-            scale(d),
-            Mask::Bias(&single(&bias)),
-        )
-        .unwrap();
+        let got = attention(&single(&q), &single(&k), &single(&v), h, scale(d), Mask::Bias(&single(&bias))).unwrap();
         near(&got, &want, TOLERANCE, &format!("padding {hidden}"));
     }
 }
@@ -116,14 +77,7 @@ fn large_scores() {
     // Scores in the hundreds, growing along the keys, so that the running maximum moves in every block.
     let [q, k, v] = inputs(1, 1, 70, 300, 40);
     let growth: Vec<f64> = (0..300).map(|i| i as f64 / 30.0).collect();
-    let k = k
-        .broadcast_mul(
-            &Tensor::new(growth, &candle_core::Device::Cpu)
-                .unwrap()
-                .reshape((1, 300, 1))
-                .unwrap(),
-        )
-        .unwrap();
+    let k = k.broadcast_mul(&Tensor::new(growth, &candle_core::Device::Cpu).unwrap().reshape((1, 300, 1)).unwrap()).unwrap();
     let k = single(&k).to_dtype(candle_core::DType::F64).unwrap();
     let want = exact(|| attention(&q, &k, &v, 1, 1.0, Mask::None).unwrap());
     let got = attention(&single(&q), &single(&k), &single(&v), 1, 1.0, Mask::None).unwrap();

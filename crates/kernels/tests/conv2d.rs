@@ -13,67 +13,21 @@ const TOLERANCE: f64 = 2e-5;
 /// From 128 pixels on F6 serves: error 6e-6 RMS, and more than ten times that as the worst of a million.
 const TOLERANCE_F6: f64 = 1e-4;
 
-const SAME: Conv2dConfig = Conv2dConfig {
-    stride: 1,
-    padding: Padding::Same(1),
-};
-const DOWN: Conv2dConfig = Conv2dConfig {
-    stride: 2,
-    padding: Padding::Same(1),
-};
-const VAE_DOWN: Conv2dConfig = Conv2dConfig {
-    stride: 2,
-    padding: Padding::Asymmetric {
-        top: 0,
-        left: 0,
-        bottom: 1,
-        right: 1,
-    },
-};
-const POINT: Conv2dConfig = Conv2dConfig {
-    stride: 1,
-    padding: Padding::Same(0),
-};
+const SAME: Conv2dConfig = Conv2dConfig { stride: 1, padding: Padding::Same(1) };
+const DOWN: Conv2dConfig = Conv2dConfig { stride: 2, padding: Padding::Same(1) };
+const VAE_DOWN: Conv2dConfig = Conv2dConfig { stride: 2, padding: Padding::Asymmetric { top: 0, left: 0, bottom: 1, right: 1 } };
+const POINT: Conv2dConfig = Conv2dConfig { stride: 1, padding: Padding::Same(0) };
 
 fn image(seed: u64, b: usize, (h, w): (usize, usize), c: usize) -> Tensor {
     normal(seed, &[b, h, w, c])
 }
 
-fn compare(
-    b: usize,
-    size: (usize, usize),
-    ci: usize,
-    co: usize,
-    kernel: (usize, usize),
-    config: Conv2dConfig,
-    storage: DType,
-) {
-    let (x, w, bias) = (
-        image(1, b, size, ci),
-        stored(&normal(2, &[co, ci, kernel.0, kernel.1]), storage),
-        normal(3, &[co]),
-    );
-    let want = exact(|| {
-        Conv2d::new(&w, Some(&bias), config, DType::F64)
-            .unwrap()
-            .forward(&x)
-            .unwrap()
-    });
-    let got = Conv2d::new(&w, Some(&bias), config, storage)
-        .unwrap()
-        .forward(&single(&x))
-        .unwrap();
-    let tolerance = if size.0.min(size.1) >= 128 {
-        TOLERANCE_F6
-    } else {
-        TOLERANCE
-    };
-    near(
-        &got,
-        &want,
-        tolerance,
-        &format!("{b}x{size:?} {ci}->{co} {kernel:?} {config:?} {storage:?}"),
-    );
+fn compare(b: usize, size: (usize, usize), ci: usize, co: usize, kernel: (usize, usize), config: Conv2dConfig, storage: DType) {
+    let (x, w, bias) = (image(1, b, size, ci), stored(&normal(2, &[co, ci, kernel.0, kernel.1]), storage), normal(3, &[co]));
+    let want = exact(|| Conv2d::new(&w, Some(&bias), config, DType::F64).unwrap().forward(&x).unwrap());
+    let got = Conv2d::new(&w, Some(&bias), config, storage).unwrap().forward(&single(&x)).unwrap();
+    let tolerance = if size.0.min(size.1) >= 128 { TOLERANCE_F6 } else { TOLERANCE };
+    near(&got, &want, tolerance, &format!("{b}x{size:?} {ci}->{co} {kernel:?} {config:?} {storage:?}"));
 }
 
 fn shapes() {
@@ -101,14 +55,7 @@ fn shapes() {
 
 fn large() {
     // Enough pixels and channels for every special form.
-    let sizes = [
-        ((32, 32), 64, 64),
-        ((34, 37), 70, 85),
-        ((64, 64), 32, 32),
-        ((33, 32), 80, 50),
-        ((12, 13), 256, 260),
-        ((131, 130), 64, 66),
-    ];
+    let sizes = [((32, 32), 64, 64), ((34, 37), 70, 85), ((64, 64), 32, 32), ((33, 32), 80, 50), ((12, 13), 256, 260), ((131, 130), 64, 66)];
     for (size, ci, co) in sizes {
         compare(1, size, ci, co, (3, 3), SAME, DType::F32);
     }
@@ -116,15 +63,7 @@ fn large() {
 }
 
 fn kernels_and_storages() {
-    let lopsided = Conv2dConfig {
-        stride: 3,
-        padding: Padding::Asymmetric {
-            top: 2,
-            left: 0,
-            bottom: 1,
-            right: 3,
-        },
-    };
+    let lopsided = Conv2dConfig { stride: 3, padding: Padding::Asymmetric { top: 2, left: 0, bottom: 1, right: 3 } };
     for kernel in [(5, 5), (1, 3), (2, 2), (7, 1)] {
         compare(2, (9, 11), 12, 18, kernel, POINT, DType::F32);
         compare(1, (9, 11), 12, 18, kernel, lopsided, DType::F32);
@@ -139,98 +78,42 @@ fn epilogue() {
     let (x, w) = (image(1, b, size, ci), normal(2, &[co, ci, 3, 3]));
     let (residual, per_sample) = (image(4, b, size, co), normal(5, &[b, co]));
     let run = |x: &Tensor, residual: &Tensor, per_sample: &Tensor, storage| {
-        let epilogue = Epilogue {
-            residual: Some(residual),
-            per_sample: Some(per_sample),
-            activation: Some(Activation::Silu),
-            scale: 0.7,
-        };
-        Conv2d::new(&w, None, SAME, storage)
-            .unwrap()
-            .forward_with(x, &epilogue)
-            .unwrap()
+        let epilogue = Epilogue { residual: Some(residual), per_sample: Some(per_sample), activation: Some(Activation::Silu), scale: 0.7 };
+        Conv2d::new(&w, None, SAME, storage).unwrap().forward_with(x, &epilogue).unwrap()
     };
     let want = exact(|| run(&x, &residual, &per_sample, DType::F64));
-    let got = run(
-        &single(&x),
-        &single(&residual),
-        &single(&per_sample),
-        DType::F32,
-    );
+    let got = run(&single(&x), &single(&residual), &single(&per_sample), DType::F32);
     near(&got, &want, TOLERANCE, "epilogue");
 }
 
 fn concat() {
-    for (c1, c2, size) in [
-        (16, 16, (8, 8)),
-        (100, 37, (5, 6)),
-        (3, 200, (4, 4)),
-        (160, 160, (6, 6)),
-        (64, 33, (36, 37)),
-        (60, 20, (32, 32)),
-    ] {
+    for (c1, c2, size) in [(16, 16, (8, 8)), (100, 37, (5, 6)), (3, 200, (4, 4)), (160, 160, (6, 6)), (64, 33, (36, 37)), (60, 20, (32, 32))] {
         let (x1, x2) = (image(1, 2, size, c1), image(2, 2, size, c2));
         for (kernel, config) in [((3, 3), SAME), ((1, 1), POINT)] {
             let w = normal(3, &[70, c1 + c2, kernel.0, kernel.1]);
             let run = |x1: &Tensor, x2: &Tensor, storage| {
-                Conv2d::new(&w, None, config, storage)
-                    .unwrap()
-                    .forward_concat(x1, x2, &Epilogue::default())
-                    .unwrap()
+                Conv2d::new(&w, None, config, storage).unwrap().forward_concat(x1, x2, &Epilogue::default()).unwrap()
             };
             let want = exact(|| run(&x1, &x2, DType::F64));
-            near(
-                &run(&single(&x1), &single(&x2), DType::F32),
-                &want,
-                TOLERANCE,
-                &format!("{c1}+{c2} {kernel:?}"),
-            );
+            near(&run(&single(&x1), &single(&x2), DType::F32), &want, TOLERANCE, &format!("{c1}+{c2} {kernel:?}"));
         }
     }
 }
 
 fn upsampled() {
-    for (from, to, c) in [
-        ((4, 5), (8, 10), 40),
-        ((4, 5), (7, 9), 40),
-        ((3, 3), (8, 5), 40),
-        ((17, 20), (34, 40), 33),
-        ((17, 20), (34, 39), 64),
-    ] {
-        let (x, w, bias) = (
-            image(1, 2, from, c),
-            normal(2, &[c, c, 3, 3]),
-            normal(3, &[c]),
-        );
+    for (from, to, c) in [((4, 5), (8, 10), 40), ((4, 5), (7, 9), 40), ((3, 3), (8, 5), 40), ((17, 20), (34, 40), 33), ((17, 20), (34, 39), 64)] {
+        let (x, w, bias) = (image(1, 2, from, c), normal(2, &[c, c, 3, 3]), normal(3, &[c]));
         let per_sample = normal(4, &[2, c]);
         let run = |x: &Tensor, per_sample: &Tensor, storage| {
-            let epilogue = Epilogue {
-                per_sample: Some(per_sample),
-                ..Epilogue::default()
-            };
-            Conv2d::new(&w, Some(&bias), SAME, storage)
-                .unwrap()
-                .forward_upsampled(x, to, &epilogue)
-                .unwrap()
+            let epilogue = Epilogue { per_sample: Some(per_sample), ..Epilogue::default() };
+            Conv2d::new(&w, Some(&bias), SAME, storage).unwrap().forward_upsampled(x, to, &epilogue).unwrap()
         };
         let want = exact(|| run(&x, &per_sample, DType::F64));
-        near(
-            &run(&single(&x), &single(&per_sample), DType::F32),
-            &want,
-            TOLERANCE,
-            &format!("{from:?} -> {to:?}"),
-        );
+        near(&run(&single(&x), &single(&per_sample), DType::F32), &want, TOLERANCE, &format!("{from:?} -> {to:?}"));
     }
 }
 
-each_level!(
-    shapes,
-    large,
-    kernels_and_storages,
-    epilogue,
-    concat,
-    upsampled
-);
+each_level!(shapes, large, kernels_and_storages, epilogue, concat, upsampled);
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]

@@ -28,25 +28,11 @@ const SHAPES: [(usize, usize, usize); 12] = [
 const TOLERANCE: f64 = 1e-5;
 
 fn compare(m: usize, k: usize, n: usize, storage: DType) {
-    let (x, w, b) = (
-        normal(1, &[m, k]),
-        stored(&normal(2, &[n, k]), storage),
-        normal(3, &[n]),
-    );
-    let want = exact(|| {
-        Linear::new(&w, Some(&b), DType::F64)
-            .unwrap()
-            .forward(&x)
-            .unwrap()
-    });
+    let (x, w, b) = (normal(1, &[m, k]), stored(&normal(2, &[n, k]), storage), normal(3, &[n]));
+    let want = exact(|| Linear::new(&w, Some(&b), DType::F64).unwrap().forward(&x).unwrap());
     let linear = Linear::new(&w, Some(&b), storage).unwrap();
     assert_eq!((linear.in_features(), linear.out_features()), (k, n));
-    near(
-        &linear.forward(&single(&x)).unwrap(),
-        &want,
-        tolerance(storage),
-        &format!("{m}x{k}x{n} {storage:?}"),
-    );
+    near(&linear.forward(&single(&x)).unwrap(), &want, tolerance(storage), &format!("{m}x{k}x{n} {storage:?}"));
 }
 
 /// The reference level multiplies f32 by weights converted from their storage; all of them are exact in f32.
@@ -72,61 +58,23 @@ fn epilogues() {
     let (b, l, k, n) = (2, 9, 40, 70);
     let (x, w, bias) = (normal(1, &[b, l, k]), normal(2, &[n, k]), normal(3, &[n]));
     let (residual, per_sample) = (normal(4, &[b, l, n]), normal(5, &[b, n]));
-    let all = [
-        Activation::Silu,
-        Activation::Gelu,
-        Activation::GeluTanh,
-        Activation::QuickGelu,
-        Activation::Relu,
-        Activation::Mish,
-    ];
+    let all = [Activation::Silu, Activation::Gelu, Activation::GeluTanh, Activation::QuickGelu, Activation::Relu, Activation::Mish];
     for activation in all.map(Some).into_iter().chain([None]) {
         let run = |x: &Tensor, residual: &Tensor, per_sample: &Tensor, storage| {
-            let epilogue = Epilogue {
-                residual: Some(residual),
-                per_sample: Some(per_sample),
-                activation,
-                scale: 0.7,
-            };
-            Linear::new(&w, Some(&bias), storage)
-                .unwrap()
-                .forward_with(x, &epilogue)
-                .unwrap()
+            let epilogue = Epilogue { residual: Some(residual), per_sample: Some(per_sample), activation, scale: 0.7 };
+            Linear::new(&w, Some(&bias), storage).unwrap().forward_with(x, &epilogue).unwrap()
         };
         let want = exact(|| run(&x, &residual, &per_sample, DType::F64));
-        let got = run(
-            &single(&x),
-            &single(&residual),
-            &single(&per_sample),
-            DType::F32,
-        );
+        let got = run(&single(&x), &single(&residual), &single(&per_sample), DType::F32);
         near(&got, &want, TOLERANCE, &format!("{activation:?}"));
     }
 }
 
 fn geglu() {
-    for (m, k, inner) in [
-        (64, 40, 96),
-        (13, 36, 70),
-        (1, 7, 3),
-        (256, 96, 384),
-        (5, 330, 160),
-    ] {
-        let (x, w, b) = (
-            normal(1, &[m, k]),
-            normal(2, &[2 * inner, k]),
-            normal(3, &[2 * inner]),
-        );
-        let want = exact(|| {
-            Geglu::new(&w, Some(&b), DType::F64)
-                .unwrap()
-                .forward(&x)
-                .unwrap()
-        });
-        let got = Geglu::new(&w, Some(&b), DType::F32)
-            .unwrap()
-            .forward(&single(&x))
-            .unwrap();
+    for (m, k, inner) in [(64, 40, 96), (13, 36, 70), (1, 7, 3), (256, 96, 384), (5, 330, 160)] {
+        let (x, w, b) = (normal(1, &[m, k]), normal(2, &[2 * inner, k]), normal(3, &[2 * inner]));
+        let want = exact(|| Geglu::new(&w, Some(&b), DType::F64).unwrap().forward(&x).unwrap());
+        let got = Geglu::new(&w, Some(&b), DType::F32).unwrap().forward(&single(&x)).unwrap();
         near(&got, &want, TOLERANCE, &format!("{m}x{k}x{inner}"));
     }
 }
@@ -138,14 +86,7 @@ fn rows_are_independent() {
     let all = linear.forward(&x).unwrap().to_vec2::<f32>().unwrap();
     if nd_kernels::cpu::level() != nd_kernels::cpu::Level::Reference {
         for i in [0, 101, 202] {
-            assert_eq!(
-                linear
-                    .forward(&x.narrow(0, i, 1).unwrap())
-                    .unwrap()
-                    .to_vec2::<f32>()
-                    .unwrap()[0],
-                all[i]
-            );
+            assert_eq!(linear.forward(&x.narrow(0, i, 1).unwrap()).unwrap().to_vec2::<f32>().unwrap()[0], all[i]);
         }
     }
 }

@@ -12,35 +12,18 @@ use oracle::{exact, near, normal, single};
 const TOLERANCE: f64 = 2e-5;
 
 fn group() {
-    for (b, h, w, c, groups) in [
-        (2, 16, 16, 32, 32),
-        (1, 9, 15, 96, 32),
-        (2, 33, 8, 160, 32),
-        (1, 1, 1, 64, 2),
-        (2, 5, 5, 30, 3),
-        (1, 7, 3, 17, 1),
-        (2, 40, 40, 16, 4),
-    ] {
+    for (b, h, w, c, groups) in
+        [(2, 16, 16, 32, 32), (1, 9, 15, 96, 32), (2, 33, 8, 160, 32), (1, 1, 1, 64, 2), (2, 5, 5, 30, 3), (1, 7, 3, 17, 1), (2, 40, 40, 16, 4)]
+    {
         let (x, weight, bias) = (normal(1, &[b, h, w, c]), normal(2, &[c]), normal(3, &[c]));
         let norm = || GroupNorm::new(&weight, &bias, groups, 1e-5).unwrap();
         let (scale, shift) = (normal(4, &[b, c]), normal(5, &[b, c]));
         for activation in [None, Some(Activation::Silu), Some(Activation::Mish)] {
             let what = format!("{:?} {activation:?}", (b, h, w, c, groups));
             let want = exact(|| norm().forward(&x, activation).unwrap());
-            near(
-                &norm().forward(&single(&x), activation).unwrap(),
-                &want,
-                TOLERANCE,
-                &what,
-            );
-            let want = exact(|| {
-                norm()
-                    .forward_scale_shift(&x, &scale, &shift, activation)
-                    .unwrap()
-            });
-            let got = norm()
-                .forward_scale_shift(&single(&x), &single(&scale), &single(&shift), activation)
-                .unwrap();
+            near(&norm().forward(&single(&x), activation).unwrap(), &want, TOLERANCE, &what);
+            let want = exact(|| norm().forward_scale_shift(&x, &scale, &shift, activation).unwrap());
+            let got = norm().forward_scale_shift(&single(&x), &single(&scale), &single(&shift), activation).unwrap();
             near(&got, &want, TOLERANCE, &what);
         }
     }
@@ -49,17 +32,9 @@ fn group() {
 fn concat() {
     for (c1, c2, groups) in [(32, 32, 32), (20, 44, 4), (7, 3, 2)] {
         let (x1, x2) = (normal(1, &[2, 6, 9, c1]), normal(2, &[2, 6, 9, c2]));
-        let norm = || {
-            GroupNorm::new(&normal(3, &[c1 + c2]), &normal(4, &[c1 + c2]), groups, 1e-6).unwrap()
-        };
-        let want = exact(|| {
-            norm()
-                .forward_concat(&x1, &x2, Some(Activation::Silu))
-                .unwrap()
-        });
-        let got = norm()
-            .forward_concat(&single(&x1), &single(&x2), Some(Activation::Silu))
-            .unwrap();
+        let norm = || GroupNorm::new(&normal(3, &[c1 + c2]), &normal(4, &[c1 + c2]), groups, 1e-6).unwrap();
+        let want = exact(|| norm().forward_concat(&x1, &x2, Some(Activation::Silu)).unwrap());
+        let got = norm().forward_concat(&single(&x1), &single(&x2), Some(Activation::Silu)).unwrap();
         near(&got, &want, TOLERANCE, &format!("{c1}+{c2}"));
     }
 }
@@ -69,44 +44,18 @@ fn large_mean() {
     if level() == Level::Reference {
         return;
     }
-    let x = single(&(normal(1, &[1, 40, 40, 32]) + 1000.0).unwrap())
-        .to_dtype(candle_core::DType::F64)
-        .unwrap();
+    let x = single(&(normal(1, &[1, 40, 40, 32]) + 1000.0).unwrap()).to_dtype(candle_core::DType::F64).unwrap();
     let norm = || GroupNorm::new(&normal(2, &[32]), &normal(3, &[32]), 8, 1e-5).unwrap();
     let want = exact(|| norm().forward(&x, None).unwrap());
     // The final multiply-add in f32 cancels three digits.
-    near(
-        &norm().forward(&single(&x), None).unwrap(),
-        &want,
-        1e-3,
-        "large mean",
-    );
+    near(&norm().forward(&single(&x), None).unwrap(), &want, 1e-3, "large mean");
 }
 
 fn layer() {
-    for (rows, c) in [
-        (1, 1),
-        (3, 5),
-        (77, 768),
-        (256, 96),
-        (300, 320),
-        (9, 33),
-        (2, 1280),
-        (5, 24),
-    ] {
+    for (rows, c) in [(1, 1), (3, 5), (77, 768), (256, 96), (300, 320), (9, 33), (2, 1280), (5, 24)] {
         let (x, weight, bias) = (normal(1, &[1, rows, c]), normal(2, &[c]), normal(3, &[c]));
-        let run = |x: &Tensor| {
-            LayerNorm::new(&weight, &bias, 1e-5)
-                .unwrap()
-                .forward(x)
-                .unwrap()
-        };
-        near(
-            &run(&single(&x)),
-            &exact(|| run(&x)),
-            TOLERANCE,
-            &format!("{rows}x{c}"),
-        );
+        let run = |x: &Tensor| LayerNorm::new(&weight, &bias, 1e-5).unwrap().forward(x).unwrap();
+        near(&run(&single(&x)), &exact(|| run(&x)), TOLERANCE, &format!("{rows}x{c}"));
     }
 }
 

@@ -16,9 +16,7 @@ fn bits(x: &Tensor) -> Vec<u32> {
 fn run(x: &Tensor) -> Vec<Vec<u32>> {
     let channels = x.dims()[3];
     let same = Conv2dConfig { stride: 1, padding: Padding::Same(1) };
-    let conv = |c: usize, config| {
-        Conv2d::new(&normal(2, &[c, channels, 3, 3]), None, config, DType::F32).unwrap()
-    };
+    let conv = |c: usize, config| Conv2d::new(&normal(2, &[c, channels, 3, 3]), None, config, DType::F32).unwrap();
     let (b, h, w, c) = x.dims4().unwrap();
     let tokens = x.narrow(1, 0, 8).unwrap().contiguous().unwrap().reshape((b, 8 * w, c)).unwrap();
     let norm = GroupNorm::new(&normal(3, &[c]), &normal(4, &[c]), 8, 1e-5).unwrap();

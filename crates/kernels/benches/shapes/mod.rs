@@ -15,10 +15,7 @@ pub fn random(shape: &[usize]) -> Tensor {
 /// Few samples: the heavy shapes take half a second each.
 pub fn short() -> criterion::Criterion {
     let second = std::time::Duration::from_secs(1);
-    criterion::Criterion::default()
-        .sample_size(10)
-        .warm_up_time(second / 4)
-        .measurement_time(second)
+    criterion::Criterion::default().sample_size(10).warm_up_time(second / 4).measurement_time(second)
 }
 
 /// (name, rows, in, out)
@@ -38,11 +35,8 @@ pub const LINEAR: [(&str, usize, usize, usize); 12] = [
 ];
 
 /// (name, rows, in, inner)
-pub const GEGLU: [(&str, usize, usize, usize); 3] = [
-    ("ff in at 64x64", 8192, 320, 1280),
-    ("ff in at 32x32", 2048, 640, 2560),
-    ("ff in at 16x16", 512, 1280, 5120),
-];
+pub const GEGLU: [(&str, usize, usize, usize); 3] =
+    [("ff in at 64x64", 8192, 320, 1280), ("ff in at 32x32", 2048, 640, 2560), ("ff in at 16x16", 512, 1280, 5120)];
 
 /// (name, batch, size, in, out, stride, up-sampled)
 pub const CONV: [(&str, usize, usize, usize, usize, usize, bool); 16] = [
@@ -77,9 +71,5 @@ pub const ATTENTION: [(&str, usize, usize, usize, usize, usize); 8] = [
 ];
 
 /// (name, batch, positions, channels)
-pub const NORM: [(&str, usize, usize, usize); 4] = [
-    ("320 at 64x64", 2, 4096, 320),
-    ("640 at 32x32", 2, 1024, 640),
-    ("vae 128 at 256x256", 1, 65536, 128),
-    ("shapes 32 at 16x16", 2, 256, 32),
-];
+pub const NORM: [(&str, usize, usize, usize); 4] =
+    [("320 at 64x64", 2, 4096, 320), ("640 at 32x32", 2, 1024, 640), ("vae 128 at 256x256", 1, 65536, 128), ("shapes 32 at 16x16", 2, 256, 32)];

@@ -22,18 +22,11 @@ impl Task for Apply<'_> {
     unsafe fn run<S: Simd>(self) {
         let mut i = 0;
         while i + S::LANES <= self.x.len() {
-            S::store(
-                self.out.add(i),
-                activate::<S>(self.a, S::load(self.x.as_ptr().add(i))),
-            );
+            S::store(self.out.add(i), activate::<S>(self.a, S::load(self.x.as_ptr().add(i))));
             i += S::LANES;
         }
         let n = self.x.len() - i;
-        S::store_part(
-            self.out.add(i),
-            activate::<S>(self.a, S::load_part(self.x.as_ptr().add(i), n)),
-            n,
-        );
+        S::store_part(self.out.add(i), activate::<S>(self.a, S::load_part(self.x.as_ptr().add(i), n)), n);
     }
 }
 

@@ -47,28 +47,14 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-pub(super) fn attention(
-    level: Level,
-    qkv: [&Tensor; 3],
-    heads: usize,
-    scale: f32,
-    mask: Mask,
-) -> Result<Tensor> {
+pub(super) fn attention(level: Level, qkv: [&Tensor; 3], heads: usize, scale: f32, mask: Mask) -> Result<Tensor> {
     let (batch, queries, channels) = qkv[0].dims3()?;
-    let shape = Shape {
-        batch,
-        heads,
-        queries,
-        keys: qkv[1].dims()[1],
-        dim: channels / heads,
-    };
+    let shape = Shape { batch, heads, queries, keys: qkv[1].dims()[1], dim: channels / heads };
     let [q, k, v] = [dense(qkv[0])?, dense(qkv[1])?, dense(qkv[2])?];
     let (q, k, v) = (View::new(&q), View::new(&k), View::new(&v));
     let (q, k, v) = (q.slice()?, k.slice()?, v.slice()?);
     let bias = match mask {
-        Mask::Bias(bias) => Some(dense(
-            &bias.broadcast_as((batch, heads, queries, shape.keys))?,
-        )?),
+        Mask::Bias(bias) => Some(dense(&bias.broadcast_as((batch, heads, queries, shape.keys))?)?),
         _ => None,
     };
     let bias = bias.as_ref().map(View::new);
@@ -79,22 +65,7 @@ pub(super) fn attention(
         SCRATCH.with_borrow_mut(|scratch| {
             let (head, first) = (i / blocks, i % blocks * lanes * vectors);
             let causal = matches!(mask, Mask::Causal);
-            dispatch(
-                level,
-                Block {
-                    shape,
-                    q,
-                    k,
-                    v,
-                    bias,
-                    causal,
-                    scale,
-                    head,
-                    first,
-                    scratch,
-                    out: out.get(),
-                },
-            )
+            dispatch(level, Block { shape, q, k, v, bias, causal, scale, head, first, scratch, out: out.get() })
         })
     };
     let run = |out: Shared<f32>| {
@@ -145,16 +116,7 @@ impl Block<'_> {
     /// With `NV` vectors of queries.
     #[inline(always)]
     unsafe fn run_wide<S: Simd, const NV: usize>(self) {
-        let Self {
-            shape,
-            q,
-            k,
-            v,
-            head,
-            first,
-            out,
-            ..
-        } = self;
+        let Self { shape, q, k, v, head, first, out, .. } = self;
         let (dim, width, stride) = (shape.dim, NV * S::LANES, shape.heads * shape.dim);
         let count = width.min(shape.queries - first);
         let (sample, column) = (head / shape.heads, head % shape.heads * dim);
@@ -165,25 +127,13 @@ impl Block<'_> {
         let scores = self.scratch.scores.at_least(KEYS * width).as_mut_ptr();
         let result = self.scratch.result.at_least(padded * width).as_mut_ptr();
         let at = (sample * shape.queries + first) * stride + column;
-        pack_queries::<S>(
-            q.as_ptr().add(at),
-            stride,
-            count,
-            (dim, padded, width),
-            self.scale * LOG2_E,
-            rows,
-            panel,
-        );
+        pack_queries::<S>(q.as_ptr().add(at), stride, count, (dim, padded, width), self.scale * LOG2_E, rows, panel);
         for i in 0..dim * NV {
             S::store(result.add(i * S::LANES), S::splat(0.0));
         }
         let mut max = [S::splat(NEVER); NV];
         let mut sum = [S::splat(0.0); NV];
-        let visible = if self.causal {
-            shape.keys.min(first + count)
-        } else {
-            shape.keys
-        };
+        let visible = if self.causal { shape.keys.min(first + count) } else { shape.keys };
         let base = sample * shape.keys * stride + column;
         let mut k0 = 0;
         while k0 < visible {
@@ -195,26 +145,13 @@ impl Block<'_> {
             }
             if let Some(bias) = self.bias {
                 let at = (head * shape.queries + first) * shape.keys + k0;
-                add_bias(
-                    scores,
-                    width,
-                    keys,
-                    bias.as_ptr().add(at),
-                    shape.keys,
-                    count,
-                );
+                add_bias(scores, width, keys, bias.as_ptr().add(at), shape.keys, count);
             }
             softmax::<S, NV>(scores, keys, dim, result, &mut max, &mut sum);
             let mut i = 0;
             while i < dim {
                 let n = MR.min(dim - i);
-                let call = DownCall {
-                    a: v.as_ptr().add(here + i),
-                    step: stride,
-                    k: keys,
-                    b: scores,
-                    c: result.add(i * width),
-                };
+                let call = DownCall { a: v.as_ptr().add(here + i), step: stride, k: keys, b: scores, c: result.add(i * width) };
                 down::<S>(NV, n)(&call);
                 i += n;
             }
@@ -239,22 +176,8 @@ impl Block<'_> {
 
 /// Scores `[key][width]` of a block of keys.
 #[inline(always)]
-unsafe fn score<S: Simd, const NV: usize>(
-    k: *const f32,
-    stride: usize,
-    keys: usize,
-    dim: usize,
-    panel: *const f32,
-    scores: *mut f32,
-) {
-    let (kernels, run) = (
-        kernels::<S>(),
-        Run {
-            set: 0,
-            k0: 0,
-            len: dim,
-        },
-    );
+unsafe fn score<S: Simd, const NV: usize>(k: *const f32, stride: usize, keys: usize, dim: usize, panel: *const f32, scores: *mut f32) {
+    let (kernels, run) = (kernels::<S>(), Run { set: 0, k0: 0, len: dim });
     let mut rows = [std::ptr::null::<f32>(); 2 * MR];
     let mut r = 0;
     while r < keys {
@@ -263,15 +186,7 @@ unsafe fn score<S: Simd, const NV: usize>(
             *row = k.wrapping_add((r + i) * stride);
         }
         // The kernel prefetches what follows the n rows that it reads.
-        let call = Call {
-            rows: rows.as_ptr(),
-            set_stride: 0,
-            runs: &run,
-            run_count: 1,
-            b: panel,
-            c: scores.add(r * NV * S::LANES),
-            first: true,
-        };
+        let call = Call { rows: rows.as_ptr(), set_stride: 0, runs: &run, run_count: 1, b: panel, c: scores.add(r * NV * S::LANES), first: true };
         kernels[NV - 1][n - 1](&call);
         r += n;
     }
@@ -290,14 +205,7 @@ unsafe fn hide_later(scores: *mut f32, width: usize, k0: usize, keys: usize, fir
 
 /// Adds `bias[query][key]`; a query with nothing but hidden keys then gets the mean of the values.
 #[inline(always)]
-unsafe fn add_bias(
-    scores: *mut f32,
-    width: usize,
-    keys: usize,
-    bias: *const f32,
-    stride: usize,
-    count: usize,
-) {
+unsafe fn add_bias(scores: *mut f32, width: usize, keys: usize, bias: *const f32, stride: usize, count: usize) {
     for r in 0..keys {
         for lane in 0..count {
             let p = scores.add(r * width + lane);
@@ -308,14 +216,7 @@ unsafe fn add_bias(
 
 /// Scores to weights in place, relative to the running maxima; what was summed before is rescaled where a maximum moved.
 #[inline(always)]
-unsafe fn softmax<S: Simd, const NV: usize>(
-    scores: *mut f32,
-    keys: usize,
-    dim: usize,
-    result: *mut f32,
-    max: &mut [S::V; NV],
-    sum: &mut [S::V; NV],
-) {
+unsafe fn softmax<S: Simd, const NV: usize>(scores: *mut f32, keys: usize, dim: usize, result: *mut f32, max: &mut [S::V; NV], sum: &mut [S::V; NV]) {
     let mut high = *max;
     for r in 0..keys {
         for j in 0..NV {

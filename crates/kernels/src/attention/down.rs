@@ -60,38 +60,10 @@ type Instances = [[unsafe fn(&DownCall); MR]; 4];
 pub(super) fn down<S: Simd>(vectors: usize, rows: usize) -> unsafe fn(&DownCall) {
     let all: &'static Instances = const {
         &[
-            [
-                instance::<S, 1, 1>,
-                instance::<S, 2, 1>,
-                instance::<S, 3, 1>,
-                instance::<S, 4, 1>,
-                instance::<S, 5, 1>,
-                instance::<S, 6, 1>,
-            ],
-            [
-                instance::<S, 1, 2>,
-                instance::<S, 2, 2>,
-                instance::<S, 3, 2>,
-                instance::<S, 4, 2>,
-                instance::<S, 5, 2>,
-                instance::<S, 6, 2>,
-            ],
-            [
-                instance::<S, 1, 3>,
-                instance::<S, 2, 3>,
-                instance::<S, 3, 3>,
-                instance::<S, 4, 3>,
-                instance::<S, 5, 3>,
-                instance::<S, 6, 3>,
-            ],
-            [
-                instance::<S, 1, 4>,
-                instance::<S, 2, 4>,
-                instance::<S, 3, 4>,
-                instance::<S, 4, 4>,
-                instance::<S, 5, 4>,
-                instance::<S, 6, 4>,
-            ],
+            [instance::<S, 1, 1>, instance::<S, 2, 1>, instance::<S, 3, 1>, instance::<S, 4, 1>, instance::<S, 5, 1>, instance::<S, 6, 1>],
+            [instance::<S, 1, 2>, instance::<S, 2, 2>, instance::<S, 3, 2>, instance::<S, 4, 2>, instance::<S, 5, 2>, instance::<S, 6, 2>],
+            [instance::<S, 1, 3>, instance::<S, 2, 3>, instance::<S, 3, 3>, instance::<S, 4, 3>, instance::<S, 5, 3>, instance::<S, 6, 3>],
+            [instance::<S, 1, 4>, instance::<S, 2, 4>, instance::<S, 3, 4>, instance::<S, 4, 4>, instance::<S, 5, 4>, instance::<S, 6, 4>],
         ]
     };
     all[vectors - 1][rows - 1]

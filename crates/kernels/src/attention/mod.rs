@@ -21,51 +21,19 @@ pub enum Mask<'a> {
 /// `softmax(scale * Q K^T + mask) V` per head. On the CPU the score matrix is never stored.
 ///
 /// Shapes: q (B, L, H*D), k and v (B, S, H*D), heads H -> (B, L, H*D). Errors: shapes that do not fit, a head count that does not divide the channels.
-pub fn attention(
-    q: &Tensor,
-    k: &Tensor,
-    v: &Tensor,
-    heads: usize,
-    scale: f32,
-    mask: Mask,
-) -> Result<Tensor> {
+pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, scale: f32, mask: Mask) -> Result<Tensor> {
     for (x, name) in [(q, "q"), (k, "k"), (v, "v")] {
-        expect(
-            x.rank() == 3,
-            "three dimensions (B, L, H*D)",
-            name,
-            x.dims(),
-        )?;
+        expect(x.rank() == 3, "three dimensions (B, L, H*D)", name, x.dims())?;
     }
     let (batch, queries, channels) = q.dims3()?;
     let keys = k.dims()[1];
-    expect(
-        k.dims() == [batch, keys, channels],
-        &format!("shape ({batch}, S, {channels})"),
-        "k",
-        k.dims(),
-    )?;
-    expect(
-        v.dims() == k.dims(),
-        &format!("shape {:?}", k.dims()),
-        "v",
-        v.dims(),
-    )?;
-    expect(
-        heads > 0 && channels.is_multiple_of(heads),
-        &format!("a divisor of {channels}"),
-        "heads",
-        heads,
-    )?;
+    expect(k.dims() == [batch, keys, channels], &format!("shape ({batch}, S, {channels})"), "k", k.dims())?;
+    expect(v.dims() == k.dims(), &format!("shape {:?}", k.dims()), "v", v.dims())?;
+    expect(heads > 0 && channels.is_multiple_of(heads), &format!("a divisor of {channels}"), "heads", heads)?;
     if let Mask::Bias(bias) = mask {
         let full = [batch, heads, queries, keys];
         let fits = bias.rank() == 4 && bias.dims().iter().zip(full).all(|(&b, f)| b == 1 || b == f);
-        expect(
-            fits,
-            &format!("a shape that broadcasts to {full:?}"),
-            "mask",
-            bias.dims(),
-        )?;
+        expect(fits, &format!("a shape that broadcasts to {full:?}"), "mask", bias.dims())?;
     }
     match crate::cpu::ours(q.device(), q.dtype()) {
         Some(level) => cpu::attention(level, [q, k, v], heads, scale, mask),
@@ -74,53 +42,23 @@ pub fn attention(
 }
 
 /// In candle ops; half precisions compute their softmax in f32.
-fn reference(
-    q: &Tensor,
-    k: &Tensor,
-    v: &Tensor,
-    heads: usize,
-    scale: f32,
-    mask: Mask,
-) -> Result<Tensor> {
+fn reference(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, scale: f32, mask: Mask) -> Result<Tensor> {
     let (batch, queries, channels) = q.dims3()?;
     let (keys, wide) = (k.dims()[1], crate::argument::wide(q.dtype()));
-    let split = |x: &Tensor| {
-        x.reshape((batch, (), heads, channels / heads))?
-            .transpose(1, 2)?
-            .contiguous()
-    };
+    let split = |x: &Tensor| x.reshape((batch, (), heads, channels / heads))?.transpose(1, 2)?.contiguous();
     let scores = (split(q)?.matmul(&split(k)?.t()?)?.to_dtype(wide)? * scale as f64)?;
     let scores = match mask {
         Mask::None => scores,
-        Mask::Causal => scores.broadcast_add(
-            &causal(queries, keys)?
-                .to_device(q.device())?
-                .to_dtype(wide)?,
-        )?,
+        Mask::Causal => scores.broadcast_add(&causal(queries, keys)?.to_device(q.device())?.to_dtype(wide)?)?,
         Mask::Bias(bias) => scores.broadcast_add(&bias.to_dtype(wide)?)?,
     };
-    let exp = scores
-        .broadcast_sub(&scores.max_keepdim(D::Minus1)?)?
-        .exp()?;
-    let weights = exp
-        .broadcast_div(&exp.sum_keepdim(D::Minus1)?)?
-        .to_dtype(q.dtype())?;
-    weights
-        .matmul(&split(v)?)?
-        .transpose(1, 2)?
-        .reshape((batch, queries, channels))
+    let exp = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?)?.exp()?;
+    let weights = exp.broadcast_div(&exp.sum_keepdim(D::Minus1)?)?.to_dtype(q.dtype())?;
+    weights.matmul(&split(v)?)?.transpose(1, 2)?.reshape((batch, queries, channels))
 }
 
 /// (L, S): 0 where s <= l, else -inf.
 fn causal(queries: usize, keys: usize) -> Result<Tensor> {
-    let bias: Vec<f32> = (0..queries * keys)
-        .map(|i| {
-            if i % keys <= i / keys {
-                0.0
-            } else {
-                f32::NEG_INFINITY
-            }
-        })
-        .collect();
+    let bias: Vec<f32> = (0..queries * keys).map(|i| if i % keys <= i / keys { 0.0 } else { f32::NEG_INFINITY }).collect();
     Tensor::from_vec(bias, (queries, keys), &candle_core::Device::Cpu)?.to_dtype(DType::F32)
 }

@@ -28,22 +28,10 @@ pub(super) unsafe fn pack_queries<S: Simd>(
 
 /// Transposes (height, length), both multiples of the lanes.
 #[inline(always)]
-pub(super) unsafe fn transpose_blocks<S: Simd>(
-    from: *const f32,
-    from_stride: usize,
-    to: *mut f32,
-    to_stride: usize,
-    height: usize,
-    length: usize,
-) {
+pub(super) unsafe fn transpose_blocks<S: Simd>(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize, height: usize, length: usize) {
     for i in (0..height).step_by(S::LANES) {
         for j in (0..length).step_by(S::LANES) {
-            S::transpose(
-                from.add(i * from_stride + j),
-                from_stride,
-                to.add(j * to_stride + i),
-                to_stride,
-            );
+            S::transpose(from.add(i * from_stride + j), from_stride, to.add(j * to_stride + i), to_stride);
         }
     }
 }
@@ -57,9 +45,5 @@ pub(super) unsafe fn copy<S: Simd>(from: *const f32, to: *mut f32, n: usize, fac
         S::store(to.add(i), S::mul(S::load(from.add(i)), factor));
         i += S::LANES;
     }
-    S::store_part(
-        to.add(i),
-        S::mul(S::load_part(from.add(i), n - whole), factor),
-        n - whole,
-    );
+    S::store_part(to.add(i), S::mul(S::load_part(from.add(i), n - whole), factor), n - whole);
 }

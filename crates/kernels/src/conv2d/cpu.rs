@@ -45,24 +45,13 @@ pub(super) struct Call<'a> {
 
 impl Body {
     /// From (out, in, kh, kw).
-    pub fn new(
-        level: Level,
-        weight: &Tensor,
-        bias: Option<&Tensor>,
-        config: Conv2dConfig,
-        storage: DType,
-    ) -> Result<Self> {
+    pub fn new(level: Level, weight: &Tensor, bias: Option<&Tensor>, config: Conv2dConfig, storage: DType) -> Result<Self> {
         let (n, channels, kh, kw) = weight.dims4()?;
         let weight = dense(weight)?;
         let view = View::new(&weight);
         let (values, taps) = (view.slice()?, kh * kw);
         let widths = vec![channels; taps];
-        let source = Source {
-            widths: &widths,
-            n,
-            gated: false,
-            value: |tap, k, column| values[(column * channels + k) * taps + tap],
-        };
+        let source = Source { widths: &widths, n, gated: false, value: |tap, k, column| values[(column * channels + k) * taps + tap] };
         Ok(Self {
             packed: Packed::new(level, storage, &source)?,
             bias: bias.map(to_vec).transpose()?,
@@ -74,18 +63,9 @@ impl Body {
     }
 
     /// Inputs (B, H, W, C_i) -> `shape` (B, H', W', out), in x's dtype.
-    pub fn forward(
-        &self,
-        inputs: &[&Tensor],
-        resize: Option<(usize, usize)>,
-        shape: [usize; 4],
-        epilogue: &Epilogue,
-    ) -> Result<Tensor> {
+    pub fn forward(&self, inputs: &[&Tensor], resize: Option<(usize, usize)>, shape: [usize; 4], epilogue: &Epilogue) -> Result<Tensor> {
         let dtype = inputs[0].dtype();
-        let inputs = inputs
-            .iter()
-            .map(|x| dense(x))
-            .collect::<Result<Vec<_>>>()?;
+        let inputs = inputs.iter().map(|x| dense(x)).collect::<Result<Vec<_>>>()?;
         let views: Vec<View> = inputs.iter().map(View::new).collect();
         let mut sources = Vec::with_capacity(2);
         for (view, x) in views.iter().zip(&inputs) {
@@ -93,19 +73,11 @@ impl Body {
         }
         let per_sample = epilogue.per_sample.map(dense).transpose()?;
         let residual = epilogue.residual.map(dense).transpose()?;
-        let (per_sample, residual) = (
-            per_sample.as_ref().map(View::new),
-            residual.as_ref().map(View::new),
-        );
+        let (per_sample, residual) = (per_sample.as_ref().map(View::new), residual.as_ref().map(View::new));
         let (_, height, width, _) = inputs[0].dims4()?;
         let call = Call {
             sources: &sources,
-            grid: Grid {
-                input: (height, width),
-                resize,
-                output: (shape[1], shape[2]),
-                batch: shape[0],
-            },
+            grid: Grid { input: (height, width), resize, output: (shape[1], shape[2]), batch: shape[0] },
             per_sample: per_sample.as_ref().map(View::slice).transpose()?,
             residual: residual.as_ref().map(View::slice).transpose()?,
             activation: epilogue.activation,
@@ -116,31 +88,11 @@ impl Body {
             output(shape.as_slice(), |out| {
                 let (finish, derived) = (self.finish(&call, out), &self.derived);
                 match choose(self, &call) {
-                    Some(Kind::F2) => with(
-                        &derived.f2,
-                        || Winograd::new(self),
-                        |w| w.run(self, &call, &finish),
-                    ),
-                    Some(Kind::F4) => with(
-                        &derived.f4,
-                        || Winograd::new(self),
-                        |w| w.run(self, &call, &finish),
-                    ),
-                    Some(Kind::F6) => with(
-                        &derived.f6,
-                        || Winograd::new(self),
-                        |w| w.run(self, &call, &finish),
-                    ),
-                    None if narrow::fits(self, &call) => with(
-                        &derived.narrow,
-                        || narrow::Narrow::new(self),
-                        |n| n.run(self, &call, &finish),
-                    ),
-                    None if upsample::fits(self, &call) => with(
-                        &derived.phases,
-                        || upsample::Phases::new(self),
-                        |p| p.run(self, &call, &finish),
-                    ),
+                    Some(Kind::F2) => with(&derived.f2, || Winograd::new(self), |w| w.run(self, &call, &finish)),
+                    Some(Kind::F4) => with(&derived.f4, || Winograd::new(self), |w| w.run(self, &call, &finish)),
+                    Some(Kind::F6) => with(&derived.f6, || Winograd::new(self), |w| w.run(self, &call, &finish)),
+                    None if narrow::fits(self, &call) => with(&derived.narrow, || narrow::Narrow::new(self), |n| n.run(self, &call, &finish)),
+                    None if upsample::fits(self, &call) => with(&derived.phases, || upsample::Phases::new(self), |p| p.run(self, &call, &finish)),
                     None => self.direct(&call, &finish),
                 }
             })
@@ -155,13 +107,7 @@ impl Body {
         let rows = call.grid.batch * height * width;
         match call.sources {
             [_] => gemm_by(&pixels, rows, &self.packed, &self.packed.schedule, finish),
-            [(_, first), ..] => gemm_by(
-                &pixels,
-                rows,
-                &self.packed,
-                &self.packed.schedule.split(*first),
-                finish,
-            ),
+            [(_, first), ..] => gemm_by(&pixels, rows, &self.packed, &self.packed.schedule.split(*first), finish),
             [] => {}
         }
     }
@@ -171,9 +117,7 @@ impl Body {
             out,
             n: self.packed.n,
             bias: self.bias.as_deref(),
-            per_sample: call
-                .per_sample
-                .map(|values| (values, call.grid.output.0 * call.grid.output.1)),
+            per_sample: call.per_sample.map(|values| (values, call.grid.output.0 * call.grid.output.1)),
             activation: call.activation,
             scale: call.scale,
             residual: call.residual,
@@ -183,23 +127,10 @@ impl Body {
 
     /// Memory held by the weights, derived forms included.
     pub fn bytes(&self) -> usize {
-        let Derived {
-            narrow,
-            phases,
-            f2,
-            f4,
-            f6,
-        } = &self.derived;
-        let winograd = [
-            f2.get().map(Winograd::bytes),
-            f4.get().map(Winograd::bytes),
-            f6.get().map(Winograd::bytes),
-        ];
+        let Derived { narrow, phases, f2, f4, f6 } = &self.derived;
+        let winograd = [f2.get().map(Winograd::bytes), f4.get().map(Winograd::bytes), f6.get().map(Winograd::bytes)];
         let small = narrow.get().map_or(0, narrow::Narrow::bytes);
-        self.packed.bytes()
-            + small
-            + phases.get().map_or(0, upsample::Phases::bytes)
-            + winograd.into_iter().flatten().sum::<usize>()
+        self.packed.bytes() + small + phases.get().map_or(0, upsample::Phases::bytes) + winograd.into_iter().flatten().sum::<usize>()
     }
 }
 

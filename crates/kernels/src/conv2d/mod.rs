@@ -18,12 +18,7 @@ pub enum Padding {
     /// The same on all four sides.
     Same(usize),
     /// Each side its own; diffusers pads (0, 0, 1, 1) before the VAE encoder's strided convolutions.
-    Asymmetric {
-        top: usize,
-        left: usize,
-        bottom: usize,
-        right: usize,
-    },
+    Asymmetric { top: usize, left: usize, bottom: usize, right: usize },
 }
 
 impl Padding {
@@ -31,12 +26,7 @@ impl Padding {
     pub fn sides(self) -> (usize, usize, usize, usize) {
         match self {
             Self::Same(p) => (p, p, p, p),
-            Self::Asymmetric {
-                top,
-                left,
-                bottom,
-                right,
-            } => (top, left, bottom, right),
+            Self::Asymmetric { top, left, bottom, right } => (top, left, bottom, right),
         }
     }
 }
@@ -52,10 +42,7 @@ pub struct Conv2dConfig {
 impl Default for Conv2dConfig {
     /// Stride 1, no padding.
     fn default() -> Self {
-        Self {
-            stride: 1,
-            padding: Padding::Same(0),
-        }
+        Self { stride: 1, padding: Padding::Same(0) }
     }
 }
 
@@ -74,40 +61,16 @@ enum Body {
 
 impl Conv2d {
     /// Packs a weight `(out, in, kh, kw)` of any float dtype and an optional bias `(out)`; storage as in [`crate::Linear::new`].
-    pub fn new(
-        weight: &Tensor,
-        bias: Option<&Tensor>,
-        config: Conv2dConfig,
-        storage: DType,
-    ) -> Result<Self> {
-        expect(
-            weight.rank() == 4,
-            "shape (out, in, kh, kw)",
-            "weight",
-            weight.dims(),
-        )?;
-        expect(
-            config.stride > 0,
-            "a positive number",
-            "stride",
-            config.stride,
-        )?;
+    pub fn new(weight: &Tensor, bias: Option<&Tensor>, config: Conv2dConfig, storage: DType) -> Result<Self> {
+        expect(weight.rank() == 4, "shape (out, in, kh, kw)", "weight", weight.dims())?;
+        expect(config.stride > 0, "a positive number", "stride", config.stride)?;
         let shape = weight.dims4()?;
         check_bias(bias, shape.0)?;
         let body = match crate::cpu::ours(weight.device(), storage) {
-            Some(level) => Body::Cpu(Box::new(cpu::Body::new(
-                level, weight, bias, config, storage,
-            )?)),
-            None => Body::Plain(reference::Plain {
-                weight: weight.to_dtype(storage)?,
-                bias: bias.cloned(),
-            }),
+            Some(level) => Body::Cpu(Box::new(cpu::Body::new(level, weight, bias, config, storage)?)),
+            None => Body::Plain(reference::Plain { weight: weight.to_dtype(storage)?, bias: bias.cloned() }),
         };
-        Ok(Self {
-            shape,
-            config,
-            body,
-        })
+        Ok(Self { shape, config, body })
     }
 
     /// x (B, H, W, in) -> (B, H', W', out).
@@ -126,12 +89,7 @@ impl Conv2d {
     }
 
     /// Nearest-neighbour resize of x (B, H, W, in) to `size` (height, width), then the convolution; the resized image is never stored on the CPU.
-    pub fn forward_upsampled(
-        &self,
-        x: &Tensor,
-        size: (usize, usize),
-        epilogue: &Epilogue,
-    ) -> Result<Tensor> {
+    pub fn forward_upsampled(&self, x: &Tensor, size: (usize, usize), epilogue: &Epilogue) -> Result<Tensor> {
         expect(size.0 > 0 && size.1 > 0, "positive sizes", "size", size)?;
         self.run(&[x], Some(size), epilogue)
     }
@@ -154,12 +112,7 @@ impl Conv2d {
         }
     }
 
-    fn run(
-        &self,
-        inputs: &[&Tensor],
-        resize: Option<(usize, usize)>,
-        epilogue: &Epilogue,
-    ) -> Result<Tensor> {
+    fn run(&self, inputs: &[&Tensor], resize: Option<(usize, usize)>, epilogue: &Epilogue) -> Result<Tensor> {
         let output = self.output_shape(inputs, resize)?;
         epilogue.check(&output)?;
         match &self.body {
@@ -169,38 +122,19 @@ impl Conv2d {
     }
 
     /// Checks the inputs against each other and the weight.
-    fn output_shape(
-        &self,
-        inputs: &[&Tensor],
-        resize: Option<(usize, usize)>,
-    ) -> Result<[usize; 4]> {
+    fn output_shape(&self, inputs: &[&Tensor], resize: Option<(usize, usize)>) -> Result<[usize; 4]> {
         let (out, channels, kh, kw) = self.shape;
         let (batch, height, width, mut sum) = image(inputs[0], "x")?;
         for x in &inputs[1..] {
             let (b, h, w, c) = image(x, "x2")?;
-            expect(
-                (b, h, w) == (batch, height, width),
-                &format!("({batch}, {height}, {width}, C)"),
-                "x2",
-                x.dims(),
-            )?;
+            expect((b, h, w) == (batch, height, width), &format!("({batch}, {height}, {width}, C)"), "x2", x.dims())?;
             sum += c;
         }
         expect(sum == channels, &format!("{channels} channels"), "x", sum)?;
         let (height, width) = resize.unwrap_or((height, width));
         let (top, left, bottom, right) = self.config.padding.sides();
         let (padded_h, padded_w) = (height + top + bottom, width + left + right);
-        expect(
-            padded_h >= kh && padded_w >= kw,
-            "an image at least as large as the kernel",
-            "x",
-            (padded_h, padded_w),
-        )?;
-        Ok([
-            batch,
-            (padded_h - kh) / self.config.stride + 1,
-            (padded_w - kw) / self.config.stride + 1,
-            out,
-        ])
+        expect(padded_h >= kh && padded_w >= kw, "an image at least as large as the kernel", "x", (padded_h, padded_w))?;
+        Ok([batch, (padded_h - kh) / self.config.stride + 1, (padded_w - kw) / self.config.stride + 1, out])
     }
 }

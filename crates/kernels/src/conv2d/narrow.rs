@@ -56,18 +56,7 @@ impl Narrow {
                 for tap in 0..kh * kw {
                     pixels.fill(tap, first, &mut pointers[tap * STEP..][..count]);
                 }
-                dispatch(
-                    body.packed.level,
-                    Block {
-                        weights: self,
-                        taps: kh * kw,
-                        channels,
-                        pointers,
-                        first,
-                        count,
-                        finish,
-                    },
-                )
+                dispatch(body.packed.level, Block { weights: self, taps: kh * kw, channels, pointers, first, count, finish })
             })
         });
     }
@@ -113,11 +102,7 @@ impl Block<'_> {
         let mut acc = [[S::splat(0.0); COLUMNS]; M];
         let whole = self.channels / S::LANES * S::LANES;
         for tap in 0..self.taps {
-            let w = self
-                .weights
-                .data
-                .as_ptr()
-                .add(tap * COLUMNS * self.weights.padded);
+            let w = self.weights.data.as_ptr().add(tap * COLUMNS * self.weights.padded);
             let mut from = [std::ptr::null::<f32>(); M];
             for (r, p) in from.iter_mut().enumerate() {
                 *p = self.pointers[tap * STEP + row + r];
@@ -145,18 +130,12 @@ impl Block<'_> {
                 *sum = S::sum(*acc);
             }
             let n = self.finish.n.min(S::LANES);
-            self.finish
-                .vector::<S>(self.first + row + r, 0, S::load(sums.as_ptr()), n);
+            self.finish.vector::<S>(self.first + row + r, 0, S::load(sums.as_ptr()), n);
         }
     }
 
     #[inline(always)]
-    unsafe fn step<S: Simd, const M: usize>(
-        &self,
-        acc: &mut [[S::V; COLUMNS]; M],
-        x: &[S::V; M],
-        w: *const f32,
-    ) {
+    unsafe fn step<S: Simd, const M: usize>(&self, acc: &mut [[S::V; COLUMNS]; M], x: &[S::V; M], w: *const f32) {
         for j in 0..COLUMNS {
             let w = S::load(w.add(j * self.weights.padded));
             for r in 0..M {

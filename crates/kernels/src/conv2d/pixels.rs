@@ -33,33 +33,12 @@ pub(super) struct Pixels<'a> {
 unsafe impl Sync for Pixels<'_> {}
 
 impl<'a> Pixels<'a> {
-    pub fn new(
-        sources: &'a [(&'a [f32], usize)],
-        grid: &Grid,
-        kernel: (usize, usize),
-        config: Conv2dConfig,
-        zeros: &'a [f32],
-    ) -> Self {
+    pub fn new(sources: &'a [(&'a [f32], usize)], grid: &Grid, kernel: (usize, usize), config: Conv2dConfig, zeros: &'a [f32]) -> Self {
         let (top, left, _, _) = config.padding.sides();
         let resized = grid.resize.unwrap_or(grid.input);
-        let axis = |kernel: usize,
-                    output: usize,
-                    before: usize,
-                    resized: usize,
-                    input: usize|
-         -> Vec<usize> {
-            let positions = (0..kernel).flat_map(|tap| {
-                (0..output).map(move |i| (i * config.stride + tap).wrapping_sub(before))
-            });
-            positions
-                .map(|at| {
-                    if at < resized {
-                        nearest(at, input, resized)
-                    } else {
-                        OUTSIDE
-                    }
-                })
-                .collect()
+        let axis = |kernel: usize, output: usize, before: usize, resized: usize, input: usize| -> Vec<usize> {
+            let positions = (0..kernel).flat_map(|tap| (0..output).map(move |i| (i * config.stride + tap).wrapping_sub(before)));
+            positions.map(|at| if at < resized { nearest(at, input, resized) } else { OUTSIDE }).collect()
         };
         Self {
             sources,
@@ -75,23 +54,8 @@ impl<'a> Pixels<'a> {
 
 impl<'a> Pixels<'a> {
     /// Rows and columns by padded position instead, up to `extent`; what lies beyond the padding is outside as well.
-    pub fn tiled(
-        sources: &'a [(&'a [f32], usize)],
-        grid: &Grid,
-        extent: (usize, usize),
-        config: Conv2dConfig,
-        zeros: &'a [f32],
-    ) -> Self {
-        Self::new(
-            sources,
-            &Grid {
-                output: extent,
-                ..*grid
-            },
-            (1, 1),
-            config,
-            zeros,
-        )
+    pub fn tiled(sources: &'a [(&'a [f32], usize)], grid: &Grid, extent: (usize, usize), config: Conv2dConfig, zeros: &'a [f32]) -> Self {
+        Self::new(sources, &Grid { output: extent, ..*grid }, (1, 1), config, zeros)
     }
 }
 
@@ -101,26 +65,16 @@ impl Rows for Pixels<'_> {
         let ((height, width), (in_height, in_width)) = (self.grid.output, self.grid.input);
         let rows = &self.rows[tap / self.kernel_width * height..];
         let columns = &self.columns[tap % self.kernel_width * width..][..width];
-        let (mut b, mut y, mut x) = (
-            first / (height * width),
-            first / width % height,
-            first % width,
-        );
+        let (mut b, mut y, mut x) = (first / (height * width), first / width % height, first % width);
         let mut out = out;
         while !out.is_empty() {
             let (line, rest) = out.split_at_mut((width - x).min(out.len()));
             if rows[y] == OUTSIDE {
                 line.fill(self.zeros);
             } else {
-                let base = data
-                    .as_ptr()
-                    .wrapping_add((b * in_height + rows[y]) * in_width * channels);
+                let base = data.as_ptr().wrapping_add((b * in_height + rows[y]) * in_width * channels);
                 for (p, &column) in line.iter_mut().zip(&columns[x..]) {
-                    *p = if column == OUTSIDE {
-                        self.zeros
-                    } else {
-                        base.wrapping_add(column * channels)
-                    };
+                    *p = if column == OUTSIDE { self.zeros } else { base.wrapping_add(column * channels) };
                 }
             }
             (out, x, y) = (rest, 0, y + 1);

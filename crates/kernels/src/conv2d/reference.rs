@@ -11,32 +11,16 @@ pub(super) struct Plain {
 
 impl Plain {
     /// Inputs (B, H, W, C_i) -> (B, H', W', out), in their dtype.
-    pub fn forward(
-        &self,
-        inputs: &[&Tensor],
-        resize: Option<(usize, usize)>,
-        config: Conv2dConfig,
-    ) -> Result<Tensor> {
-        let x = if inputs.len() == 1 {
-            inputs[0].clone()
-        } else {
-            Tensor::cat(inputs, D::Minus1)?
-        };
+    pub fn forward(&self, inputs: &[&Tensor], resize: Option<(usize, usize)>, config: Conv2dConfig) -> Result<Tensor> {
+        let x = if inputs.len() == 1 { inputs[0].clone() } else { Tensor::cat(inputs, D::Minus1)? };
         let x = match resize {
             Some(size) => resize_nearest(&x, size)?,
             None => x,
         };
         let (top, left, bottom, right) = config.padding.sides();
-        let x = x
-            .permute((0, 3, 1, 2))?
-            .pad_with_zeros(2, top, bottom)?
-            .pad_with_zeros(3, left, right)?
-            .contiguous()?;
+        let x = x.permute((0, 3, 1, 2))?.pad_with_zeros(2, top, bottom)?.pad_with_zeros(3, left, right)?.contiguous()?;
         let weight = self.weight.to_dtype(x.dtype())?;
-        let y = x
-            .conv2d(&weight, 0, config.stride, 1, 1)?
-            .permute((0, 2, 3, 1))?
-            .contiguous()?;
+        let y = x.conv2d(&weight, 0, config.stride, 1, 1)?.permute((0, 2, 3, 1))?.contiguous()?;
         match &self.bias {
             Some(bias) => y.broadcast_add(&bias.to_dtype(y.dtype())?),
             None => Ok(y),

@@ -12,18 +12,9 @@ pub(super) struct Phases(Vec<Packed>);
 
 /// Whether the call is such a one.
 pub(super) fn fits(body: &Body, call: &Call) -> bool {
-    let Grid {
-        input: (height, width),
-        resize,
-        ..
-    } = call.grid;
+    let Grid { input: (height, width), resize, .. } = call.grid;
     let (_, _, kh, kw) = body.shape;
-    let shape = (kh, kw) == (3, 3)
-        && body.config
-            == Conv2dConfig {
-                stride: 1,
-                padding: Padding::Same(1),
-            };
+    let shape = (kh, kw) == (3, 3) && body.config == Conv2dConfig { stride: 1, padding: Padding::Same(1) };
     shape && resize == Some((2 * height, 2 * width)) && call.sources.len() == 1
 }
 
@@ -34,56 +25,22 @@ impl Phases {
         let widths = [channels; 4];
         let phase = |parity: usize| {
             let value = |tap: usize, k: usize, column: usize| -> f32 {
-                let taps = merged(parity / 2, tap / 2)
-                    .flat_map(|y| merged(parity % 2, tap % 2).map(move |x| 3 * y + x));
+                let taps = merged(parity / 2, tap / 2).flat_map(|y| merged(parity % 2, tap % 2).map(move |x| 3 * y + x));
                 taps.map(|tap| body.packed.value(tap, k, column)).sum()
             };
-            Packed::new(
-                body.packed.level,
-                DType::F32,
-                &Source {
-                    widths: &widths,
-                    n,
-                    gated: false,
-                    value,
-                },
-            )
-            .ok()
+            Packed::new(body.packed.level, DType::F32, &Source { widths: &widths, n, gated: false, value }).ok()
         };
         Self((0..4).map_while(phase).collect())
     }
 
     pub fn run(&self, body: &Body, call: &Call, finish: &Finish) {
         let (height, width) = call.grid.input;
-        let grid = Grid {
-            resize: None,
-            output: call.grid.input,
-            ..call.grid
-        };
+        let grid = Grid { resize: None, output: call.grid.input, ..call.grid };
         for (i, packed) in self.0.iter().enumerate() {
             let (y, x) = (i / 2, i % 2);
-            let padding = Padding::Asymmetric {
-                top: 1 - y,
-                left: 1 - x,
-                bottom: y,
-                right: x,
-            };
-            let pixels = Pixels::new(
-                call.sources,
-                &grid,
-                (2, 2),
-                Conv2dConfig { stride: 1, padding },
-                &body.zeros,
-            );
-            gemm(
-                &pixels,
-                grid.batch * height * width,
-                packed,
-                &Finish {
-                    phase: Some(Phase { width, y, x }),
-                    ..*finish
-                },
-            );
+            let padding = Padding::Asymmetric { top: 1 - y, left: 1 - x, bottom: y, right: x };
+            let pixels = Pixels::new(call.sources, &grid, (2, 2), Conv2dConfig { stride: 1, padding }, &body.zeros);
+            gemm(&pixels, grid.batch * height * width, packed, &Finish { phase: Some(Phase { width, y, x }), ..*finish });
         }
     }
 

@@ -25,16 +25,10 @@ impl Geglu {
         let (rows, in_features) = weight.dims2()?;
         check_bias(bias, rows)?;
         let body = match crate::cpu::ours(weight.device(), storage) {
-            Some(level) => Body::Cpu {
-                body: cpu::Body::new(level, weight, bias, storage, true)?,
-                in_features,
-            },
+            Some(level) => Body::Cpu { body: cpu::Body::new(level, weight, bias, storage, true)?, in_features },
             None => Body::Plain(Linear::new(weight, bias, storage)?),
         };
-        Ok(Self {
-            inner: rows / 2,
-            body,
-        })
+        Ok(Self { inner: rows / 2, body })
     }
 
     /// x (.., in) -> (.., inner).

@@ -32,14 +32,7 @@ pub(crate) struct Finish<'a> {
 impl Finish<'_> {
     /// Takes `rows` rows from `row` on of one panel.
     #[inline(always)]
-    pub unsafe fn store<S: Simd>(
-        &self,
-        panel: &Panel,
-        gated: bool,
-        row: usize,
-        rows: usize,
-        tile: *const f32,
-    ) {
+    pub unsafe fn store<S: Simd>(&self, panel: &Panel, gated: bool, row: usize, rows: usize, tile: *const f32) {
         let width = panel.vectors * S::LANES;
         for r in 0..rows {
             let to = match self.phase {
@@ -62,12 +55,7 @@ impl Finish<'_> {
     unsafe fn row<S: Simd>(&self, panel: &Panel, to: usize, from: *const f32) {
         let mut i = 0;
         while i < panel.cols {
-            self.vector::<S>(
-                to,
-                panel.first + i,
-                S::load(from.add(i)),
-                S::LANES.min(panel.cols - i),
-            );
+            self.vector::<S>(to, panel.first + i, S::load(from.add(i)), S::LANES.min(panel.cols - i));
             i += S::LANES;
         }
     }
@@ -80,10 +68,7 @@ impl Finish<'_> {
             v = S::add(v, load::<S>(bias.as_ptr().add(column), n));
         }
         if let Some((values, rows)) = self.per_sample {
-            v = S::add(
-                v,
-                load::<S>(values.as_ptr().add(to / rows * self.n + column), n),
-            );
+            v = S::add(v, load::<S>(values.as_ptr().add(to / rows * self.n + column), n));
         }
         if let Some(activation) = self.activation {
             v = activate::<S>(activation, v);

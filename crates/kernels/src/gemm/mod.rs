@@ -49,11 +49,7 @@ struct Cut {
 
 impl Cut {
     fn new(m: usize, w: &Packed) -> Self {
-        let threads = if m * w.k * w.n < SERIAL {
-            1
-        } else {
-            pool::threads()
-        };
+        let threads = if m * w.k * w.n < SERIAL { 1 } else { pool::threads() };
         let total = w.panels.len();
         let (mut rows, mut panels) = (even(m, ROWS, MR), even(total, PANELS, 1));
         // Four tasks per thread level out their ends; cut the columns first, since that repeats only reads of A.
@@ -64,21 +60,13 @@ impl Cut {
         while rows > 4 * MR && m.div_ceil(rows) * total.div_ceil(panels) < wanted {
             rows = even(rows, rows / 2, MR);
         }
-        Self {
-            rows,
-            panels,
-            row_blocks: m.div_ceil(rows),
-            panel_blocks: total.div_ceil(panels),
-        }
+        Self { rows, panels, row_blocks: m.div_ceil(rows), panel_blocks: total.div_ceil(panels) }
     }
 }
 
 /// The size of equal parts of `total`, none above `limit`, in multiples of `unit`.
 fn even(total: usize, limit: usize, unit: usize) -> usize {
-    total
-        .div_ceil(total.div_ceil(limit).max(1))
-        .next_multiple_of(unit)
-        .max(unit)
+    total.div_ceil(total.div_ceil(limit).max(1)).next_multiple_of(unit).max(unit)
 }
 
 /// Computes all `m` rows of the product and finishes them into `finish.out`.
@@ -87,13 +75,7 @@ pub(crate) fn gemm(a: &impl Rows, m: usize, w: &Packed, finish: &Finish) {
 }
 
 /// The same with row sets other than the packed ones, see [`pack::Schedule::split`].
-pub(crate) fn gemm_by(
-    a: &impl Rows,
-    m: usize,
-    w: &Packed,
-    schedule: &pack::Schedule,
-    finish: &Finish,
-) {
+pub(crate) fn gemm_by(a: &impl Rows, m: usize, w: &Packed, schedule: &pack::Schedule, finish: &Finish) {
     if m == 0 || w.n == 0 {
         return;
     }
@@ -104,19 +86,7 @@ pub(crate) fn gemm_by(
         SCRATCH.with_borrow_mut(|scratch| {
             let rows = cut.rows.min(m - first);
             let range = panels..w.panels.len().min(panels + cut.panels);
-            dispatch(
-                w.level,
-                Block {
-                    a,
-                    w,
-                    schedule,
-                    finish,
-                    first,
-                    rows,
-                    panels: range,
-                    scratch,
-                },
-            )
+            dispatch(w.level, Block { a, w, schedule, finish, first, rows, panels: range, scratch })
         })
     };
     let tasks = cut.row_blocks * cut.panel_blocks;
@@ -144,33 +114,18 @@ impl<R: Rows> Task for Block<'_, R> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Self {
-            a,
-            w,
-            schedule,
-            finish,
-            first,
-            rows,
-            panels,
-            scratch,
-        } = self;
+        let Self { a, w, schedule, finish, first, rows, panels, scratch } = self;
         let kernels = kernels::<S>();
         let width = S::LANES * S::PANEL;
         // The kernel prefetches the rows after its own, hence MR pointers more than rows.
         let stride = rows.next_multiple_of(MR) + MR;
-        scratch
-            .pointers
-            .resize(schedule.sets * stride, std::ptr::null());
+        scratch.pointers.resize(schedule.sets * stride, std::ptr::null());
         for set in 0..schedule.sets {
             a.fill(set, first, &mut scratch.pointers[set * stride..][..rows]);
         }
         // A single chunk needs one tile only, which then stays in L1.
         let waiting = schedule.chunks.len() > 1;
-        let held = if waiting {
-            panels.len() * rows.next_multiple_of(MR)
-        } else {
-            MR
-        };
+        let held = if waiting { panels.len() * rows.next_multiple_of(MR) } else { MR };
         let tiles = scratch.tiles.at_least(held * width).as_mut_ptr();
         for (i, chunk) in schedule.chunks.iter().enumerate() {
             for p in panels.clone() {
@@ -179,11 +134,7 @@ impl<R: Rows> Task for Block<'_, R> {
                 let mut r = 0;
                 while r < rows {
                     let count = MR.min(rows - r);
-                    let at = if waiting {
-                        (p - panels.start) * rows.next_multiple_of(MR) + r
-                    } else {
-                        0
-                    };
+                    let at = if waiting { (p - panels.start) * rows.next_multiple_of(MR) + r } else { 0 };
                     let tile = tiles.add(at * width);
                     let call = Call {
                         rows: scratch.pointers.as_ptr().add(r),

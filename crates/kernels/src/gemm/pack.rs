@@ -72,31 +72,15 @@ impl Schedule {
             for run in &self.runs[chunk.runs.clone()] {
                 let first = split.saturating_sub(run.k0).min(run.len);
                 if first > 0 {
-                    runs.push(Run {
-                        len: first,
-                        ..run.clone()
-                    });
+                    runs.push(Run { len: first, ..run.clone() });
                 }
                 if first < run.len {
-                    runs.push(Run {
-                        set: self.sets + run.set,
-                        k0: run.k0 + first - split,
-                        len: run.len - first,
-                    });
+                    runs.push(Run { set: self.sets + run.set, k0: run.k0 + first - split, len: run.len - first });
                 }
             }
-            chunks.push(Chunk {
-                runs: start..runs.len(),
-                len: chunk.len,
-                offset: chunk.offset,
-            });
+            chunks.push(Chunk { runs: start..runs.len(), len: chunk.len, offset: chunk.offset });
         }
-        Self {
-            sets: 2 * self.sets,
-            step: self.step,
-            runs,
-            chunks,
-        }
+        Self { sets: 2 * self.sets, step: self.step, runs, chunks }
     }
 }
 
@@ -113,33 +97,18 @@ pub(crate) struct Packed {
 
 impl Packed {
     /// Packs for a level, rounded to `storage` (F32, F16 or BF16).
-    pub fn new<F: Fn(usize, usize, usize) -> f32 + Sync>(
-        level: Level,
-        storage: DType,
-        source: &Source<F>,
-    ) -> Result<Self> {
+    pub fn new<F: Fn(usize, usize, usize) -> f32 + Sync>(level: Level, storage: DType, source: &Source<F>) -> Result<Self> {
         let schedule = cut_channels(source.widths);
         let panels = cut_columns(level, source.n, source.gated);
         let k = source.widths.iter().sum();
-        let len = k * panels
-            .iter()
-            .map(|p| p.vectors * geometry(level).0)
-            .sum::<usize>();
+        let len = k * panels.iter().map(|p| p.vectors * geometry(level).0).sum::<usize>();
         let data = match storage {
             DType::F32 => Data::F32(Buffer::zeroed(len)),
             DType::F16 => Data::F16(Buffer::zeroed(len)),
             DType::BF16 => Data::Bf16(Buffer::zeroed(len)),
             other => bail!("Expected F32, F16 or BF16 for storage but received {other:?}"),
         };
-        let mut packed = Self {
-            level,
-            n: source.n,
-            k,
-            gated: source.gated,
-            schedule,
-            panels,
-            data,
-        };
+        let mut packed = Self { level, n: source.n, k, gated: source.gated, schedule, panels, data };
         packed.write(source);
         Ok(packed)
     }
@@ -169,12 +138,7 @@ impl Packed {
         }
     }
 
-    fn each<T, F: Fn(usize, usize, usize) -> f32 + Sync>(
-        &self,
-        source: &Source<F>,
-        to: Shared<T>,
-        round: impl Fn(f32) -> T + Sync + Send,
-    ) {
+    fn each<T, F: Fn(usize, usize, usize) -> f32 + Sync>(&self, source: &Source<F>, to: Shared<T>, round: impl Fn(f32) -> T + Sync + Send) {
         let lanes = geometry(self.level).0;
         pool::run(self.panels.len(), |p| {
             let panel = &self.panels[p];
@@ -184,10 +148,7 @@ impl Packed {
                 for k in run.k0..run.k0 + run.len {
                     for i in 0..panel.cols {
                         // SAFETY: each task writes its own panel, inside the buffer by construction.
-                        unsafe {
-                            *to.get().add(at + i) =
-                                round((source.value)(run.set, k, panel.first + i))
-                        };
+                        unsafe { *to.get().add(at + i) = round((source.value)(run.set, k, panel.first + i)) };
                         if self.gated {
                             let gate = round((source.value)(run.set, k, self.n + panel.first + i));
                             // SAFETY: as above; gates fill the second half.
@@ -218,17 +179,8 @@ impl Packed {
 
     /// What was packed, rounded to the storage: for other forms of the same weights.
     pub fn value(&self, set: usize, channel: usize, column: usize) -> f32 {
-        let panel = self
-            .panels
-            .iter()
-            .rfind(|p| p.first <= column)
-            .unwrap_or(&self.panels[0]);
-        let at = self.at(
-            panel,
-            geometry(self.level).0,
-            (set, channel),
-            column - panel.first,
-        );
+        let panel = self.panels.iter().rfind(|p| p.first <= column).unwrap_or(&self.panels[0]);
+        let at = self.at(panel, geometry(self.level).0, (set, channel), column - panel.first);
         match &self.data {
             Data::F32(data) => data[at],
             Data::F16(data) => f16::from_bits(data[at]).to_f32(),
@@ -238,13 +190,7 @@ impl Packed {
 
     /// The same for columns `j..` of a panel.
     #[inline(always)]
-    pub unsafe fn vector<S: Simd>(
-        &self,
-        panel: &Panel,
-        set: usize,
-        channel: usize,
-        j: usize,
-    ) -> S::V {
+    pub unsafe fn vector<S: Simd>(&self, panel: &Panel, set: usize, channel: usize, j: usize) -> S::V {
         let at = self.at(panel, S::LANES, (set, channel), j);
         match &self.data {
             Data::F32(data) => S::load(data.as_ptr().add(at)),
@@ -255,12 +201,7 @@ impl Packed {
 
     /// The f32 numbers of a chunk of a panel: in place, or widened into `wide`.
     #[inline(always)]
-    pub unsafe fn chunk<S: Simd>(
-        &self,
-        panel: &Panel,
-        chunk: &Chunk,
-        wide: &mut Buffer<f32>,
-    ) -> *const f32 {
+    pub unsafe fn chunk<S: Simd>(&self, panel: &Panel, chunk: &Chunk, wide: &mut Buffer<f32>) -> *const f32 {
         let width = panel.vectors * S::LANES;
         let at = panel.offset * self.k + chunk.offset * width;
         let len = chunk.len * width;
@@ -299,21 +240,12 @@ fn cut_channels(widths: &[usize]) -> Schedule {
             runs.push(Run { set, k0, len });
             match chunks.last_mut().filter(|chunk| chunk.len + len <= CHUNK) {
                 Some(chunk) => (chunk.runs.end, chunk.len) = (i + 1, chunk.len + len),
-                None => chunks.push(Chunk {
-                    runs: i..i + 1,
-                    len,
-                    offset,
-                }),
+                None => chunks.push(Chunk { runs: i..i + 1, len, offset }),
             }
             offset += len;
         }
     }
-    Schedule {
-        sets: widths.len(),
-        step,
-        runs,
-        chunks,
-    }
+    Schedule { sets: widths.len(), step, runs, chunks }
 }
 
 /// Panels as wide as the registers allow and about equal, so that no narrow one is left over.
@@ -328,12 +260,7 @@ fn cut_columns(level: Level, n: usize, gated: bool) -> Vec<Panel> {
         let taken = left.div_ceil(count - i);
         let cols = (taken * lanes).min(n - first);
         let vectors = if gated { 2 * taken } else { taken };
-        panels.push(Panel {
-            first,
-            cols,
-            vectors,
-            offset,
-        });
+        panels.push(Panel { first, cols, vectors, offset });
         (first, offset, left) = (first + cols, offset + vectors * lanes, left - taken);
     }
     panels

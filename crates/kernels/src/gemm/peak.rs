@@ -17,29 +17,14 @@ impl Task for Spin {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) -> f64 {
         let width = S::PANEL * S::LANES;
-        let (a, b) = (
-            Buffer::<f32>::zeroed(MR * K),
-            Buffer::<f32>::zeroed(K * width),
-        );
+        let (a, b) = (Buffer::<f32>::zeroed(MR * K), Buffer::<f32>::zeroed(K * width));
         let mut c = Buffer::<f32>::zeroed(MR * width);
         let mut rows = [a.as_ptr(); 2 * MR];
         for (i, row) in rows.iter_mut().enumerate() {
             *row = row.add(i % MR * K);
         }
-        let run = Run {
-            set: 0,
-            k0: 0,
-            len: K,
-        };
-        let call = Call {
-            rows: rows.as_ptr(),
-            set_stride: 0,
-            runs: &run,
-            run_count: 1,
-            b: b.as_ptr(),
-            c: c.as_mut_ptr(),
-            first: true,
-        };
+        let run = Run { set: 0, k0: 0, len: K };
+        let call = Call { rows: rows.as_ptr(), set_stride: 0, runs: &run, run_count: 1, b: b.as_ptr(), c: c.as_mut_ptr(), first: true };
         let kernel = kernels::<S>()[S::PANEL - 1][MR - 1];
         for _ in 0..self.calls {
             // Opaque, so that equal calls are not merged into one.

@@ -31,15 +31,7 @@ impl<const M: usize, const NV: usize> Task for Tile<'_, M, NV> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Call {
-            rows,
-            set_stride,
-            runs,
-            run_count,
-            b,
-            c,
-            first,
-        } = *self.0;
+        let Call { rows, set_stride, runs, run_count, b, c, first } = *self.0;
         let width = NV * S::LANES;
         let mut acc = [[S::splat(0.0); NV]; M];
         if !first {
@@ -95,38 +87,10 @@ unsafe fn tile<S: Simd, const M: usize, const NV: usize>(call: &Call) {
 pub(crate) fn kernels<S: Simd>() -> &'static Kernels {
     const {
         &[
-            [
-                tile::<S, 1, 1>,
-                tile::<S, 2, 1>,
-                tile::<S, 3, 1>,
-                tile::<S, 4, 1>,
-                tile::<S, 5, 1>,
-                tile::<S, 6, 1>,
-            ],
-            [
-                tile::<S, 1, 2>,
-                tile::<S, 2, 2>,
-                tile::<S, 3, 2>,
-                tile::<S, 4, 2>,
-                tile::<S, 5, 2>,
-                tile::<S, 6, 2>,
-            ],
-            [
-                tile::<S, 1, 3>,
-                tile::<S, 2, 3>,
-                tile::<S, 3, 3>,
-                tile::<S, 4, 3>,
-                tile::<S, 5, 3>,
-                tile::<S, 6, 3>,
-            ],
-            [
-                tile::<S, 1, 4>,
-                tile::<S, 2, 4>,
-                tile::<S, 3, 4>,
-                tile::<S, 4, 4>,
-                tile::<S, 5, 4>,
-                tile::<S, 6, 4>,
-            ],
+            [tile::<S, 1, 1>, tile::<S, 2, 1>, tile::<S, 3, 1>, tile::<S, 4, 1>, tile::<S, 5, 1>, tile::<S, 6, 1>],
+            [tile::<S, 1, 2>, tile::<S, 2, 2>, tile::<S, 3, 2>, tile::<S, 4, 2>, tile::<S, 5, 2>, tile::<S, 6, 2>],
+            [tile::<S, 1, 3>, tile::<S, 2, 3>, tile::<S, 3, 3>, tile::<S, 4, 3>, tile::<S, 5, 3>, tile::<S, 6, 3>],
+            [tile::<S, 1, 4>, tile::<S, 2, 4>, tile::<S, 3, 4>, tile::<S, 4, 4>, tile::<S, 5, 4>, tile::<S, 6, 4>],
         ]
     }
 }

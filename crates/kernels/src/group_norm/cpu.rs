@@ -25,38 +25,18 @@ pub(super) struct Body {
 pub(super) type Source<'a> = (&'a [f32], usize);
 
 impl Body {
-    pub fn new(
-        level: Level,
-        weight: &Tensor,
-        bias: &Tensor,
-        groups: usize,
-        eps: f64,
-    ) -> Result<Self> {
-        Ok(Self {
-            level,
-            weight: to_vec(weight)?,
-            bias: to_vec(bias)?,
-            groups,
-            eps,
-        })
+    pub fn new(level: Level, weight: &Tensor, bias: &Tensor, groups: usize, eps: f64) -> Result<Self> {
+        Ok(Self { level, weight: to_vec(weight)?, bias: to_vec(bias)?, groups, eps })
     }
 
     /// Inputs (B, .., C_i) -> (B, .., C), in x's dtype.
-    pub fn forward(
-        &self,
-        inputs: &[&Tensor],
-        scale_shift: super::ScaleShift,
-        activation: Option<Activation>,
-    ) -> Result<Tensor> {
+    pub fn forward(&self, inputs: &[&Tensor], scale_shift: super::ScaleShift, activation: Option<Activation>) -> Result<Tensor> {
         let (dtype, channels) = (inputs[0].dtype(), self.weight.len());
         let mut shape = inputs[0].dims().to_vec();
         let (batch, rank) = (shape[0], shape.len());
         let positions: usize = shape[1..rank - 1].iter().product();
         shape[rank - 1] = channels;
-        let inputs = inputs
-            .iter()
-            .map(|x| dense(x))
-            .collect::<Result<Vec<_>>>()?;
+        let inputs = inputs.iter().map(|x| dense(x)).collect::<Result<Vec<_>>>()?;
         let views: Vec<View> = inputs.iter().map(View::new).collect();
         let mut sources = Vec::with_capacity(2);
         for (view, x) in views.iter().zip(&inputs) {
@@ -67,11 +47,7 @@ impl Body {
             None => None,
         };
         let sums = Sums::of(self.level, &sources, batch, positions);
-        let coefficients = combine(
-            self,
-            &sums,
-            adaptive.as_ref().map(|(a, b)| (a.as_slice(), b.as_slice())),
-        );
+        let coefficients = combine(self, &sums, adaptive.as_ref().map(|(a, b)| (a.as_slice(), b.as_slice())));
         let step = STEP.div_ceil(channels.max(1));
         let per_sample = positions.div_ceil(step);
         let run = |out: Shared<f32>| {
@@ -88,10 +64,7 @@ impl Body {
                         scale: &coefficients[2 * sample * channels + column..][..*width],
                         shift: &coefficients[(2 * sample + 1) * channels + column..][..*width],
                         // SAFETY: tasks write disjoint rows, sources disjoint columns.
-                        out: unsafe {
-                            out.get()
-                                .add((sample * positions + first) * channels + column)
-                        },
+                        out: unsafe { out.get().add((sample * positions + first) * channels + column) },
                         stride: channels,
                         activation,
                     };
@@ -141,20 +114,12 @@ impl Apply<'_> {
             let (from, to) = (row.as_ptr(), self.out.add(i * self.stride));
             let mut j = 0;
             while j < whole {
-                let y = S::fma(
-                    S::load(from.add(j)),
-                    S::load(scale.add(j)),
-                    S::load(shift.add(j)),
-                );
+                let y = S::fma(S::load(from.add(j)), S::load(scale.add(j)), S::load(shift.add(j)));
                 S::store(to.add(j), maybe::<S>(activation, y));
                 j += S::LANES;
             }
             if rest > 0 {
-                let y = S::fma(
-                    S::load_part(from.add(j), rest),
-                    S::load_part(scale.add(j), rest),
-                    S::load_part(shift.add(j), rest),
-                );
+                let y = S::fma(S::load_part(from.add(j), rest), S::load_part(scale.add(j), rest), S::load_part(shift.add(j), rest));
                 S::store_part(to.add(j), maybe::<S>(activation, y), rest);
             }
         }

@@ -28,20 +28,10 @@ impl GroupNorm {
         expect(weight.rank() == 1, "shape (C)", "weight", weight.dims())?;
         expect_shape(bias, weight.dims(), "bias")?;
         let channels = weight.dims()[0];
-        expect(
-            groups > 0 && channels.is_multiple_of(groups),
-            &format!("a divisor of {channels}"),
-            "groups",
-            groups,
-        )?;
+        expect(groups > 0 && channels.is_multiple_of(groups), &format!("a divisor of {channels}"), "groups", groups)?;
         let body = match crate::cpu::ours(weight.device(), DType::F32) {
             Some(level) => Body::Cpu(cpu::Body::new(level, weight, bias, groups, eps)?),
-            None => Body::Plain(reference::Plain {
-                weight: weight.clone(),
-                bias: bias.clone(),
-                groups,
-                eps,
-            }),
+            None => Body::Plain(reference::Plain { weight: weight.clone(), bias: bias.clone(), groups, eps }),
         };
         Ok(Self { channels, body })
     }
@@ -52,42 +42,21 @@ impl GroupNorm {
     }
 
     /// The normalised concatenation (B, H, W, C1 + C2) of x1 (B, H, W, C1) and x2 (B, H, W, C2).
-    pub fn forward_concat(
-        &self,
-        x1: &Tensor,
-        x2: &Tensor,
-        activation: Option<Activation>,
-    ) -> Result<Tensor> {
+    pub fn forward_concat(&self, x1: &Tensor, x2: &Tensor, activation: Option<Activation>) -> Result<Tensor> {
         self.run(&[x1, x2], None, activation)
     }
 
     /// `activation(norm(x) * (1 + scale) + shift)` with scale and shift (B, C); diffusers' `time_embedding_norm = "scale_shift"`.
-    pub fn forward_scale_shift(
-        &self,
-        x: &Tensor,
-        scale: &Tensor,
-        shift: &Tensor,
-        activation: Option<Activation>,
-    ) -> Result<Tensor> {
+    pub fn forward_scale_shift(&self, x: &Tensor, scale: &Tensor, shift: &Tensor, activation: Option<Activation>) -> Result<Tensor> {
         self.run(&[x], Some((scale, shift)), activation)
     }
 
-    fn run(
-        &self,
-        inputs: &[&Tensor],
-        scale_shift: ScaleShift,
-        activation: Option<Activation>,
-    ) -> Result<Tensor> {
+    fn run(&self, inputs: &[&Tensor], scale_shift: ScaleShift, activation: Option<Activation>) -> Result<Tensor> {
         let (channels, rank) = (self.channels, inputs[0].rank());
         expect(rank >= 2, "shape (B, .., C)", "x", inputs[0].dims())?;
         let positions = &inputs[0].dims()[..rank - 1];
         for x in &inputs[1..] {
-            expect(
-                x.rank() == rank && &x.dims()[..rank - 1] == positions,
-                &format!("{positions:?} before the channels"),
-                "x2",
-                x.dims(),
-            )?;
+            expect(x.rank() == rank && &x.dims()[..rank - 1] == positions, &format!("{positions:?} before the channels"), "x2", x.dims())?;
         }
         let sum: usize = inputs.iter().map(|x| x.dims()[rank - 1]).sum();
         expect(sum == channels, &format!("{channels} channels"), "x", sum)?;

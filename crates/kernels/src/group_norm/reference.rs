@@ -13,34 +13,18 @@ pub(super) struct Plain {
 
 impl Plain {
     /// In candle ops; half precisions compute in f32.
-    pub fn forward(
-        &self,
-        inputs: &[&Tensor],
-        scale_shift: ScaleShift,
-        activation: Option<Activation>,
-    ) -> Result<Tensor> {
-        let x = if inputs.len() == 1 {
-            inputs[0].clone()
-        } else {
-            Tensor::cat(inputs, D::Minus1)?
-        };
+    pub fn forward(&self, inputs: &[&Tensor], scale_shift: ScaleShift, activation: Option<Activation>) -> Result<Tensor> {
+        let x = if inputs.len() == 1 { inputs[0].clone() } else { Tensor::cat(inputs, D::Minus1)? };
         let (batch, channels, dtype) = (x.dims()[0], self.weight.dims()[0], wide(x.dtype()));
-        let grouped =
-            x.to_dtype(dtype)?
-                .reshape((batch, (), self.groups, channels / self.groups))?;
+        let grouped = x.to_dtype(dtype)?.reshape((batch, (), self.groups, channels / self.groups))?;
         let centred = grouped.broadcast_sub(&grouped.mean_keepdim((1, 3))?)?;
         let variance = centred.sqr()?.mean_keepdim((1, 3))?;
-        let y = centred
-            .broadcast_div(&(variance + self.eps)?.sqrt()?)?
-            .reshape((batch, (), channels))?;
-        let y = y
-            .broadcast_mul(&self.weight.to_dtype(dtype)?)?
-            .broadcast_add(&self.bias.to_dtype(dtype)?)?;
+        let y = centred.broadcast_div(&(variance + self.eps)?.sqrt()?)?.reshape((batch, (), channels))?;
+        let y = y.broadcast_mul(&self.weight.to_dtype(dtype)?)?.broadcast_add(&self.bias.to_dtype(dtype)?)?;
         let y = match scale_shift {
             Some((scale, shift)) => {
                 let row = |t: &Tensor| t.to_dtype(dtype)?.unsqueeze(1);
-                y.broadcast_mul(&(row(scale)? + 1.0)?)?
-                    .broadcast_add(&row(shift)?)?
+                y.broadcast_mul(&(row(scale)? + 1.0)?)?.broadcast_add(&row(shift)?)?
             }
             None => y,
         };

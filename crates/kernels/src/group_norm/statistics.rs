@@ -33,30 +33,15 @@ impl Sums {
                 let at = (sample * positions + first) * width;
                 // SAFETY: each block writes its own sums, inside the vector.
                 let sums = unsafe { to.get().add(i * 3 * channels + column) };
-                dispatch(
-                    level,
-                    Sum {
-                        x: &values[at..at + rows * width],
-                        width: *width,
-                        sums,
-                        stride: channels,
-                    },
-                );
+                dispatch(level, Sum { x: &values[at..at + rows * width], width: *width, sums, stride: channels });
                 column += width;
             }
         };
         // Blocks of narrow images are too small to hand out one by one.
         let group = (1usize << 15).div_ceil(ROWS * channels.max(1));
         let count = batch * blocks;
-        pool::run(count.div_ceil(group), |g| {
-            (g * group..count.min((g + 1) * group)).for_each(block)
-        });
-        Self {
-            data,
-            batch,
-            positions,
-            channels,
-        }
+        pool::run(count.div_ceil(group), |g| (g * group..count.min((g + 1) * group)).for_each(block));
+        Self { data, batch, positions, channels }
     }
 }
 
@@ -90,22 +75,14 @@ impl Sum<'_> {
     unsafe fn columns<S: Simd, const N: usize>(&self, j: usize, n: usize) {
         let from = self.x.as_ptr().add(j);
         let rows = self.x.len() / self.width;
-        let (mut pivot, mut sum, mut square) =
-            ([S::splat(0.0); N], [S::splat(0.0); N], [S::splat(0.0); N]);
+        let (mut pivot, mut sum, mut square) = ([S::splat(0.0); N], [S::splat(0.0); N], [S::splat(0.0); N]);
         for i in 0..N {
             pivot[i] = S::load_part(from.add(i * S::LANES), n);
         }
         for r in 1..rows {
             for i in 0..N {
                 let p = from.add(r * self.width + i * S::LANES);
-                let x = S::sub(
-                    if n == S::LANES {
-                        S::load(p)
-                    } else {
-                        S::load_part(p, n)
-                    },
-                    pivot[i],
-                );
+                let x = S::sub(if n == S::LANES { S::load(p) } else { S::load_part(p, n) }, pivot[i]);
                 sum[i] = S::add(sum[i], x);
                 square[i] = S::fma(x, x, square[i]);
             }
@@ -131,16 +108,12 @@ pub(super) fn combine(body: &Body, sums: &Sums, adaptive: Option<(&[f32], &[f32]
             let inverse = 1.0 / (variance + body.eps).sqrt();
             for c in columns {
                 let (gain, offset) = match adaptive {
-                    Some((scale, shift)) => (
-                        1.0 + f64::from(scale[sample * channels + c]),
-                        f64::from(shift[sample * channels + c]),
-                    ),
+                    Some((scale, shift)) => (1.0 + f64::from(scale[sample * channels + c]), f64::from(shift[sample * channels + c])),
                     None => (1.0, 0.0),
                 };
                 let scale = f64::from(body.weight[c]) * inverse;
                 out[2 * sample * channels + c] = (scale * gain) as f32;
-                out[(2 * sample + 1) * channels + c] =
-                    ((f64::from(body.bias[c]) - mean * scale) * gain + offset) as f32;
+                out[(2 * sample + 1) * channels + c] = ((f64::from(body.bias[c]) - mean * scale) * gain + offset) as f32;
             }
         }
     }
@@ -148,22 +121,12 @@ pub(super) fn combine(body: &Body, sums: &Sums, adaptive: Option<(&[f32], &[f32]
 }
 
 /// Mean and variance of some channels of a sample.
-fn moments(
-    sums: &Sums,
-    sample: usize,
-    blocks: usize,
-    columns: std::ops::Range<usize>,
-) -> (f64, f64) {
+fn moments(sums: &Sums, sample: usize, blocks: usize, columns: std::ops::Range<usize>) -> (f64, f64) {
     let total = (sums.positions * columns.len()) as f64;
     let rows = |block: usize| ROWS.min(sums.positions - block * ROWS) as f64;
-    let at = |block: usize, quantity: usize, c: usize| {
-        f64::from(sums.data[((sample * blocks + block) * 3 + quantity) * sums.channels + c])
-    };
+    let at = |block: usize, quantity: usize, c: usize| f64::from(sums.data[((sample * blocks + block) * 3 + quantity) * sums.channels + c]);
     let each = || (0..blocks).flat_map(|block| columns.clone().map(move |c| (block, c)));
-    let mean = each()
-        .map(|(block, c)| rows(block) * at(block, 0, c) + at(block, 1, c))
-        .sum::<f64>()
-        / total;
+    let mean = each().map(|(block, c)| rows(block) * at(block, 0, c) + at(block, 1, c)).sum::<f64>() / total;
     // Around the mean: sum (x - m)^2 = q + 2 d s + n d^2 with d = pivot - m.
     let part = |(block, c): (usize, usize)| {
         let d = at(block, 0, c) - mean;

@@ -17,12 +17,7 @@ pub(super) struct Body {
 
 impl Body {
     pub fn new(level: Level, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Self> {
-        Ok(Self {
-            level,
-            weight: to_vec(weight)?,
-            bias: to_vec(bias)?,
-            eps: eps as f32,
-        })
+        Ok(Self { level, weight: to_vec(weight)?, bias: to_vec(bias)?, eps: eps as f32 })
     }
 
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
@@ -83,10 +78,7 @@ unsafe fn normalise<S: Simd>(body: &Body, x: &[f32], out: *mut f32) {
     let (mut sum, mut more) = (S::splat(0.0), S::splat(0.0));
     i = 0;
     while i + 2 * S::LANES <= whole {
-        let (a, b) = (
-            S::sub(S::load(p.add(i)), mean),
-            S::sub(S::load(p.add(i + S::LANES)), mean),
-        );
+        let (a, b) = (S::sub(S::load(p.add(i)), mean), S::sub(S::load(p.add(i + S::LANES)), mean));
         sum = S::fma(a, a, sum);
         more = S::fma(b, b, more);
         i += 2 * S::LANES;
@@ -104,20 +96,9 @@ unsafe fn normalise<S: Simd>(body: &Body, x: &[f32], out: *mut f32) {
     i = 0;
     while i < whole {
         let y = S::mul(S::sub(S::load(p.add(i)), mean), inverse);
-        S::store(
-            out.add(i),
-            S::fma(y, S::load(weight.add(i)), S::load(bias.add(i))),
-        );
+        S::store(out.add(i), S::fma(y, S::load(weight.add(i)), S::load(bias.add(i))));
         i += S::LANES;
     }
     let y = S::mul(S::sub(S::load_part(p.add(i), rest), mean), inverse);
-    S::store_part(
-        out.add(i),
-        S::fma(
-            y,
-            S::load_part(weight.add(i), rest),
-            S::load_part(bias.add(i), rest),
-        ),
-        rest,
-    );
+    S::store_part(out.add(i), S::fma(y, S::load_part(weight.add(i), rest), S::load_part(bias.add(i), rest)), rest);
 }

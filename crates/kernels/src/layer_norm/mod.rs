@@ -12,11 +12,7 @@ pub struct LayerNorm {
 }
 
 enum Body {
-    Plain {
-        weight: Tensor,
-        bias: Tensor,
-        eps: f64,
-    },
+    Plain { weight: Tensor, bias: Tensor, eps: f64 },
     Cpu(cpu::Body),
 }
 
@@ -27,26 +23,14 @@ impl LayerNorm {
         expect_shape(bias, weight.dims(), "bias")?;
         let body = match crate::cpu::ours(weight.device(), DType::F32) {
             Some(level) => Body::Cpu(cpu::Body::new(level, weight, bias, eps)?),
-            None => Body::Plain {
-                weight: weight.clone(),
-                bias: bias.clone(),
-                eps,
-            },
+            None => Body::Plain { weight: weight.clone(), bias: bias.clone(), eps },
         };
-        Ok(Self {
-            channels: weight.dims()[0],
-            body,
-        })
+        Ok(Self { channels: weight.dims()[0], body })
     }
 
     /// x (.., C) -> the same shape.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        expect(
-            x.dims().last() == Some(&self.channels),
-            &format!("shape (.., {})", self.channels),
-            "x",
-            x.dims(),
-        )?;
+        expect(x.dims().last() == Some(&self.channels), &format!("shape (.., {})", self.channels), "x", x.dims())?;
         match &self.body {
             Body::Plain { weight, bias, eps } => reference(x, weight, bias, *eps),
             Body::Cpu(body) => body.forward(x),
@@ -61,7 +45,5 @@ fn reference(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Ten
     let centred = wide.broadcast_sub(&wide.mean_keepdim(D::Minus1)?)?;
     let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
     let y = centred.broadcast_div(&(variance + eps)?.sqrt()?)?;
-    y.broadcast_mul(&weight.to_dtype(dtype)?)?
-        .broadcast_add(&bias.to_dtype(dtype)?)?
-        .to_dtype(x.dtype())
+    y.broadcast_mul(&weight.to_dtype(dtype)?)?.broadcast_add(&bias.to_dtype(dtype)?)?.to_dtype(x.dtype())
 }

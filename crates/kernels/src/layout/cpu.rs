@@ -8,22 +8,13 @@ use candle_core::{Result, Tensor};
 const STEP: usize = 1 << 15;
 
 /// Swaps the two inner dimensions of (batch, rows, columns) into `shape`, in x's dtype.
-pub(super) fn transpose(
-    level: Level,
-    x: &Tensor,
-    (batch, rows, columns): (usize, usize, usize),
-    shape: [usize; 4],
-) -> Result<Tensor> {
+pub(super) fn transpose(level: Level, x: &Tensor, (batch, rows, columns): (usize, usize, usize), shape: [usize; 4]) -> Result<Tensor> {
     let input = dense(x)?;
     let view = View::new(&input);
     let values = view.slice()?;
     // The longer side is cut: a task takes some rows or some columns of a sample.
     let by_rows = rows > columns;
-    let (long, short) = if by_rows {
-        (rows, columns)
-    } else {
-        (columns, rows)
-    };
+    let (long, short) = if by_rows { (rows, columns) } else { (columns, rows) };
     let step = STEP.div_ceil(short.max(1)).next_multiple_of(16);
     let parts = long.div_ceil(step);
     let run = |out: Shared<f32>| {
@@ -31,11 +22,7 @@ pub(super) fn transpose(
             let (sample, first) = (i / parts, i % parts * step);
             let count = step.min(long - first);
             let (row, column) = if by_rows { (first, 0) } else { (0, first) };
-            let (height, width) = if by_rows {
-                (count, columns)
-            } else {
-                (rows, count)
-            };
+            let (height, width) = if by_rows { (count, columns) } else { (rows, count) };
             let task = Transpose {
                 from: values[sample * rows * columns + row * columns + column..].as_ptr(),
                 from_stride: columns,
@@ -66,24 +53,11 @@ impl Task for Transpose {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Self {
-            from,
-            from_stride,
-            to,
-            to_stride,
-            rows,
-            columns,
-        } = self;
-        let (whole_rows, whole_columns) =
-            (rows / S::LANES * S::LANES, columns / S::LANES * S::LANES);
+        let Self { from, from_stride, to, to_stride, rows, columns } = self;
+        let (whole_rows, whole_columns) = (rows / S::LANES * S::LANES, columns / S::LANES * S::LANES);
         for j in (0..whole_columns).step_by(S::LANES) {
             for i in (0..whole_rows).step_by(S::LANES) {
-                S::transpose(
-                    from.add(i * from_stride + j),
-                    from_stride,
-                    to.add(j * to_stride + i),
-                    to_stride,
-                );
+                S::transpose(from.add(i * from_stride + j), from_stride, to.add(j * to_stride + i), to_stride);
             }
         }
         for j in 0..columns {

@@ -14,10 +14,7 @@ pub struct Linear {
 }
 
 enum Body {
-    Plain {
-        weight: Tensor,
-        bias: Option<Tensor>,
-    },
+    Plain { weight: Tensor, bias: Option<Tensor> },
     Cpu(cpu::Body),
 }
 
@@ -27,27 +24,15 @@ impl Linear {
     /// `storage` is F32, F16 or BF16: what the weight is rounded to and kept in. Errors: a weight or bias of another shape.
     pub fn new(weight: &Tensor, bias: Option<&Tensor>, storage: DType) -> Result<Self> {
         let dims = weight.dims();
-        expect(
-            matches!(dims, [_, _] | [_, _, 1, 1]),
-            "shape (out, in) or (out, in, 1, 1)",
-            "weight",
-            dims,
-        )?;
+        expect(matches!(dims, [_, _] | [_, _, 1, 1]), "shape (out, in) or (out, in, 1, 1)", "weight", dims)?;
         let (out_features, in_features) = (dims[0], dims[1]);
         check_bias(bias, out_features)?;
         let weight = weight.reshape((out_features, in_features))?;
         let body = match crate::cpu::ours(weight.device(), storage) {
             Some(level) => Body::Cpu(cpu::Body::new(level, &weight, bias, storage, false)?),
-            None => Body::Plain {
-                weight: weight.to_dtype(storage)?,
-                bias: bias.cloned(),
-            },
+            None => Body::Plain { weight: weight.to_dtype(storage)?, bias: bias.cloned() },
         };
-        Ok(Self {
-            in_features,
-            out_features,
-            body,
-        })
+        Ok(Self { in_features, out_features, body })
     }
 
     /// x (.., in) -> (.., out).
@@ -58,19 +43,12 @@ impl Linear {
     /// x (.., in) -> (.., out), with the epilogue. `per_sample` refers to the first dimension of x.
     pub fn forward_with(&self, x: &Tensor, epilogue: &Epilogue) -> Result<Tensor> {
         let fits = x.rank() >= 2 && x.dims().last() == Some(&self.in_features);
-        expect(
-            fits,
-            &format!("shape (.., {})", self.in_features),
-            "x",
-            x.dims(),
-        )?;
+        expect(fits, &format!("shape (.., {})", self.in_features), "x", x.dims())?;
         let mut shape = x.dims().to_vec();
         shape[x.rank() - 1] = self.out_features;
         epilogue.check(&shape)?;
         match &self.body {
-            Body::Plain { weight, bias } => {
-                epilogue.reference(reference(x, weight, bias.as_ref())?)
-            }
+            Body::Plain { weight, bias } => epilogue.reference(reference(x, weight, bias.as_ref())?),
             Body::Cpu(body) => body.forward(x, &shape, epilogue),
         }
     }
@@ -97,12 +75,7 @@ impl Linear {
 /// Fails unless there is no bias or one of this length.
 pub(crate) fn check_bias(bias: Option<&Tensor>, len: usize) -> Result<()> {
     match bias {
-        Some(bias) => expect(
-            bias.dims() == [len],
-            &format!("shape [{len}]"),
-            "bias",
-            bias.dims(),
-        ),
+        Some(bias) => expect(bias.dims() == [len], &format!("shape [{len}]"), "bias", bias.dims()),
         None => Ok(()),
     }
 }
@@ -113,10 +86,7 @@ pub(crate) fn reference(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> R
     let rows = x.elem_count() / inner.max(1);
     let mut shape = x.dims().to_vec();
     shape[x.rank() - 1] = out;
-    let y = x
-        .reshape((rows, inner))?
-        .matmul(&weight.to_dtype(x.dtype())?.t()?)?
-        .reshape(shape)?;
+    let y = x.reshape((rows, inner))?.matmul(&weight.to_dtype(x.dtype())?.t()?)?.reshape(shape)?;
     match bias {
         Some(bias) => y.broadcast_add(&bias.to_dtype(x.dtype())?),
         None => Ok(y),

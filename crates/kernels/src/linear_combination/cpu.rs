@@ -22,14 +22,7 @@ pub(super) fn linear_combination(level: Level, terms: &[(f64, &Tensor)]) -> Resu
             let range = i * STEP..len.min((i + 1) * STEP);
             // SAFETY: tasks write disjoint parts.
             let out = unsafe { out.get().add(range.start) };
-            dispatch(
-                level,
-                Sum {
-                    sources: &sources,
-                    range,
-                    out,
-                },
-            )
+            dispatch(level, Sum { sources: &sources, range, out })
         })
     };
     // SAFETY: every part is written.

@@ -15,10 +15,7 @@ pub fn linear_combination(terms: &[(f64, &Tensor)]) -> Result<Tensor> {
         expect_shape(x, first.dims(), "every term")?;
     }
     let plain = |x: &Tensor| x.dtype() == DType::F32 && x.is_contiguous() && x.device().is_cpu();
-    if let (Some(level), true) = (
-        crate::cpu::ours(first.device(), first.dtype()),
-        terms.iter().all(|(_, x)| plain(x)),
-    ) {
+    if let (Some(level), true) = (crate::cpu::ours(first.device(), first.dtype()), terms.iter().all(|(_, x)| plain(x))) {
         return cpu::linear_combination(level, terms);
     }
     reference(terms)?.to_dtype(first.dtype())

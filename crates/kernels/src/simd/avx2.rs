@@ -52,9 +52,7 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     unsafe fn load_bf16(p: *const u16) -> __m256 {
-        _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(
-            _mm_loadu_si128(p.cast()),
-        )))
+        _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast()))))
     }
     #[inline(always)]
     unsafe fn stream(p: *mut f32, x: __m256) {
@@ -111,14 +109,8 @@ impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn scale2(x: __m256, n: __m256) -> __m256 {
         // Exponent bits 0 are zero and 255 are infinity, which is what lies beyond.
-        let n = _mm256_min_ps(
-            _mm256_set1_ps(128.0),
-            _mm256_max_ps(_mm256_set1_ps(-127.0), n),
-        );
-        let bits = _mm256_slli_epi32::<23>(_mm256_add_epi32(
-            _mm256_cvtps_epi32(n),
-            _mm256_set1_epi32(127),
-        ));
+        let n = _mm256_min_ps(_mm256_set1_ps(128.0), _mm256_max_ps(_mm256_set1_ps(-127.0), n));
+        let bits = _mm256_slli_epi32::<23>(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)));
         _mm256_mul_ps(x, _mm256_castsi256_ps(bits))
     }
     #[inline(always)]

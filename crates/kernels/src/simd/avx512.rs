@@ -51,9 +51,7 @@ impl Simd for Avx512 {
     }
     #[inline(always)]
     unsafe fn load_bf16(p: *const u16) -> __m512 {
-        _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(
-            _mm256_loadu_si256(p.cast()),
-        )))
+        _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(p.cast()))))
     }
     #[inline(always)]
     unsafe fn stream(p: *mut f32, x: __m512) {
@@ -113,11 +111,7 @@ impl Simd for Avx512 {
     }
     #[inline(always)]
     unsafe fn where_positive(x: __m512, yes: __m512, no: __m512) -> __m512 {
-        _mm512_mask_blend_ps(
-            _mm512_cmp_ps_mask::<_CMP_GE_OQ>(x, _mm512_setzero_ps()),
-            no,
-            yes,
-        )
+        _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_GE_OQ>(x, _mm512_setzero_ps()), no, yes)
     }
     #[inline(always)]
     unsafe fn any_greater(a: __m512, b: __m512) -> bool {

@@ -14,14 +14,7 @@ pub(crate) unsafe fn exp2<S: Simd>(x: S::V) -> S::V {
     let f = S::sub(x, n);
     // Taylor-like coefficients of 2^f on [-1/2, 1/2], highest first.
     let mut p = S::splat(0.000_154_035_3);
-    for c in [
-        0.001_333_355_8,
-        0.009_618_129,
-        0.055_504_11,
-        0.240_226_5,
-        LN_2,
-        1.0,
-    ] {
+    for c in [0.001_333_355_8, 0.009_618_129, 0.055_504_11, 0.240_226_5, LN_2, 1.0] {
         p = S::fma(p, f, S::splat(c));
     }
     S::scale2(p, n)
@@ -73,10 +66,7 @@ pub(crate) unsafe fn activate<S: Simd>(a: Activation, x: S::V) -> S::V {
             let e = exp::<S>(S::min(S::splat(20.0), x));
             let n = S::mul(e, S::add(e, S::splat(2.0)));
             // `exp2` ends at 8e-31, which must not meet a huge x.
-            S::mul(
-                S::max(S::splat(-200.0), x),
-                S::div(n, S::add(n, S::splat(2.0))),
-            )
+            S::mul(S::max(S::splat(-200.0), x), S::div(n, S::add(n, S::splat(2.0))))
         }
     }
 }

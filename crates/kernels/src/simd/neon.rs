@@ -46,18 +46,12 @@ impl Simd for Neon {
     }
     #[inline(always)]
     unsafe fn load_f16(p: *const u16) -> float32x4_t {
-        let x = p
-            .cast::<[u16; 4]>()
-            .read_unaligned()
-            .map(|x| f16::from_bits(x).to_f32());
+        let x = p.cast::<[u16; 4]>().read_unaligned().map(|x| f16::from_bits(x).to_f32());
         vld1q_f32(x.as_ptr())
     }
     #[inline(always)]
     unsafe fn load_bf16(p: *const u16) -> float32x4_t {
-        let x = p
-            .cast::<[u16; 4]>()
-            .read_unaligned()
-            .map(|x| bf16::from_bits(x).to_f32());
+        let x = p.cast::<[u16; 4]>().read_unaligned().map(|x| bf16::from_bits(x).to_f32());
         vld1q_f32(x.as_ptr())
     }
     #[inline(always)]

@@ -51,15 +51,11 @@ impl Simd for Scalar {
     }
     #[inline(always)]
     unsafe fn load_f16(p: *const u16) -> [f32; 4] {
-        p.cast::<[u16; 4]>()
-            .read_unaligned()
-            .map(|x| f16::from_bits(x).to_f32())
+        p.cast::<[u16; 4]>().read_unaligned().map(|x| f16::from_bits(x).to_f32())
     }
     #[inline(always)]
     unsafe fn load_bf16(p: *const u16) -> [f32; 4] {
-        p.cast::<[u16; 4]>()
-            .read_unaligned()
-            .map(|x| bf16::from_bits(x).to_f32())
+        p.cast::<[u16; 4]>().read_unaligned().map(|x| bf16::from_bits(x).to_f32())
     }
     #[inline(always)]
     unsafe fn add(a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
@@ -105,9 +101,7 @@ impl Simd for Scalar {
     }
     #[inline(always)]
     unsafe fn scale2(x: [f32; 4], n: [f32; 4]) -> [f32; 4] {
-        map(x, n, |x, n| {
-            x * f32::from_bits(((n.clamp(-127.0, 128.0) as i32 + 127) << 23) as u32)
-        })
+        map(x, n, |x, n| x * f32::from_bits(((n.clamp(-127.0, 128.0) as i32 + 127) << 23) as u32))
     }
     #[inline(always)]
     unsafe fn where_positive(x: [f32; 4], yes: [f32; 4], no: [f32; 4]) -> [f32; 4] {

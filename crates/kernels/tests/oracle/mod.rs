@@ -59,21 +59,10 @@ pub fn exact(f: impl FnOnce() -> Tensor) -> Tensor {
 pub fn near(got: &Tensor, want: &Tensor, tolerance: f64, what: &str) {
     assert_eq!(got.dims(), want.dims(), "{what}");
     assert_eq!(got.dtype(), DType::F32, "{what}");
-    let flat = |x: &Tensor| {
-        x.to_dtype(DType::F64)
-            .unwrap()
-            .flatten_all()
-            .unwrap()
-            .to_vec1::<f64>()
-            .unwrap()
-    };
+    let flat = |x: &Tensor| x.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
     let (got, want) = (flat(got), flat(want));
     let rms = (want.iter().map(|x| x * x).sum::<f64>() / want.len() as f64).sqrt();
     // A NaN fails: it is not below.
-    let worst = got
-        .iter()
-        .zip(&want)
-        .map(|(g, w)| (g - w).abs())
-        .fold(0.0, |a: f64, b| if b <= a { a } else { b });
+    let worst = got.iter().zip(&want).map(|(g, w)| (g - w).abs()).fold(0.0, |a: f64, b| if b <= a { a } else { b });
     assert!(worst <= tolerance * rms, "{what}: {worst:e} of {rms:e}");
 }

@@ -30,13 +30,7 @@ pub(super) enum Kind {
 /// Which form pays for this call, if any: larger tiles save more products and need larger images and more memory for weights.
 pub(super) fn choose(body: &Body, call: &Call) -> Option<Kind> {
     let (n, channels, kh, kw) = body.shape;
-    let stride_one = matches!(
-        body.config,
-        Conv2dConfig {
-            stride: 1,
-            padding: Padding::Same(1)
-        }
-    );
+    let stride_one = matches!(body.config, Conv2dConfig { stride: 1, padding: Padding::Same(1) });
     if (kh, kw) != (3, 3) || !stride_one || crate::cpu::saves_memory() {
         return None;
     }
@@ -65,23 +59,8 @@ impl<T: Tile> Winograd<T> {
         let plane = packed.k / 9 * packed.columns();
         let mut u = Buffer::zeroed(T::A * T::A * plane);
         let to = Shared::new(u.as_mut_ptr());
-        pool::run(packed.panels.len(), |panel| {
-            dispatch(
-                packed.level,
-                Transform::<T> {
-                    packed,
-                    panel,
-                    u: to,
-                    plane,
-                    tile: PhantomData,
-                },
-            )
-        });
-        Self {
-            u,
-            plane,
-            tile: PhantomData,
-        }
+        pool::run(packed.panels.len(), |panel| dispatch(packed.level, Transform::<T> { packed, panel, u: to, plane, tile: PhantomData }));
+        Self { u, plane, tile: PhantomData }
     }
 
     /// Memory held.

@@ -54,22 +54,8 @@ impl<T: Tile> Winograd<T> {
         // Taken out, not borrowed: while this thread waits for tasks it may start another call.
         let mut memory = V.take();
         let v = Shared::new(memory.at_least(T::A * T::A * v_plane).as_mut_ptr());
-        let pixels = Pixels::tiled(
-            call.sources,
-            &call.grid,
-            (tiles.0 * T::M + 2, tiles.1 * T::M + 2),
-            body.config,
-            &body.zeros,
-        );
-        let shape = Shape {
-            body,
-            pixels,
-            size,
-            tiles,
-            v,
-            v_stride,
-            v_plane,
-        };
+        let pixels = Pixels::tiled(call.sources, &call.grid, (tiles.0 * T::M + 2, tiles.1 * T::M + 2), body.config, &body.zeros);
+        let shape = Shape { body, pixels, size, tiles, v, v_stride, v_plane };
         for first in (0..total).step_by(chunk) {
             self.chunk(&shape, first, chunk.min(total - first), finish);
         }
@@ -81,31 +67,14 @@ impl<T: Tile> Winograd<T> {
         let step = (STEP / (T::A * T::A * shape.v_stride)).max(1);
         pool::run(count.div_ceil(step), |i| {
             let range = i * step..count.min((i + 1) * step);
-            dispatch(
-                level,
-                Input::<T> {
-                    shape,
-                    first,
-                    range,
-                    tile: std::marker::PhantomData,
-                },
-            )
+            dispatch(level, Input::<T> { shape, first, range, tile: std::marker::PhantomData })
         });
         let slice = count.div_ceil(count.div_ceil(SLICE)).next_multiple_of(MR);
         let slices = count.div_ceil(slice);
         pool::run(packed.panels.len() * slices, |i| {
             let (panel, start) = (i / slices, i % slices * slice);
             M.with_borrow_mut(|m| {
-                let task = Output {
-                    weights: self,
-                    shape,
-                    finish,
-                    panel,
-                    first,
-                    start,
-                    count: slice.min(count - start),
-                    m,
-                };
+                let task = Output { weights: self, shape, finish, panel, first, start, count: slice.min(count - start), m };
                 dispatch(level, task)
             })
         });
@@ -125,24 +94,13 @@ impl<T: Tile> Task for Input<'_, T> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Shape {
-            pixels,
-            tiles,
-            v,
-            v_stride,
-            v_plane,
-            ..
-        } = self.shape;
+        let Shape { pixels, tiles, v, v_stride, v_plane, .. } = self.shape;
         let mut from = [[std::ptr::null::<f32>(); 8]; 8];
         // Outside the loops: else the compiler clears it for every vector.
         let mut t = [[S::splat(0.0); 8]; 8];
         for i in self.range {
             let tile = self.first + i;
-            let (b, y, x) = (
-                tile / (tiles.0 * tiles.1),
-                tile / tiles.1 % tiles.0 * T::M,
-                tile % tiles.1 * T::M,
-            );
+            let (b, y, x) = (tile / (tiles.0 * tiles.1), tile / tiles.1 % tiles.0 * T::M, tile % tiles.1 * T::M);
             let mut column = 0;
             for source in 0..pixels.sources.len() {
                 let width = pixels.sources[source].1;
@@ -160,11 +118,7 @@ impl<T: Tile> Task for Input<'_, T> {
                         let mut side = [S::splat(0.0); 8];
                         for r in 0..T::A {
                             let p = from[r][q].add(c);
-                            side[r] = if n == S::LANES {
-                                S::load(p)
-                            } else {
-                                S::load_part(p, n)
-                            };
+                            side[r] = if n == S::LANES { S::load(p) } else { S::load_part(p, n) };
                         }
                         T::input::<S>(&mut side);
                         for r in 0..T::A {
@@ -213,17 +167,12 @@ impl<T: Tile> Task for Output<'_, T> {
         let width = panel.vectors * S::LANES;
         let m_plane = plane(self.count.next_multiple_of(MR) * width);
         let m = self.m.at_least(T::A * T::A * m_plane).as_mut_ptr();
-        self.weights
-            .products::<S>(self.shape, self.panel, self.start, self.count, m, m_plane);
+        self.weights.products::<S>(self.shape, self.panel, self.start, self.count, m, m_plane);
         let Shape { size, tiles, .. } = self.shape;
         let mut t = [[S::splat(0.0); 8]; 8];
         for i in 0..self.count {
             let tile = self.first + self.start + i;
-            let (b, y, x) = (
-                tile / (tiles.0 * tiles.1),
-                tile / tiles.1 % tiles.0 * T::M,
-                tile % tiles.1 * T::M,
-            );
+            let (b, y, x) = (tile / (tiles.0 * tiles.1), tile / tiles.1 % tiles.0 * T::M, tile % tiles.1 * T::M);
             let (height, across) = (T::M.min(size.0 - y), T::M.min(size.1 - x));
             for j in (0..panel.cols).step_by(S::LANES) {
                 for q in 0..T::A {
@@ -240,12 +189,7 @@ impl<T: Tile> Task for Output<'_, T> {
                     T::output::<S>(&mut t[r]);
                     let row = (b * size.0 + y + r) * size.1 + x;
                     for q in 0..across {
-                        self.finish.vector::<S>(
-                            row + q,
-                            panel.first + j,
-                            t[r][q],
-                            S::LANES.min(panel.cols - j),
-                        );
+                        self.finish.vector::<S>(row + q, panel.first + j, t[r][q], S::LANES.min(panel.cols - j));
                     }
                 }
             }
@@ -256,36 +200,17 @@ impl<T: Tile> Task for Output<'_, T> {
 impl<T: Tile> Winograd<T> {
     /// M = V x U for all positions. A ragged last group of rows is multiplied whole: V has room, and M's extra rows are not used.
     #[inline(always)]
-    unsafe fn products<S: Simd>(
-        &self,
-        shape: &Shape,
-        panel: usize,
-        start: usize,
-        count: usize,
-        m: *mut f32,
-        m_plane: usize,
-    ) {
+    unsafe fn products<S: Simd>(&self, shape: &Shape, panel: usize, start: usize, count: usize, m: *mut f32, m_plane: usize) {
         let (channels, panel) = (shape.body.shape.1, &shape.body.packed.panels[panel]);
         let width = panel.vectors * S::LANES;
         let kernel = kernels::<S>()[panel.vectors - 1][MR - 1];
         let step = channels.div_ceil(channels.div_ceil(SEGMENT));
         for position in 0..T::A * T::A {
-            let u = self
-                .u
-                .as_ptr()
-                .add(position * self.plane + panel.offset * channels);
-            let v = shape
-                .v
-                .get()
-                .cast_const()
-                .add(position * shape.v_plane + start * shape.v_stride);
+            let u = self.u.as_ptr().add(position * self.plane + panel.offset * channels);
+            let v = shape.v.get().cast_const().add(position * shape.v_plane + start * shape.v_stride);
             let mut k0 = 0;
             while k0 < channels {
-                let run = Run {
-                    set: 0,
-                    k0,
-                    len: step.min(channels - k0),
-                };
+                let run = Run { set: 0, k0, len: step.min(channels - k0) };
                 let mut i = 0;
                 while i < count {
                     let mut rows = [std::ptr::null::<f32>(); 2 * MR];
@@ -294,15 +219,7 @@ impl<T: Tile> Winograd<T> {
                     }
                     let c = m.add(position * m_plane + i * width);
                     let b = u.add(k0 * width);
-                    kernel(&crate::gemm::Call {
-                        rows: rows.as_ptr(),
-                        set_stride: 0,
-                        runs: &run,
-                        run_count: 1,
-                        b,
-                        c,
-                        first: k0 == 0,
-                    });
+                    kernel(&crate::gemm::Call { rows: rows.as_ptr(), set_stride: 0, runs: &run, run_count: 1, b, c, first: k0 == 0 });
                     i += MR;
                 }
                 k0 += step;
@@ -321,7 +238,6 @@ impl Pixels<'_> {
         }
         let (data, channels) = self.sources[source];
         let (height, width) = self.grid.input;
-        data.as_ptr()
-            .wrapping_add(((sample * height + row) * width + column) * channels)
+        data.as_ptr().wrapping_add(((sample * height + row) * width + column) * channels)
     }
 }

@@ -110,11 +110,7 @@ impl Tile for F6 {
         let (s3, d3) = (S::add(x5, x6), S::sub(x5, x6));
         x[0] = S::add(S::add(x0, s1), S::add(s2, s3));
         for k in 1..6 {
-            let (a, b, c) = if k % 2 == 0 {
-                (s1, s2, s3)
-            } else {
-                (d1, d2, d3)
-            };
+            let (a, b, c) = if k % 2 == 0 { (s1, s2, s3) } else { (d1, d2, d3) };
             let w = (1u32 << k) as f32;
             x[k] = S::fma(S::splat(w), b, S::fma(S::splat(1.0 / w), c, a));
         }
