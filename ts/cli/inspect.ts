@@ -44,7 +44,8 @@ function row(name: string, { class: className, dtype, parameters, bytes, present
 
 function describe(found: Found): void {
   print([found.kind, found.class, found.family].filter((text) => text !== undefined && text !== null && text !== '').join(', '))
-  const parts = Object.entries(found.components ?? {}).map(([name, part]) => row(name, part))
+  const named = Object.entries(found.components ?? {}).filter(([, part]) => part.class) // model_index.json may leave a component empty
+  const parts = named.map(([name, part]) => row(name, part))
   for (const line of table([['', 'class', 'dtype', 'parameters', 'size'], ...parts, row('all', { ...found, class: '' })])) {
     print(line)
   }

@@ -98,6 +98,14 @@ export async function createProgress(quiet: boolean): Promise<Progress> {
     return new Lines()
   }
   const { default: cliProgress } = await import('cli-progress')
-  const look = { barCompleteChar: '█', barIncompleteChar: '░', barsize: 30, hideCursor: true, gracefulExit: false, fps: 20, stream: process.stderr }
+  const look = {
+    barCompleteChar: '█',
+    barIncompleteChar: '░',
+    barsize: 30,
+    hideCursor: true,
+    gracefulExit: false,
+    fps: 20,
+    stream: process.stderr,
+  }
   return new Bars((format) => new cliProgress.SingleBar({ ...look, format }, cliProgress.Presets.legacy))
 }
