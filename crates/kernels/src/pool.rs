@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::sync::{Arc, RwLock};
 
@@ -13,6 +14,22 @@ pub fn install<R: Send>(f: impl FnOnce() -> R + Send) -> R {
         Some(pool) => pool.install(f),
         None => f(),
     }
+}
+
+thread_local! {
+    static IN_PLACE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `f` with operations that keep to this thread. For small work on a thread that must not wait until a busy pool has time.
+pub fn in_place<R>(f: impl FnOnce() -> R) -> R {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            IN_PLACE.set(self.0);
+        }
+    }
+    let _restore = Restore(IN_PLACE.replace(true));
+    f()
 }
 
 /// Replaces the pool by one of `n` threads, or of the default size for 0. Work that is under way finishes on the old one.
@@ -60,7 +77,7 @@ fn physical_cores() -> usize {
 
 /// Calls `task(0..count)`, spread over the pool; in place when there is one task or one thread.
 pub(crate) fn run(count: usize, task: impl Fn(usize) + Sync + Send) {
-    match (count > 1).then(current).flatten().filter(|pool| pool.current_num_threads() > 1) {
+    match (count > 1 && !IN_PLACE.get()).then(current).flatten().filter(|pool| pool.current_num_threads() > 1) {
         Some(pool) => pool.install(|| (0..count).into_par_iter().with_max_len(1).for_each(&task)),
         None => (0..count).for_each(task),
     }

@@ -92,7 +92,8 @@ pub fn linear_combination(weights: &[f64], tensors: &[&Tensor]) -> Outcome<Tenso
         same = same.iter().map(|t| t.to_dtype(DType::F32)).collect::<candle_core::Result<_>>()?;
     }
     let terms: Vec<(f64, &Tensor)> = weights.iter().copied().zip(&same).collect();
-    Ok(nd_kernels::linear_combination(&terms)?)
+    // On the JavaScript thread, which must not wait for a pool that another generation keeps busy.
+    Ok(nd_kernels::pool::in_place(|| nd_kernels::linear_combination(&terms))?)
 }
 
 fn broadcast_shape(a: &[usize], b: &[usize]) -> Outcome<Vec<usize>> {
