@@ -1,7 +1,8 @@
+import { checkInteger } from '../checks.ts'
 import { expected } from '../errors.ts'
-import type { CLIPTextModel } from '../models/clip-text-model.ts'
-import type { CLIPTokenizer } from '../models/clip-tokenizer.ts'
-import type { Tensor } from '../tensor.ts'
+import { CLIPTextModel } from '../models/clip-text-model.ts'
+import { CLIPTokenizer } from '../models/clip-tokenizer.ts'
+import { Tensor } from '../tensor.ts'
 import { Scope } from './scope.ts'
 
 /** What turns text into embeddings. */
@@ -41,6 +42,13 @@ export function checkPrompts({ prompt, negativePrompt, promptEmbeds, negativePro
   if ((prompt === undefined) === (promptEmbeds === undefined)) {
     throw expected('exactly one of prompt and promptEmbeds', 'prompt', prompt)
   }
+  checkText('prompt', prompt)
+  checkText('negativePrompt', negativePrompt)
+  for (const [name, value] of Object.entries({ promptEmbeds, negativePromptEmbeds })) {
+    if (value !== undefined && !(value instanceof Tensor)) {
+      throw expected('a Tensor', name, value)
+    }
+  }
   if (negativePrompt !== undefined && negativePromptEmbeds !== undefined) {
     throw expected('at most one of negativePrompt and negativePromptEmbeds', 'negativePrompt', negativePrompt)
   }
@@ -60,6 +68,13 @@ export function checkPrompts({ prompt, negativePrompt, promptEmbeds, negativePro
   return prompts
 }
 
+function checkText(name: string, value: unknown): void {
+  const texts: unknown[] = Array.isArray(value) ? value : [value ?? '']
+  if (texts.length === 0 || !texts.every((text) => typeof text === 'string')) {
+    throw expected('a string or a non-empty array of strings', name, value)
+  }
+}
+
 /**
  * Encodes prompts, and negative prompts if `guided`, into one row per image; the caller owns the tensors.
  *
@@ -71,6 +86,13 @@ export async function encodePrompt(
 ): Promise<TextConditioning> {
   const { numImagesPerPrompt = 1, clipSkip, guided, signal } = options
   const prompts = checkPrompts(options)
+  checkInteger('numImagesPerPrompt', numImagesPerPrompt, { min: 1 })
+  if (clipSkip !== undefined) {
+    checkInteger('clipSkip', clipSkip, { min: 0 })
+  }
+  if (!(components?.tokenizer instanceof CLIPTokenizer && components.textEncoder instanceof CLIPTextModel)) {
+    throw expected('an object with a CLIPTokenizer as tokenizer and a CLIPTextModel as textEncoder', 'components', components)
+  }
   using scope = new Scope()
   const truncated: string[] = []
   const encode = async (texts: string[], maxLength: number, skip?: number): Promise<Tensor> => {

@@ -1,4 +1,5 @@
-import type { AutoencoderKL } from '../models/autoencoder-kl.ts'
+import { expected } from '../errors.ts'
+import { AutoencoderKL } from '../models/autoencoder-kl.ts'
 import { Tensor } from '../tensor.ts'
 import { Scope } from './scope.ts'
 
@@ -10,6 +11,12 @@ export interface SafetyChecker {
 
 /** Decodes scaled latents (B, C, h, w) to what the VAE gives (B, 3, H, W), about -1 to 1, one image at a time; the caller owns the result. */
 export async function decodeLatents(vae: AutoencoderKL, latents: Tensor, signal?: AbortSignal): Promise<Tensor> {
+  if (!(vae instanceof AutoencoderKL)) {
+    throw expected('an AutoencoderKL', 'vae', vae)
+  }
+  if (!(latents instanceof Tensor) || latents.shape.length !== 4 || latents.shape[1] !== vae.config.latent_channels) {
+    throw expected(`a Tensor of shape (B, ${vae.config.latent_channels}, h, w)`, 'latents', latents)
+  }
   using scope = new Scope()
   const plain = unscale(vae, latents, scope)
   const parts: Tensor[] = []

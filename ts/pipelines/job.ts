@@ -27,6 +27,9 @@ export class Job<R> implements PromiseLike<R>, AsyncIterable<PipelineEvent<R>> {
   #settled = false
 
   constructor(work: (context: JobContext<R>) => Promise<R>, options: { signal?: AbortSignal } = {}) {
+    if (typeof work !== 'function') {
+      throw expected('a function', 'work', work)
+    }
     const outer = checkSignal(options.signal)
     this.signal = outer === undefined ? this.#controller.signal : AbortSignal.any([outer, this.#controller.signal])
     this.#promise = this.#run(work)

@@ -1,3 +1,5 @@
+import { expected } from '../errors.ts'
+
 /** Disposes what was put into it when it ends, newest first; `release` takes a value out again. */
 export class Scope implements Disposable {
   readonly #held = new Set<Disposable>()
@@ -5,6 +7,9 @@ export class Scope implements Disposable {
   /** Puts a value under this scope and returns it; `undefined` passes through. */
   keep<T extends Disposable | undefined>(value: T): T {
     if (value !== undefined) {
+      if (typeof value?.[Symbol.dispose] !== 'function') {
+        throw expected('something with [Symbol.dispose]', 'value', value)
+      }
       this.#held.add(value)
     }
     return value

@@ -1,3 +1,4 @@
+import { checkOptions } from '../checks.ts'
 import { ConfigError } from '../errors.ts'
 import { AutoencoderKL } from '../models/autoencoder-kl.ts'
 import { CLIPTextModel, type CLIPTextModelWithProjection } from '../models/clip-text-model.ts'
@@ -111,7 +112,7 @@ export abstract class StableDiffusionBase extends DiffusionPipeline<StableDiffus
       promptEmbeds,
       negativePromptEmbeds = promptEmbeds,
       truncated,
-    } = await encodePrompt(this.components, { ...options, prompt, guided: true })
+    } = await encodePrompt(this.components, { ...checkOptions('options', options), prompt, guided: true })
     return { promptEmbeds, negativePromptEmbeds, truncated }
   }
 

@@ -1,3 +1,4 @@
+import { checkOptions } from '../checks.ts'
 import { ConfigError } from '../errors.ts'
 import { CLIPTextModel, CLIPTextModelWithProjection } from '../models/clip-text-model.ts'
 import type { Tensor } from '../tensor.ts'
@@ -63,7 +64,12 @@ export abstract class StableDiffusionXLBase extends DiffusionPipeline<StableDiff
       positive,
       negative = positive,
       truncated,
-    } = await encodePromptXL(this.components, { ...options, prompt, guided: true, zerosForEmptyPrompt: this.zeros })
+    } = await encodePromptXL(this.components, {
+      ...checkOptions('options', options),
+      prompt,
+      guided: true,
+      zerosForEmptyPrompt: this.zeros,
+    })
     return {
       promptEmbeds: positive.embeds,
       negativePromptEmbeds: negative.embeds,
