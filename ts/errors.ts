@@ -75,7 +75,6 @@ export class AbortError extends DiffusionError {
 
 const CLASSES: Record<string, new (message: string, options?: ErrorOptions) => DiffusionError> = {
   ERR_INVALID_ARGUMENT: InvalidArgumentError,
-  ERR_SHAPE: InvalidArgumentError,
   ERR_CONFIG: ConfigError,
   ERR_WEIGHTS: WeightsError,
   ERR_DEVICE: DeviceError,
@@ -83,7 +82,10 @@ const CLASSES: Record<string, new (message: string, options?: ErrorOptions) => D
   ERR_DISPOSED: DisposedError,
 }
 
-/** Maps an error of the native addon (recognised by its `code`) to its class; anything else comes back unchanged. */
+/**
+ * Maps an error of the native addon (recognised by its `code`, or by Node-API's own names for values that do not convert) to its class;
+ * anything else comes back unchanged.
+ */
 export function fromNative(error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof DiffusionError) {
     return error
@@ -95,8 +97,12 @@ export function fromNative(error: unknown): unknown {
   if (typeof code !== 'string') {
     return error
   }
-  const known = CLASSES[code]
-  return known === undefined ? new DiffusionError(error.message, code, { cause: error }) : new known(error.message, { cause: error })
+  const isConversion = code === 'InvalidArg' || code.endsWith('Expected')
+  const known = isConversion ? InvalidArgumentError : CLASSES[code]
+  if (known !== undefined) {
+    return new known(error.message, { cause: error })
+  }
+  return new DiffusionError(error.message, code.startsWith('ERR_') ? code : 'ERR_INTERNAL', { cause: error })
 }
 
 /** Runs a synchronous native call and throws its error as one of this package's classes. */

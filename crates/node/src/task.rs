@@ -57,7 +57,8 @@ where
         let outcome = if token.is_cancelled() { Err(Failure::new(ABORTED, "The operation was aborted")) } else { run(work) };
         deferred.resolve(Box::new(move |env| {
             LIVE.with_borrow_mut(|live| live.remove(&id));
-            outcome.and_then(|value| finish(&env, value)).map_err(|failure| failure.into_js(&env))
+            let finished = catch_unwind(AssertUnwindSafe(|| outcome.and_then(|value| finish(&env, value))));
+            finished.unwrap_or_else(|panic| Err(from_panic(panic.as_ref()))).map_err(|failure| failure.into_js(&env))
         }));
     };
     let gone = |_| Failure::new(INTERNAL, "Expected a running engine thread but it has ended");
