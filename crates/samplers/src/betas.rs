@@ -77,10 +77,9 @@ fn scheduled(config: &Config, n: usize, schedules: &[&'static str]) -> Result<Ve
             let lambda = -0.5 * 1f64.copysign(0.5 - t) * (1.0 - 2.0 * (0.5 - t).abs() + 1e-6).ln();
             (lambda.exp() / (1.0 + lambda.exp())).sqrt()
         }),
-        _ => torch_linspace(-6.0, 6.0, n)
-            .iter()
-            .map(|&x| (1.0 / (1.0 + (-f64::from(x)).exp())) as f32 * (end - start) as f32 + start as f32)
-            .collect(),
+        _ => {
+            torch_linspace(-6.0, 6.0, n).iter().map(|&x| (1.0 / (1.0 + (-f64::from(x)).exp())) as f32 * (end - start) as f32 + start as f32).collect()
+        }
     })
 }
 

@@ -130,9 +130,11 @@ impl Config {
     /// The value of `key` where it is one of `options`, else an error that lists them.
     pub(crate) fn choice(&self, key: &str, options: &[&'static str]) -> Result<&'static str> {
         let given = self.get(key).as_str();
-        options.iter().copied().find(|o| Some(*o) == given).ok_or_else(|| {
-            SamplerError::config(key, format!("one of {}", options.join(", ")), show(self.get(key)))
-        })
+        options
+            .iter()
+            .copied()
+            .find(|o| Some(*o) == given)
+            .ok_or_else(|| SamplerError::config(key, format!("one of {}", options.join(", ")), show(self.get(key))))
     }
 
     /// Training steps, at most 100000.

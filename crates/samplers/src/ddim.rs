@@ -62,7 +62,11 @@ pub(crate) fn bar(schedule: &Schedule, t: f64) -> Result<f64> {
 
 /// abar before the first training step: 1 with `set_alpha_to_one`, else that of step 0.
 pub(crate) fn final_bar(config: &Config, schedule: &Schedule) -> f64 {
-    if config.flag("set_alpha_to_one") { 1.0 } else { f64::from(schedule.bars[0]) }
+    if config.flag("set_alpha_to_one") {
+        1.0
+    } else {
+        f64::from(schedule.bars[0])
+    }
 }
 
 pub(crate) fn schedule(config: &Config, options: &PlanOptions) -> Result<Schedule> {

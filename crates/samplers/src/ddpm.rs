@@ -86,11 +86,9 @@ pub(crate) fn rows(config: &Config, options: &PlanOptions, schedule: &Schedule) 
 
 pub(crate) fn check(config: &mut Config) -> Result<()> {
     match config.get("variance_type").as_str() {
-        Some(kind) if kind.starts_with("learned") => Err(SamplerError::config(
-            "variance_type",
-            "a fixed variance (latent models predict no variance)",
-            format!("{kind:?}"),
-        )),
+        Some(kind) if kind.starts_with("learned") => {
+            Err(SamplerError::config("variance_type", "a fixed variance (latent models predict no variance)", format!("{kind:?}")))
+        }
         _ => Ok(()),
     }
 }

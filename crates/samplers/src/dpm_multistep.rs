@@ -89,7 +89,11 @@ pub(crate) fn respaced(config: &Config, bars: &[f32], n: usize, style: &Style) -
     let (high, low) = ends(config, first, last)?;
     let at = |sigmas: &[f64], round: bool| -> Vec<f64> {
         let t = sigmas.iter().map(|&s| sigma_to_t(s, &logs));
-        if round { t.map(f64::round_ties_even).collect() } else { t.collect() }
+        if round {
+            t.map(f64::round_ties_even).collect()
+        } else {
+            t.collect()
+        }
     };
     Ok(match spacing(config) {
         Spacing::Timesteps => None,

@@ -12,6 +12,7 @@ use crate::lin::reg;
 use crate::plan::{Noise, PlanOptions, Row, Schedule};
 use crate::prediction::{explode, NO_SAMPLE, TYPES};
 use crate::registry::{Entry, NoiseRule, Stochastic, Velocity};
+use crate::sigma_schedules::chosen;
 use crate::sigmas::{sigma_to_t_f32, spacing, to_f32, Spacing};
 use crate::timesteps::spaced;
 
@@ -78,7 +79,7 @@ pub(crate) fn schedule(config: &Config, options: &PlanOptions) -> Result<Schedul
     config.choice("timestep_type", &["discrete", "continuous"])?;
     refuse_respaced(config, options)?;
     let bars = finite_alphas_cumprod(config, COMMON)?;
-    let (timesteps, sigmas) = match (options.custom_sigmas()?, options.custom_timesteps(train)?) {
+    let (timesteps, sigmas) = match (chosen(options, &bars)?, options.custom_timesteps(train)?) {
         (Some(list), _) => {
             let logs = log_f32(&train_sigmas(&bars));
             let sigmas = to_f32(&list);

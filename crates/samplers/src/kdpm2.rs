@@ -136,7 +136,11 @@ pub(crate) fn ancestral_schedule(config: &Config, options: &PlanOptions) -> Resu
     let up: Vec<f32> = (0..=n)
         .map(|k| {
             let to = next(k);
-            if s[k] == 0.0 { 0.0 } else { (to * to * (s[k] * s[k] - to * to) / (s[k] * s[k])).sqrt() }
+            if s[k] == 0.0 {
+                0.0
+            } else {
+                (to * to * (s[k] * s[k] - to * to) / (s[k] * s[k])).sqrt()
+            }
         })
         .collect();
     let down: Vec<f32> = (0..=n).map(|k| if k == n { 0.0 } else { (next(k) * next(k) - up[k] * up[k]).sqrt() }).collect();

@@ -56,9 +56,7 @@ const NODES: [(f64, f64); 4] = [
 /// Integral of the Lagrange polynomial of node `k` among `points` from `from` to `to`.
 pub(crate) fn lagrange_integral(points: &[f64], k: usize, from: f64, to: f64) -> f64 {
     let (middle, half) = (0.5 * (from + to), 0.5 * (to - from));
-    let value = |x: f64| -> f64 {
-        points.iter().enumerate().filter(|(j, _)| *j != k).map(|(_, p)| (x - p) / (points[k] - p)).product()
-    };
+    let value = |x: f64| -> f64 { points.iter().enumerate().filter(|(j, _)| *j != k).map(|(_, p)| (x - p) / (points[k] - p)).product() };
     NODES.iter().map(|(node, weight)| weight * half * (value(middle - half * node) + value(middle + half * node))).sum()
 }
 
@@ -79,9 +77,8 @@ pub(crate) fn rows(config: &Config, options: &PlanOptions, schedule: &Schedule) 
             explode(&mut row, kind, sigma, sigma);
             slope(&mut row, sigmas[i]);
             let points: Vec<f64> = (0..order.min(i + 1)).map(|k| sigmas[i - k]).collect();
-            row.next = (0..points.len().min(i + 1 - begin)).fold(reg("sample"), |next, k| {
-                next + reg(format!("e{}", i - k)) * lagrange_integral(&points, k, sigmas[i], sigmas[i + 1])
-            });
+            row.next = (0..points.len().min(i + 1 - begin))
+                .fold(reg("sample"), |next, k| next + reg(format!("e{}", i - k)) * lagrange_integral(&points, k, sigmas[i], sigmas[i + 1]));
             row
         })
         .collect())

@@ -28,6 +28,8 @@ pub struct PlanOptions {
     pub timesteps: Option<Vec<f64>>,
     /// Custom noise levels, descending, the final zero included.
     pub sigmas: Option<Vec<f64>>,
+    /// A named schedule of noise levels, for classes that take custom sigmas; see `SIGMA_SCHEDULES`.
+    pub sigma_schedule: Option<String>,
     /// First row to execute. Default 0.
     pub begin_index: usize,
     /// DDIM, TCD: share of fresh noise, 0 to 1. Defaults 0 and 0.3.
@@ -96,6 +98,9 @@ impl PlanOptions {
     }
 
     pub(crate) fn no_sigmas(&self) -> Result<()> {
+        if let Some(name) = &self.sigma_schedule {
+            return Err(SamplerError::argument("sigmaSchedule", "nothing (this scheduler takes no custom sigmas)", format!("{name:?}")));
+        }
         match &self.sigmas {
             Some(list) => Err(SamplerError::argument("sigmas", "nothing (this scheduler takes no custom sigmas)", format!("{list:?}"))),
             None => Ok(()),
@@ -104,9 +109,7 @@ impl PlanOptions {
 
     pub(crate) fn no_timesteps(&self) -> Result<()> {
         match &self.timesteps {
-            Some(list) => {
-                Err(SamplerError::argument("timesteps", "nothing (this scheduler takes no custom timesteps)", format!("{list:?}")))
-            }
+            Some(list) => Err(SamplerError::argument("timesteps", "nothing (this scheduler takes no custom timesteps)", format!("{list:?}"))),
             None => Ok(()),
         }
     }

@@ -23,9 +23,7 @@ pub(crate) fn preserving(kind: &str, alpha: f64, sigma: f64) -> Prediction {
     match kind {
         "epsilon" => Prediction { x0: (x - out.clone() * sigma) * (1.0 / alpha), eps: out },
         "sample" => Prediction { eps: (x - out.clone() * alpha) * (1.0 / sigma), x0: out },
-        "v_prediction" => {
-            Prediction { x0: x.clone() * alpha - out.clone() * sigma, eps: out * alpha + x * sigma }
-        }
+        "v_prediction" => Prediction { x0: x.clone() * alpha - out.clone() * sigma, eps: out * alpha + x * sigma },
         _ => {
             let x0 = x.clone() - out * sigma;
             Prediction { eps: (x - x0.clone() * alpha) * (1.0 / sigma), x0 }

@@ -94,6 +94,12 @@ pub static ENTRIES: &[Entry] = &[
     crate::lcm::TCD,
     crate::edm::EULER,
     crate::edm::MULTISTEP,
+    crate::dpmpp_2s_ancestral::ENTRY,
+    crate::dpmpp_3m_sde::ENTRY,
+    crate::dpm_fast::ENTRY,
+    crate::res_multistep::ENTRY,
+    crate::er_sde::ENTRY,
+    crate::gradient_estimation::ENTRY,
 ];
 
 /// The entry of a class name, or an error with the nearest names.

@@ -61,7 +61,11 @@ pub(crate) fn schedule(config: &Config, options: &PlanOptions) -> Result<Schedul
 }
 
 fn tau(t: f64) -> f64 {
-    if (200.0..=800.0).contains(&t) { 1.0 } else { 0.0 }
+    if (200.0..=800.0).contains(&t) {
+        1.0
+    } else {
+        0.0
+    }
 }
 
 /// Integral over [a, b] of x^k e^(r x), times nothing else: by parts.

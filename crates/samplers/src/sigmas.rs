@@ -138,10 +138,8 @@ fn beta_fraction(x: f64, a: f64, b: f64) -> f64 {
     let mut h = d;
     for m in 1..300 {
         let m = f64::from(m);
-        for numerator in [
-            m * (b - m) * x / ((a + 2.0 * m - 1.0) * (a + 2.0 * m)),
-            -(a + m) * (a + b + m) * x / ((a + 2.0 * m) * (a + 2.0 * m + 1.0)),
-        ] {
+        for numerator in [m * (b - m) * x / ((a + 2.0 * m - 1.0) * (a + 2.0 * m)), -(a + m) * (a + b + m) * x / ((a + 2.0 * m) * (a + 2.0 * m + 1.0))]
+        {
             d = 1.0 / guard(1.0 + numerator * d);
             c = guard(1.0 + numerator / c);
             h *= d * c;

@@ -232,4 +232,3 @@ pub(crate) fn rows(config: &Config, options: &PlanOptions, schedule: &Schedule) 
     }
     Ok(rows)
 }
-

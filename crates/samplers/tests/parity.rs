@@ -188,9 +188,7 @@ fn run_case(case: &Value, ays: &Value, tensors: &Tensors) -> Result<f64, String>
     let (plan, scheduler) = match (planned, refused) {
         (Err(_), true) => return Ok(0.0),
         (Err(e), false) => return Err(e.to_string()),
-        (Ok((plan, _)), true) => {
-            return plan.rows.iter().any(|r| r.problem.is_some()).then_some(0.0).ok_or_else(|| "not refused".into())
-        }
+        (Ok((plan, _)), true) => return plan.rows.iter().any(|r| r.problem.is_some()).then_some(0.0).ok_or_else(|| "not refused".into()),
         (Ok(pair), false) => pair,
     };
     for (key, want) in case["config"].as_object().unwrap() {
@@ -373,7 +371,8 @@ fn schedulers_of_the_pack() {
                 let wide = |v: &[f32]| v.iter().map(|x| f64::from(*x)).collect::<Vec<_>>();
                 // Rescaling subtracts nearly equal f32 numbers, so the reference itself is known to a few units in the last place of 1.
                 let floor = if given.get("rescale_betas_zero_snr") == Some(&json!(true)) { 10.0 } else { 1e-12 };
-                let absolute = |got: &[f64], want: &[f64]| got.iter().zip(want).map(|(g, w)| (g - w).abs() / 1e-6 / w.abs().max(floor)).fold(0.0, f64::max);
+                let absolute =
+                    |got: &[f64], want: &[f64]| got.iter().zip(want).map(|(g, w)| (g - w).abs() / 1e-6 / w.abs().max(floor)).fold(0.0, f64::max);
                 let worst = absolute(&wide(&b), &stored[&format!("{key}/betas")]).max(absolute(&wide(&a), &stored[&format!("{key}/alphas_cumprod")]));
                 (worst <= 1.0).then_some(worst).ok_or_else(|| format!("{worst} of tolerance"))
             }

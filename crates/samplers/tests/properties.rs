@@ -27,7 +27,11 @@ fn plan(class: &str, steps: usize, more: Value) -> Plan {
 
 /// Steps that a class accepts: distilled schedules stop at their own count.
 fn most(class: &str) -> usize {
-    if class == "LCMScheduler" || class == "TCDScheduler" { 50 } else { 1000 }
+    if class == "LCMScheduler" || class == "TCDScheduler" {
+        50
+    } else {
+        1000
+    }
 }
 
 struct Machine(HashMap<String, f64>);
@@ -74,7 +78,14 @@ fn walk(plan: &Plan, clean: f64, start: f64) -> f64 {
 
 #[test]
 fn one_step_to_zero_noise_returns_the_clean_sample() {
-    for class in ["EulerDiscreteScheduler", "HeunDiscreteScheduler", "LMSDiscreteScheduler", "DPMSolverMultistepScheduler", "DPMSolverSinglestepScheduler", "UniPCMultistepScheduler"] {
+    for class in [
+        "EulerDiscreteScheduler",
+        "HeunDiscreteScheduler",
+        "LMSDiscreteScheduler",
+        "DPMSolverMultistepScheduler",
+        "DPMSolverSinglestepScheduler",
+        "UniPCMultistepScheduler",
+    ] {
         let more = json!({ "prediction_type": "sample" });
         let got = walk(&plan(class, 1, more), 0.25, 3.0);
         assert!((got - 0.25).abs() < 1e-5, "{class}: {got}");
@@ -85,7 +96,9 @@ fn one_step_to_zero_noise_returns_the_clean_sample() {
 
 #[test]
 fn a_model_that_knows_the_answer_gets_it_from_every_deterministic_sampler() {
-    for class in ["EulerDiscreteScheduler", "HeunDiscreteScheduler", "DPMSolverMultistepScheduler", "DPMSolverSinglestepScheduler", "UniPCMultistepScheduler"] {
+    for class in
+        ["EulerDiscreteScheduler", "HeunDiscreteScheduler", "DPMSolverMultistepScheduler", "DPMSolverSinglestepScheduler", "UniPCMultistepScheduler"]
+    {
         for steps in [2, 5, 20, 50] {
             let got = walk(&plan(class, steps, json!({ "prediction_type": "sample" })), -0.5, 10.0);
             assert!((got + 0.5).abs() < 1e-4, "{class} in {steps}: {got}");

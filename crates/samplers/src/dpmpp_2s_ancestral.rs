@@ -1,0 +1,64 @@
+//! DPM++ 2S ancestral (k-diffusion `sample_dpmpp_2s_ancestral`): a midpoint step to the down part of the next level, then noise.
+//!
+//! h = ln(s / down), r = 1/2: u = e^(-h/2) x + (1 - e^(-h/2)) x0, next = e^-h x + (1 - e^-h) x0(u) + up noise. Two evaluations a step;
+//! the last step is one Euler step to zero.
+
+use crate::betas::{log_f32, train_sigmas};
+use crate::config::Config;
+use crate::error::Result;
+use crate::euler::split;
+use crate::k_family;
+use crate::k_sigmas::doubled;
+use crate::lin::reg;
+use crate::plan::{Noise, PlanOptions, Row, Schedule};
+use crate::registry::{Entry, NoiseRule, Stochastic, Velocity};
+use crate::sigmas::sigma_to_t;
+
+pub(crate) const ENTRY: Entry = Entry {
+    class: "DPMPlusPlus2SAncestralScheduler",
+    evaluations: 2,
+    compatible: true,
+    listed: false,
+    defaults_json: k_family::DEFAULTS,
+    step_options: &["sNoise"],
+    noise: NoiseRule::Exploding,
+    velocity: Velocity::None,
+    stochastic: Stochastic::Always,
+    check: |config| config.check_sigma_flags(),
+    schedule,
+    rows,
+};
+
+fn schedule(config: &Config, options: &PlanOptions) -> Result<Schedule> {
+    let mut schedule = k_family::schedule(config, options)?;
+    let logs = log_f32(&train_sigmas(&schedule.bars));
+    let middle: Vec<f64> = schedule.sigmas.windows(2).map(|w| sigma_to_t((w[0] * split(w[0], w[1]).0).sqrt(), &logs)).collect();
+    (schedule.timesteps, schedule.sigmas) = doubled(schedule.timesteps, schedule.sigmas);
+    (0..schedule.timesteps.len() / 2).for_each(|k| schedule.timesteps[2 * k + 1] = f64::from(middle[k] as f32));
+    schedule.order = 2;
+    Ok(schedule)
+}
+
+fn rows(config: &Config, options: &PlanOptions, schedule: &Schedule) -> Result<Vec<Row>> {
+    let sigmas = &schedule.sigmas;
+    (options.begin_index..schedule.timesteps.len())
+        .map(|i| {
+            let first = (i - options.begin_index) % 2 == 0;
+            let (from, to) = if first { (sigmas[i], sigmas[i + 1]) } else { (sigmas[i - 1], sigmas[i]) };
+            let (down, up) = split(from, to);
+            let middle = (from * down).sqrt();
+            let mut row = k_family::row(config, schedule, i, if first { from } else { middle })?;
+            if to == 0.0 {
+                row.next = reg("x0");
+            } else if first {
+                row.save.push((format!("s{i}"), reg("sample")));
+                row.next = reg("sample") * (middle / from) + reg("x0") * (1.0 - middle / from);
+            } else {
+                row.noise = Some(Noise::Normal);
+                let noise = reg("noise") * (up * options.s_noise.unwrap_or(1.0));
+                row.next = reg(format!("s{}", i - 1)) * (down / from) + reg("x0") * (1.0 - down / from) + noise;
+            }
+            Ok(row)
+        })
+        .collect()
+}

@@ -1,0 +1,48 @@
+//! RES multistep (ComfyUI `sample_res_multistep`): the refined exponential solver of arXiv:2308.02157, second order, one evaluation.
+//!
+//! h = ln(s / s'), c2 = ln(s / s_before) / h: next = e^-h x + h (b1 x0 + b2 x0_before), b2 = phi2(-h)/c2, b1 = phi1(-h) - b2, with
+//! phi1(z) = (e^z - 1)/z and phi2(z) = (phi1(z) - 1)/z. The first and the last step are Euler steps.
+
+use crate::config::Config;
+use crate::error::Result;
+use crate::k_family;
+use crate::lin::reg;
+use crate::plan::{PlanOptions, Row, Schedule};
+use crate::registry::{Entry, NoiseRule, Stochastic, Velocity};
+
+pub(crate) const ENTRY: Entry = Entry {
+    class: "RESMultistepScheduler",
+    evaluations: 1,
+    compatible: true,
+    listed: false,
+    defaults_json: k_family::DEFAULTS,
+    step_options: &[],
+    noise: NoiseRule::Exploding,
+    velocity: Velocity::None,
+    stochastic: Stochastic::Never,
+    check: |config| config.check_sigma_flags(),
+    schedule: k_family::schedule,
+    rows,
+};
+
+fn rows(config: &Config, options: &PlanOptions, schedule: &Schedule) -> Result<Vec<Row>> {
+    let sigmas = &schedule.sigmas;
+    (options.begin_index..schedule.timesteps.len())
+        .map(|i| {
+            let mut row = k_family::row(config, schedule, i, sigmas[i])?;
+            let newest = k_family::keep(&mut row);
+            let (from, to) = (sigmas[i], sigmas[i + 1]);
+            let ratio = to / from;
+            if to == 0.0 || i == options.begin_index {
+                row.next = reg("sample") * ratio + newest * (1.0 - ratio);
+                return Ok(row);
+            }
+            let h = (from / to).ln();
+            let c2 = (from / sigmas[i - 1]).ln() / h;
+            let phi1 = (-h).exp_m1() / -h;
+            let b2 = (phi1 - 1.0) / -h / c2;
+            row.next = reg("sample") * ratio + newest * (h * (phi1 - b2)) + reg(format!("m{}", i - 1)) * (h * b2);
+            Ok(row)
+        })
+        .collect()
+}
