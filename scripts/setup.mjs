@@ -117,12 +117,12 @@ async function install() {
   const installed = join(root, 'node_modules', '.package-lock.json')
   const lock = join(root, 'package-lock.json')
   if (existsSync(installed) && statSync(lock).mtimeMs <= statSync(installed).mtimeMs) return
-  const verb = process.env.CI ? 'ci' : 'install'
-  say(`Installing the npm packages (npm ${verb}) ...`)
+  say('Installing the npm packages ...')
   const npm = process.env.npm_execpath
-  const args = [verb, '--no-audit', '--no-fund']
+  // Not `npm ci`: it refuses a lock file without the binaries of platforms that the registry it was made with does not offer.
+  const args = ['install', '--no-save', '--no-audit', '--no-fund']
   const code = npm ? await attach(process.execPath, [npm, ...args]) : await attach(process.platform === 'win32' ? 'npm.cmd' : 'npm', args)
-  if (code !== 0) fail(`npm ${verb} failed with exit code ${code}: check the network and run this again.`)
+  if (code !== 0) fail(`npm install failed with exit code ${code}: check the network and run this again.`)
 }
 
 /**
