@@ -120,7 +120,7 @@ async function install() {
   say('Installing the npm packages ...')
   const npm = process.env.npm_execpath
   // Not `npm ci`: it refuses a lock file without the binaries of platforms that the registry it was made with does not offer.
-  const args = ['install', '--no-save', '--no-audit', '--no-fund']
+  const args = ['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error']
   const code = npm ? await attach(process.execPath, [npm, ...args]) : await attach(process.platform === 'win32' ? 'npm.cmd' : 'npm', args)
   if (code !== 0) fail(`npm install failed with exit code ${code}: check the network and run this again.`)
 }
