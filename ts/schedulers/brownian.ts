@@ -18,11 +18,14 @@ type Node = {
   children?: [Node, Node]
 }
 
-/** Rounds to six decimals, halves to even, as Python's `round(x, 6)`. */
+/** Rounds to six decimals, halves to even, as Python's `round(x, 6)`; only odd multiples of 1/128 are exact halves. */
 function round6(x: number): number {
-  const scaled = x * 1e6
-  const floor = Math.floor(scaled)
-  return scaled - floor === 0.5 && scaled / 1e6 === x ? (floor + (floor % 2)) / 1e6 : Number(x.toFixed(6))
+  const parts = x * 128
+  if (!Number.isInteger(parts) || parts % 2 === 0) {
+    return Number(x.toFixed(6))
+  }
+  const floor = Math.floor(x * 1e6)
+  return (floor + (floor % 2)) / 1e6
 }
 
 /**
