@@ -7,7 +7,7 @@ import type { Call } from './call.ts'
 import { applySafetyChecker, decodeLatents, type SafetyChecker, unitPixels } from './decode.ts'
 import type { Denoised } from './denoise.ts'
 import type { PipelineEvent } from './events.ts'
-import type { Prepared } from './pipeline.ts'
+import type { Prepared } from './prepared.ts'
 import type { GenerateResult, ResultInfo, Timings } from './result.ts'
 import { Scope } from './scope.ts'
 

@@ -5,7 +5,7 @@ import type { Call } from './call.ts'
 import type { ImageToImageOptions } from './generate-options.ts'
 import { encodeImages, type RunSteps } from './latents.ts'
 import { loadPictures } from './pictures.ts'
-import type { Prepared } from './pipeline.ts'
+import type { Prepared } from './prepared.ts'
 import type { Scope } from './scope.ts'
 
 /**

@@ -9,7 +9,7 @@ import type { InpaintOptions } from './generate-options.ts'
 import { blankMasked, type InpaintInputs, maskLatents, readInpaintInputs } from './inpaint-mask.ts'
 import { concatenate, reblend } from './inpaint-steps.ts'
 import { encodeImages, initialNoise, type RunSteps, repeatBatch } from './latents.ts'
-import type { Prepared } from './pipeline.ts'
+import type { Prepared } from './prepared.ts'
 import type { Scope } from './scope.ts'
 
 type Encoding = Parameters<typeof encodeImages>[2]

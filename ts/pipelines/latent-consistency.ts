@@ -7,7 +7,7 @@ import { prepareImageToImage } from './image-to-image-latents.ts'
 import type { Job } from './job.ts'
 import { prepareLatents } from './latents.ts'
 import { commonShape, imageToImageSchema, latentsShape, option, sizeShape } from './options.ts'
-import type { Prepared } from './pipeline.ts'
+import type { Prepared } from './prepared.ts'
 import type { Results } from './result.ts'
 import { StableDiffusionBase } from './stable-diffusion-base.ts'
 

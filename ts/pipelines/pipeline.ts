@@ -1,24 +1,23 @@
+import { basename, resolve } from 'node:path'
 import { performance } from 'node:perf_hooks'
 import type { z } from 'zod'
 import { throwIfAborted } from '../abort.ts'
 import { checkOptions } from '../checks.ts'
 import { DisposedError, expected } from '../errors.ts'
-import type { Guidance } from '../guidance/guidance.ts'
-import type { Image } from '../image/image.ts'
 import type { AutoencoderKL } from '../models/autoencoder-kl.ts'
 import type { UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
 import type { SetTimestepsOptions } from '../schedulers/options.ts'
 import type { Scheduler } from '../schedulers/scheduler.ts'
 import { type Call, type Filled, planCall } from './call.ts'
 import type { SafetyChecker } from './decode.ts'
-import { type DenoiseOptions, denoise } from './denoise.ts'
+import { denoise } from './denoise.ts'
 import { finish } from './finish.ts'
 import type { CommonOptions } from './generate-options.ts'
 import { Job, type JobContext } from './job.ts'
 import { checkComponents, loadComponents, type PipelineLoadOptions, type Slots, withoutUndefined } from './load.ts'
 import { parseOptions } from './options.ts'
 import { type Owned, Ownership } from './ownership.ts'
-import type { Conditioning } from './prompt-batch.ts'
+import type { Encoded, Prepared } from './prepared.ts'
 import { reporter } from './report.ts'
 import type { GenerateResult, Results } from './result.ts'
 import { Scope } from './scope.ts'
@@ -49,26 +48,6 @@ export interface PipelineClass<P> {
 
 /** Component types of a pipeline. */
 export type ComponentsOf<P> = P extends { components: Readonly<infer C> } ? C : never
-
-/** How a pipeline's latents are made: what `prepare` gives to the common run. */
-export interface Prepared extends Pick<DenoiseOptions, 'timesteps' | 'latents' | 'conditions' | 'afterStep'> {
-  /** In place of classifier-free guidance by the call's options. */
-  guidance?: Guidance
-  /** Position of the first timestep in the scheduler's own list. */
-  begin: number
-  height: number
-  width: number
-  /** Last touch on each finished picture. */
-  paste?: (image: Image) => Promise<Image>
-  /** What the picture's metadata says beside the common options. */
-  parameters?: Record<string, unknown>
-}
-
-/** Encoded text of a call. */
-export interface Encoded {
-  conditioning: Conditioning
-  truncated: string[]
-}
 
 /**
  * What all pipelines share: components and their ownership, loading, and the course of a call.
@@ -214,6 +193,7 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
     const begun = performance.now()
     this.check(options)
     const planned = planCall(options, { unet: this.unet, scheduler: this.scheduler, schedule: this.schedule(options), signal })
+    scope.keep({ [Symbol.dispose]: () => planned.scheduler.reset() })
     const prepared = await prepare(planned, scope)
     const call = { ...planned, guidance: prepared.guidance ?? planned.guidance }
     scope.keep(prepared.latents)
@@ -247,7 +227,7 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
       vae,
       safetyChecker,
       emit,
-      model: this.source ?? unet.constructor.name,
+      model: this.source === undefined ? unet.constructor.name : basename(resolve(this.source)),
       pipeline: this.constructor.name,
     })
   }

@@ -3,7 +3,7 @@ import type { AutoencoderKL } from '../models/autoencoder-kl.ts'
 import type { Call } from './call.ts'
 import type { StepReport } from './denoise.ts'
 import type { PipelineEvent } from './events.ts'
-import type { Prepared } from './pipeline.ts'
+import type { Prepared } from './prepared.ts'
 import type { GenerateResult } from './result.ts'
 
 /** Turns the loop's reports into `step` events, and `preview` events where the call wants them. */

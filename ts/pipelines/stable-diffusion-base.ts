@@ -10,7 +10,8 @@ import type { Tensor } from '../tensor.ts'
 import { type Call, guidanceScaleEmbedding } from './call.ts'
 import { encodePrompt, type PromptOptions } from './conditioning.ts'
 import type { Slot, Slots } from './load.ts'
-import { type BaseComponents, DiffusionPipeline, type Encoded, type PipelineOrigin, type Prepared } from './pipeline.ts'
+import { type BaseComponents, DiffusionPipeline, type PipelineOrigin } from './pipeline.ts'
+import type { Encoded, Prepared } from './prepared.ts'
 import type { Scope } from './scope.ts'
 
 /** Components of Stable Diffusion 1.x and 2.x. */

@@ -4,7 +4,7 @@ import type { RunOptions, TextToImageOptions } from './generate-options.ts'
 import type { Job } from './job.ts'
 import { prepareLatents } from './latents.ts'
 import { textToImageSchema } from './options.ts'
-import type { Prepared } from './pipeline.ts'
+import type { Prepared } from './prepared.ts'
 import type { Results } from './result.ts'
 import { StableDiffusionBase } from './stable-diffusion-base.ts'
 

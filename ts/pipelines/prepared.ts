@@ -1,0 +1,24 @@
+import type { Guidance } from '../guidance/guidance.ts'
+import type { Image } from '../image/image.ts'
+import type { DenoiseOptions } from './denoise.ts'
+import type { Conditioning } from './prompt-batch.ts'
+
+/** How a pipeline's latents are made: what `prepare` gives to the common run. */
+export interface Prepared extends Pick<DenoiseOptions, 'timesteps' | 'latents' | 'conditions' | 'afterStep'> {
+  /** In place of classifier-free guidance by the call's options. */
+  guidance?: Guidance
+  /** Position of the first timestep in the scheduler's own list. */
+  begin: number
+  height: number
+  width: number
+  /** Last touch on each finished picture. */
+  paste?: (image: Image) => Promise<Image>
+  /** What the picture's metadata says beside the common options. */
+  parameters?: Record<string, unknown>
+}
+
+/** Encoded text of a call. */
+export interface Encoded {
+  conditioning: Conditioning
+  truncated: string[]
+}
