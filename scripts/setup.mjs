@@ -119,7 +119,7 @@ async function install() {
   if (existsSync(installed) && statSync(lock).mtimeMs <= statSync(installed).mtimeMs) return
   say('Installing the npm packages ...')
   const npm = process.env.npm_execpath
-  // Not `npm ci`: it refuses a lock file without the binaries of platforms that the registry it was made with does not offer.
+  // Not `npm ci`: it refuses a lock file that lacks a binary of some other platform, which not every registry offers.
   const args = ['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error']
   const code = npm ? await attach(process.execPath, [npm, ...args]) : await attach(process.platform === 'win32' ? 'npm.cmd' : 'npm', args)
   if (code !== 0) fail(`npm install failed with exit code ${code}: check the network and run this again.`)
