@@ -1,6 +1,6 @@
 //! One table: for every named shape our best time, GFLOP/s and share of the machine's peak, and how many times longer candle's own op takes.
 //!
-//! `cargo bench -p nd-kernels --bench rates -- [linear geglu conv attention norm] [--no-candle]`; NODE_DIFFUSION_CPU and ND_THREADS choose level and threads.
+//! `cargo bench -p nd-kernels --bench rates -- [linear geglu conv attention norm] [--no-candle] [--only=PART-OF-NAME]`; NODE_DIFFUSION_CPU and ND_THREADS choose level and threads.
 //!
 //! Times are CPU time divided by threads, so that other programs' turns do not count (their use of caches and memory does).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -35,11 +35,15 @@ fn best(budget: f64, mut f: impl FnMut() -> Tensor) -> f64 {
 }
 
 struct Table {
+    only: String,
     candle: bool,
 }
 
 impl Table {
     fn row(&self, name: &str, gflop: f64, ours: impl FnMut() -> Tensor, theirs: impl FnMut() -> Tensor) {
+        if !name.contains(&self.only) {
+            return;
+        }
         // Again before every row: neighbours slow the clock and share the core.
         let peak = cpu::peak(20) * pool::threads() as f64;
         let t = best(0.15, ours);
@@ -56,7 +60,10 @@ fn main() {
         pool::set_threads(n);
     }
     std::env::set_var("RAYON_NUM_THREADS", pool::threads().to_string());
-    let table = Table { candle: !args.iter().any(|a| a == "--no-candle") };
+    let table = Table {
+        only: args.iter().find_map(|a| a.strip_prefix("--only=")).unwrap_or_default().to_owned(),
+        candle: !args.iter().any(|a| a == "--no-candle"),
+    };
     println!("level {}, threads {}, peak {:.0} GFLOP/s per thread", cpu::level().name(), pool::threads(), cpu::peak(50));
     println!("| shape | ms | GFLOP/s | of peak | candle / ours |\n|---|---|---|---|---|");
     pool::install(|| {

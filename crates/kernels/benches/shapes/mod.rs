@@ -39,7 +39,7 @@ pub const GEGLU: [(&str, usize, usize, usize); 3] =
     [("ff in at 64x64", 8192, 320, 1280), ("ff in at 32x32", 2048, 640, 2560), ("ff in at 16x16", 512, 1280, 5120)];
 
 /// (name, batch, size, in, out, stride, up-sampled)
-pub const CONV: [(&str, usize, usize, usize, usize, usize, bool); 16] = [
+pub const CONV: [(&str, usize, usize, usize, usize, usize, bool); 19] = [
     ("conv_in", 2, 64, 4, 320, 1, false),
     ("conv_out", 2, 64, 320, 4, 1, false),
     ("320 at 64x64", 2, 64, 320, 320, 1, false),
@@ -54,6 +54,9 @@ pub const CONV: [(&str, usize, usize, usize, usize, usize, bool); 16] = [
     ("vae conv_out at 256x256", 1, 256, 128, 3, 1, false),
     ("shapes 32 at 16x16", 2, 16, 32, 32, 1, false),
     ("shapes 160 at 4x4", 2, 4, 160, 160, 1, false),
+    ("shapes vae 64 at 64x64", 1, 64, 64, 64, 1, false),
+    ("shapes vae 32 at 64x64", 1, 64, 32, 32, 1, false),
+    ("shapes vae 32 up to 128x128", 1, 64, 32, 32, 1, true),
     ("shapes vae 16 at 128x128", 1, 128, 16, 16, 1, false),
     ("shapes vae conv_out", 1, 128, 16, 3, 1, false),
 ];

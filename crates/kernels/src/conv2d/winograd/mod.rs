@@ -37,9 +37,10 @@ pub(super) fn choose(body: &Body, call: &Call) -> Option<Kind> {
     let side = call.grid.output.0.min(call.grid.output.1);
     match (side, channels.min(n)) {
         (128.., 64..) => Some(Kind::F6),
-        (28.., 64..) => Some(Kind::F4),
+        (28.., 16..) => Some(Kind::F4),
         // Here the weights are most of the traffic.
         (12.., 256..) => Some(Kind::F2),
+        (12.., 16..) => Some(Kind::F4),
         _ => None,
     }
 }
