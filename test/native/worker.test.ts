@@ -22,11 +22,13 @@ test('the addon works in a worker thread', async (t) => {
 test('ending a worker stops its work and harms nobody', async (t) => {
   const encoder = await CLIPTextModel.fromPretrained('shapes', { subfolder: 'text_encoder' })
   const worker = start('long')
-  await once(worker, 'message')
+  const [oneCall] = await once(worker, 'message')
   const ended = performance.now()
   await worker.terminate()
   t.log(`terminated after ${(performance.now() - ended).toFixed(0)} ms`)
   const { lastHiddenState } = await encoder.forward(Tensor.from([[49406, 49407]], undefined, 'i64'))
   t.deepEqual(lastHiddenState.shape, [1, 2, 64])
-  t.true(performance.now() - ended < 10_000, 'the queue of the ended worker was dropped')
+  const taken = performance.now() - ended
+  t.log(`one call took ${oneCall.toFixed(0)} ms, what was left after the end ${taken.toFixed(0)} ms`)
+  t.true(taken < 15 * oneCall, 'the 40 calls of the ended worker were dropped')
 })
