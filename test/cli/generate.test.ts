@@ -72,7 +72,7 @@ test.serial('inspect says what the built-in model is, from headers only', async 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   test.serial(`${signal} stops cleanly: exit code, nothing half-written`, async (t) => {
     const run = start(['generate', prompt, '--steps', '500', '--seed', '3', '--out', `stopped-${signal}/x.png`], cwd)
-    while (!run.stderr().includes('step ')) {
+    while (!run.stderr().includes('step ') && run.child.exitCode === null) {
       await new Promise((resolve) => setTimeout(resolve, 20))
     }
     run.child.kill(signal)
