@@ -8,6 +8,14 @@ export { EDMDPMSolverMultistepScheduler, EDMEulerScheduler } from './edm.ts'
 export { EulerAncestralDiscreteScheduler, EulerDiscreteScheduler } from './euler.ts'
 export { HeunDiscreteScheduler } from './heun.ts'
 export { IPNDMScheduler } from './ipndm.ts'
+export {
+  DPMFastScheduler,
+  DPMPlusPlus2SAncestralScheduler,
+  DPMPlusPlus3MSDEScheduler,
+  ERSDEScheduler,
+  GradientEstimationEulerScheduler,
+  RESMultistepScheduler,
+} from './k-diffusion.ts'
 export { KDPM2AncestralDiscreteScheduler, KDPM2DiscreteScheduler } from './kdpm2.ts'
 export { LCMScheduler, TCDScheduler } from './lcm.ts'
 export { LMSDiscreteScheduler } from './lms.ts'

@@ -1,4 +1,4 @@
-import { checkInteger, checkNumber, checkOptions } from '../checks.ts'
+import { checkInteger, checkNumber, checkOptions, checkString } from '../checks.ts'
 import { expected } from '../errors.ts'
 import type { Generator } from '../random.ts'
 import type { Tensor } from '../tensor.ts'
@@ -9,6 +9,11 @@ export type SetTimestepsOptions = {
   timesteps?: readonly number[]
   /** Custom noise levels, descending, usually with a final 0. */
   sigmas?: readonly number[]
+  /**
+   * Named noise levels instead of the config's spacing, for Euler and the samplers beyond diffusers: polyexponential, kl_optimal, sgm_uniform,
+   * simple, ays_sd15, ays_sdxl, ays_svd.
+   */
+  sigmaSchedule?: string
   /** LCM, TCD: share of the schedule that is run, 0 to 1. @default 1 */
   strength?: number
   /** LCM, TCD: steps of the distillation schedule. @default `original_inference_steps` of the config */
@@ -86,6 +91,7 @@ export function planRequest(steps: number | undefined, given: PlanOptions, accep
     numInferenceSteps: steps === undefined ? undefined : checkInteger('numInferenceSteps', steps, { min: 1, max: 10_000 }),
     timesteps: checkList('timesteps', options.timesteps),
     sigmas: checkList('sigmas', options.sigmas),
+    sigmaSchedule: options.sigmaSchedule === undefined ? undefined : checkString('sigmaSchedule', options.sigmaSchedule),
     beginIndex: options.beginIndex === undefined ? undefined : checkInteger('beginIndex', options.beginIndex, { min: 0 }),
     mu: options.mu === undefined ? undefined : checkNumber('mu', options.mu),
     originalInferenceSteps:

@@ -10,6 +10,14 @@ import { EDMDPMSolverMultistepScheduler, EDMEulerScheduler } from './edm.ts'
 import { EulerAncestralDiscreteScheduler, EulerDiscreteScheduler } from './euler.ts'
 import { HeunDiscreteScheduler } from './heun.ts'
 import { IPNDMScheduler } from './ipndm.ts'
+import {
+  DPMFastScheduler,
+  DPMPlusPlus2SAncestralScheduler,
+  DPMPlusPlus3MSDEScheduler,
+  ERSDEScheduler,
+  GradientEstimationEulerScheduler,
+  RESMultistepScheduler,
+} from './k-diffusion.ts'
 import { KDPM2AncestralDiscreteScheduler, KDPM2DiscreteScheduler } from './kdpm2.ts'
 import { LCMScheduler, TCDScheduler } from './lcm.ts'
 import { LMSDiscreteScheduler } from './lms.ts'
@@ -47,6 +55,12 @@ const CLASSES: readonly AnyScheduler[] = [
   TCDScheduler,
   EDMDPMSolverMultistepScheduler,
   EDMEulerScheduler,
+  DPMFastScheduler,
+  DPMPlusPlus2SAncestralScheduler,
+  DPMPlusPlus3MSDEScheduler,
+  ERSDEScheduler,
+  GradientEstimationEulerScheduler,
+  RESMultistepScheduler,
 ]
 
 /** One scheduler class with the names that user interfaces give to it. */

@@ -1,0 +1,31 @@
+import { Scheduler } from './scheduler.ts'
+
+/** DPM++ 2S ancestral ('DPM++ 2S a'): two evaluations a step, fresh noise. Source: k-diffusion `sample_dpmpp_2s_ancestral`. */
+export class DPMPlusPlus2SAncestralScheduler extends Scheduler {
+  static override readonly className: string = 'DPMPlusPlus2SAncestralScheduler'
+}
+
+/** DPM++ 3M SDE: third-order multistep with noise from a Brownian path. Source: k-diffusion `sample_dpmpp_3m_sde`. */
+export class DPMPlusPlus3MSDEScheduler extends Scheduler {
+  static override readonly className: string = 'DPMPlusPlus3MSDEScheduler'
+}
+
+/** DPM fast: DPM-Solver-3 with a fixed number of evaluations; ends at the lowest noise level, not at zero. Source: k-diffusion `sample_dpm_fast`. */
+export class DPMFastScheduler extends Scheduler {
+  static override readonly className: string = 'DPMFastScheduler'
+}
+
+/** RES multistep, arXiv:2308.02157. Source: ComfyUI `sample_res_multistep`. */
+export class RESMultistepScheduler extends Scheduler {
+  static override readonly className: string = 'RESMultistepScheduler'
+}
+
+/** Extended reverse-time SDE solver of order 3, arXiv:2309.06169. Source: ComfyUI `sample_er_sde`. */
+export class ERSDEScheduler extends Scheduler {
+  static override readonly className: string = 'ERSDEScheduler'
+}
+
+/** Euler along an estimated gradient, arXiv:2306.04848. Source: ComfyUI `sample_gradient_estimation`. */
+export class GradientEstimationEulerScheduler extends Scheduler {
+  static override readonly className: string = 'GradientEstimationEulerScheduler'
+}
