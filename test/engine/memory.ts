@@ -1,0 +1,30 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+
+setFlagsFromString('--expose-gc')
+const collect = runInNewContext('gc') as () => void
+
+/** Resident memory in MB after garbage was collected and finalizers ran. */
+async function settledMemory(): Promise<number> {
+  for (let i = 0; i < 2; i++) {
+    collect()
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  return process.memoryUsage.rss() / 2 ** 20
+}
+
+/**
+ * How many MB the memory grows from the first to the last fifth of `rounds` calls of `work`.
+ *
+ * The least of each fifth counts: the allocator gives pages back some time after they are freed, so single values swing by 20 MB both
+ * ways, while a leak lifts them all.
+ */
+export async function growthOver(rounds: number, work: (round: number) => Promise<unknown>): Promise<number> {
+  const memory: number[] = []
+  for (let i = 0; i < rounds; i++) {
+    await work(i)
+    memory.push(await settledMemory())
+  }
+  const fifth = Math.floor(rounds / 5)
+  return Math.min(...memory.slice(-fifth)) - Math.min(...memory.slice(0, fifth))
+}
