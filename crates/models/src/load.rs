@@ -109,7 +109,11 @@ impl<'a> Shared<'a> {
         if !unexpected.is_empty() {
             parts.push(format!("{} are unexpected: {}", unexpected.len(), first(&unexpected)));
         }
-        Err(ModelError::Weights(format!("Expected weights that fit the config of {model} but received {}: {}", self.weights.origin(), parts.join("; "))))
+        Err(ModelError::Weights(format!(
+            "Expected weights that fit the config of {model} but received {}: {}",
+            self.weights.origin(),
+            parts.join("; ")
+        )))
     }
 }
 

@@ -79,7 +79,9 @@ fn check_string(tokenizer: &ClipTokenizer, row: &Value) -> Outcome {
         .and(|| Outcome::equal("ids_no_special", &tokenizer.encode_batch(&[&input], plain).unwrap().ids[0], &ids(&row["ids_no_special"])))
         .and(|| decoded("decoded", &tokenizer.decode(&own, SpecialTokens::Keep), &row["decoded"]))
         .and(|| decoded("decoded_skip_special", &tokenizer.decode(&own, SpecialTokens::Skip), &row["decoded_skip_special"]))
-        .and(|| Outcome::equal("attention_mask", &u64::from(batch.attention_mask[0].iter().sum::<u32>()), &row["attention_mask_sum_77"].as_u64().unwrap()))
+        .and(|| {
+            Outcome::equal("attention_mask", &u64::from(batch.attention_mask[0].iter().sum::<u32>()), &row["attention_mask_sum_77"].as_u64().unwrap())
+        })
         .and(|| Outcome::equal("truncated", &batch.truncated[0].is_some(), &row["truncated"].as_bool().unwrap()))
 }
 
@@ -131,8 +133,7 @@ fn check_batch(tokenizer: &ClipTokenizer, row: &Value) -> Outcome {
     }
     let own = tokenizer.encode_batch(&strings(&row["texts"]), options).unwrap();
     let rows = |key: &str| row[key].as_array().unwrap().iter().map(ids).collect::<Vec<_>>();
-    Outcome::equal("input_ids", &own.ids, &rows("input_ids"))
-        .and(|| Outcome::equal("attention_mask", &own.attention_mask, &rows("attention_mask")))
+    Outcome::equal("input_ids", &own.ids, &rows("input_ids")).and(|| Outcome::equal("attention_mask", &own.attention_mask, &rows("attention_mask")))
 }
 
 fn check_decode(tokenizer: &ClipTokenizer, row: &Value) -> Outcome {

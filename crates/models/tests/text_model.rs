@@ -26,7 +26,14 @@ fn tensors() -> HashMap<String, Tensor> {
     };
     put("embeddings.token_embedding.weight", &[20, WIDTH]);
     put("embeddings.position_embedding.weight", &[5, WIDTH]);
-    for (layer, inputs, outputs) in [("self_attn.q_proj", 8, 8), ("self_attn.k_proj", 8, 8), ("self_attn.v_proj", 8, 8), ("self_attn.out_proj", 8, 8), ("mlp.fc1", 8, 16), ("mlp.fc2", 16, 8)] {
+    for (layer, inputs, outputs) in [
+        ("self_attn.q_proj", 8, 8),
+        ("self_attn.k_proj", 8, 8),
+        ("self_attn.v_proj", 8, 8),
+        ("self_attn.out_proj", 8, 8),
+        ("mlp.fc1", 8, 16),
+        ("mlp.fc2", 16, 8),
+    ] {
         put(&format!("encoder.layers.0.{layer}.weight"), &[outputs, inputs]);
         put(&format!("encoder.layers.0.{layer}.bias"), &[outputs]);
     }
@@ -86,7 +93,10 @@ fn arguments_are_checked_before_work_starts() {
     let long = Tensor::zeros((1, 6), DType::I64, &Device::Cpu).unwrap();
     let cases = [
         (long.clone(), "Expected integers of shape (B, L) with L at most 5 for input_ids but received [1, 6] of I64"),
-        (long.narrow(1, 0, 3).unwrap().to_dtype(DType::F32).unwrap(), "Expected integers of shape (B, L) with L at most 5 for input_ids but received [1, 3] of F32"),
+        (
+            long.narrow(1, 0, 3).unwrap().to_dtype(DType::F32).unwrap(),
+            "Expected integers of shape (B, L) with L at most 5 for input_ids but received [1, 3] of F32",
+        ),
         (ids(&[[0, 20, 1]]), "Expected token ids from 0 to 19 for input_ids but received 20"),
         (ids(&[[0, -1, 1]]), "Expected token ids from 0 to 19 for input_ids but received -1"),
     ];

@@ -21,7 +21,10 @@ fn plain_unet() -> Option<UNet2DConditionModel> {
     folders.sort();
     let is_plain = |config: &Value| {
         let plain = ["addition_embed_type", "num_class_embeds", "time_cond_proj_dim", "encoder_hid_dim"].iter().all(|key| config[key].is_null());
-        config["_class_name"] == "UNet2DConditionModel" && plain && config["dual_cross_attention"] == false && config["mid_block_type"] == "UNetMidBlock2DCrossAttn"
+        config["_class_name"] == "UNet2DConditionModel"
+            && plain
+            && config["dual_cross_attention"] == false
+            && config["mid_block_type"] == "UNetMidBlock2DCrossAttn"
     };
     let config = |path: &Path| read_json(&path.join("config.json")).ok().filter(is_plain);
     let (path, config) = folders.iter().find_map(|path| Some((path, config(path)?)))?;

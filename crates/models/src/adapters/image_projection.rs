@@ -102,7 +102,8 @@ impl ResamplerLayer {
         let (k, v) = (kv.narrow(2, 0, self.inner)?.contiguous()?, kv.narrow(2, self.inner, self.inner)?.contiguous()?);
         let mixed = attention(&self.to_q.forward(&normed)?, &k, &v, self.inner / HEAD_WIDTH, (HEAD_WIDTH as f32).sqrt().recip(), Mask::None)?;
         let latents = self.to_out.forward_with(&mixed, &Epilogue { residual: Some(latents), ..Default::default() })?;
-        let hidden = self.ff_in.forward_with(&self.norm_ff.forward(&latents)?, &Epilogue { activation: Some(Activation::Gelu), ..Default::default() })?;
+        let hidden =
+            self.ff_in.forward_with(&self.norm_ff.forward(&latents)?, &Epilogue { activation: Some(Activation::Gelu), ..Default::default() })?;
         Ok(self.ff_out.forward_with(&hidden, &Epilogue { residual: Some(&latents), ..Default::default() })?)
     }
 }

@@ -33,7 +33,8 @@ struct TemporalBlock {
 impl TemporalBlock {
     fn new(b: &Builder, shape: TemporalShape) -> Result<Self> {
         let width = shape.channels;
-        let attention = AttentionShape { query_width: width, context_width: width, heads: shape.heads, head_width: width / shape.heads, bias: Bias::No };
+        let attention =
+            AttentionShape { query_width: width, context_width: width, heads: shape.heads, head_width: width / shape.heads, bias: Bias::No };
         let norm = |name| b.layer_norm(name, width, 1e-5);
         Ok(Self {
             positions: b.tensor_f32("pos_embed.pe", &[1, shape.max_frames, width])?,

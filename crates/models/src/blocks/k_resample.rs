@@ -4,7 +4,13 @@ use candle_core::Tensor;
 /// Index of a pixel outside `0..n`, mirrored at the border pixel.
 fn reflect(i: isize, n: usize) -> u32 {
     let last = n as isize - 1;
-    let inside = if i < 0 { -i } else if i > last { 2 * last - i } else { i };
+    let inside = if i < 0 {
+        -i
+    } else if i > last {
+        2 * last - i
+    } else {
+        i
+    };
     inside.clamp(0, last) as u32
 }
 

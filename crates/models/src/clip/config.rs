@@ -35,8 +35,18 @@ impl ClipTransformerConfig {
 
 /// Keys of transformers configs without effect on these models.
 const TRAINING_KEYS: [&str; 12] = [
-    "architectures", "attention_dropout", "dropout", "dtype", "initializer_factor", "initializer_range", "model_type", "torch_dtype",
-    "transformers_version", "return_dict", "output_hidden_states", "output_attentions",
+    "architectures",
+    "attention_dropout",
+    "dropout",
+    "dtype",
+    "initializer_factor",
+    "initializer_range",
+    "model_type",
+    "torch_dtype",
+    "transformers_version",
+    "return_dict",
+    "output_hidden_states",
+    "output_attentions",
 ];
 
 fn hidden_act(name: &str) -> Result<Activation> {

@@ -42,7 +42,8 @@ impl Parts {
         let root = if b.contains("embeddings.class_embedding") { b } else { &prefixed };
         let at = root.pp("embeddings");
         let side = config.image_size / patch;
-        let patches = ConvShape { inputs: config.num_channels, outputs: width, kernel: patch, stride: patch, padding: Padding::Same(0), bias: Bias::No };
+        let patches =
+            ConvShape { inputs: config.num_channels, outputs: width, kernel: patch, stride: patch, padding: Padding::Same(0), bias: Bias::No };
         let layer = |i| ClipLayer::new(&root.pp(format!("encoder.layers.{i}")), &config.transformer);
         Ok(Self {
             class_embedding: at.tensor_f32("class_embedding", &[width])?,

@@ -1,7 +1,7 @@
 //! Networks that steer a UNet by an image.
 
-mod config;
 mod cond_embedding;
+mod config;
 mod model;
 mod trunk;
 mod union;

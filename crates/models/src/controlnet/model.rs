@@ -73,7 +73,15 @@ impl ControlNetModel {
         let kv = self.kv.entry(unet.encoder_hidden_states);
         let context = kv.context(|| Ok(unet.encoder_hidden_states.to_dtype(DType::F32)?.contiguous()?))?;
         let bias = unet.encoder_attention_mask.map(attention_bias).transpose()?;
-        let cond = Conditioning { time: &time, context: &context, context_bias: bias.as_ref(), kv: &kv, image_prompts: &[], motion: None, cancel: unet.cancel };
+        let cond = Conditioning {
+            time: &time,
+            context: &context,
+            context_bias: bias.as_ref(),
+            kv: &kv,
+            image_prompts: &[],
+            motion: None,
+            cancel: unet.cancel,
+        };
         let x = trunk.down.start(unet.sample, &self.config.unet)?;
         let x = self.parts.cond_embedding.forward(&control, Some(&x))?;
         trunk.forward(x, &cond, input.conditioning_scale, input.guess_mode, unet.sample.dtype())

@@ -133,7 +133,15 @@ impl ControlNetUnionModel {
         let kv = self.kv.entry(unet.encoder_hidden_states);
         let context = kv.context(|| Ok(unet.encoder_hidden_states.to_dtype(DType::F32)?.contiguous()?))?;
         let bias = unet.encoder_attention_mask.map(attention_bias).transpose()?;
-        let cond = Conditioning { time: &time, context: &context, context_bias: bias.as_ref(), kv: &kv, image_prompts: &[], motion: None, cancel: unet.cancel };
+        let cond = Conditioning {
+            time: &time,
+            context: &context,
+            context_bias: bias.as_ref(),
+            kv: &kv,
+            image_prompts: &[],
+            motion: None,
+            cancel: unet.cancel,
+        };
         let x = trunk.down.start(unet.sample, config)?;
         let x = self.fuse(&x, input, &scales, latent)?;
         let scale = if scales.len() == 1 { scales[0] } else { 1.0 };

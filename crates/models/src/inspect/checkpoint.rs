@@ -46,7 +46,11 @@ mod tests {
 
     #[test]
     fn files_are_told_apart_by_their_keys() {
-        let unet = [("down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight", &[320, 768][..]), ("mid_block.x", &[1]), ("time_embedding.x", &[1])];
+        let unet = [
+            ("down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight", &[320, 768][..]),
+            ("mid_block.x", &[1]),
+            ("time_embedding.x", &[1]),
+        ];
         assert_eq!(kind_of_keys(&unet), ("unet", Some("sd1")));
         let lora = [("lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k.lora_down.weight", &[4, 2048][..])];
         assert_eq!(kind_of_keys(&lora), ("lora", Some("sdxl")));

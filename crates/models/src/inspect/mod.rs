@@ -34,7 +34,11 @@ fn pipeline(path: &Path) -> Result<Value> {
     let mut family = Value::Null;
     for (name, value) in entries.iter().filter(|(name, value)| !name.starts_with('_') && value.is_array()) {
         let folder = path.join(name);
-        let found = if folder.join("config.json").is_file() { component(&folder)? } else { json!({ "kind": "component", "class": value[1], "present": folder.is_dir() }) };
+        let found = if folder.join("config.json").is_file() {
+            component(&folder)?
+        } else {
+            json!({ "kind": "component", "class": value[1], "present": folder.is_dir() })
+        };
         parameters += found["parameters"].as_u64().unwrap_or(0);
         bytes += found["bytes"].as_u64().unwrap_or(0);
         if family.is_null() {
@@ -139,7 +143,8 @@ mod tests {
     fn a_pipeline_folder_lists_its_components() {
         let dir = std::env::temp_dir().join(format!("inspect-{}", std::process::id()));
         std::fs::create_dir_all(dir.join("vae")).unwrap();
-        std::fs::write(dir.join("model_index.json"), r#"{"_class_name": "X", "vae": ["diffusers", "AutoencoderKL"], "unet": ["diffusers", "U"]}"#).unwrap();
+        std::fs::write(dir.join("model_index.json"), r#"{"_class_name": "X", "vae": ["diffusers", "AutoencoderKL"], "unet": ["diffusers", "U"]}"#)
+            .unwrap();
         std::fs::write(dir.join("vae/config.json"), r#"{"_class_name": "AutoencoderKL"}"#).unwrap();
         let found = inspect(&dir).unwrap();
         assert_eq!(found["components"]["vae"]["class"], "AutoencoderKL");

@@ -1,7 +1,7 @@
 use super::mt19937::Mt19937;
+use super::normal;
 use super::philox::Philox;
 use super::samples::{Precision, Samples};
-use super::normal;
 use crate::error::{ModelError, Result};
 
 /// Which of torch's generators a seed is for.

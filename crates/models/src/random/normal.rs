@@ -32,7 +32,7 @@ pub(super) fn fill(engine: &mut Mt19937, cached: &mut Option<f64>, precision: Pr
     };
     out[..whole].iter_mut().for_each(|value| *value = uniform(engine, precision));
     out.chunks_exact_mut(BLOCK).for_each(transform);
-    if out.len() % BLOCK != 0 {
+    if !out.len().is_multiple_of(BLOCK) {
         let tail = out.len() - BLOCK;
         out[tail..].iter_mut().for_each(|value| *value = uniform(engine, precision));
         transform(&mut out[tail..]);

@@ -137,10 +137,8 @@ impl Bpe {
         let last = word.len().saturating_sub(1);
         let table = |at: usize| if at == last { &self.last_symbols } else { &self.inner_symbols };
         let ids = word.iter().enumerate().filter_map(|(at, &byte)| table(at)[usize::from(byte)].or(unknown));
-        let mut symbols: Vec<Symbol> = ids
-            .enumerate()
-            .map(|(at, id)| Symbol { id, previous: (at as u32).wrapping_sub(1), next: at as u32 + 1, alive: true })
-            .collect();
+        let mut symbols: Vec<Symbol> =
+            ids.enumerate().map(|(at, id)| Symbol { id, previous: (at as u32).wrapping_sub(1), next: at as u32 + 1, alive: true }).collect();
         if let Some(symbol) = symbols.last_mut() {
             symbol.next = NONE;
         }
@@ -158,16 +156,13 @@ impl Bpe {
     }
 }
 
-fn merge_table<'m>(
-    ids: &HashMap<Arc<str>, u32>,
-    merges: impl Iterator<Item = (&'m str, &'m str)>,
-) -> Result<HashMap<(u32, u32), Merge>> {
+fn merge_table<'m>(ids: &HashMap<Arc<str>, u32>, merges: impl Iterator<Item = (&'m str, &'m str)>) -> Result<HashMap<(u32, u32), Merge>> {
     let mut table = HashMap::with_capacity_and_hasher(merges.size_hint().0, RandomState::default());
     let mut joined = String::new();
     let find = |token: &str, rank: usize| {
-        ids.get(token).copied().ok_or_else(|| {
-            ModelError::Weights(format!("Expected a token of the vocabulary in merge {rank} but received {token:?}"))
-        })
+        ids.get(token)
+            .copied()
+            .ok_or_else(|| ModelError::Weights(format!("Expected a token of the vocabulary in merge {rank} but received {token:?}")))
     };
     for (rank, (left, right)) in merges.enumerate() {
         joined.clear();

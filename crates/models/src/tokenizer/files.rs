@@ -21,11 +21,8 @@ impl TokenizerFiles {
     pub(super) fn read(folder: &Path) -> Result<Self> {
         let vocab = folder.join("vocab.json");
         let single = folder.join("tokenizer.json");
-        let (bpe, serialized_tokens) = if !vocab.exists() && single.exists() {
-            read_single(&single)?
-        } else {
-            (read_pair(&vocab, &folder.join("merges.txt"))?, Vec::new())
-        };
+        let (bpe, serialized_tokens) =
+            if !vocab.exists() && single.exists() { read_single(&single)? } else { (read_pair(&vocab, &folder.join("merges.txt"))?, Vec::new()) };
         Ok(Self {
             bpe,
             config: read_object(&folder.join("tokenizer_config.json"))?,
@@ -45,8 +42,7 @@ impl TokenizerFiles {
 
 fn read_pair(vocab: &Path, merges: &Path) -> Result<Bpe> {
     let vocab_text = read_text(vocab)?;
-    let Vocabulary(ids) =
-        serde_json::from_str(&vocab_text).map_err(|error| damaged("a JSON object from tokens to ids", vocab, error))?;
+    let Vocabulary(ids) = serde_json::from_str(&vocab_text).map_err(|error| damaged("a JSON object from tokens to ids", vocab, error))?;
     let merges_text = read_text(merges)?;
     let mut pairs = Vec::with_capacity(ids.len());
     for (number, line) in merges_text.lines().enumerate() {
@@ -125,8 +121,7 @@ fn read_single(path: &Path) -> Result<(Bpe, Vec<Value>)> {
         SingleMerge::Pair(left, right) => Ok((left.as_ref(), right.as_ref())),
     });
     let pairs = pairs.collect::<Result<Vec<_>>>()?;
-    let bpe = Bpe::new(&file.model.vocab.0, pairs.into_iter())
-        .map_err(|error| ModelError::Weights(format!("{error} in {}", path.display())))?;
+    let bpe = Bpe::new(&file.model.vocab.0, pairs.into_iter()).map_err(|error| ModelError::Weights(format!("{error} in {}", path.display())))?;
     Ok((bpe, file.added_tokens))
 }
 

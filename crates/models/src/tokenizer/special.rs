@@ -74,7 +74,8 @@ fn special_ids(roles: &Roles, added: &AddedTokens, files: &TokenizerFiles) -> Re
     let id = |role: &str| roles.get(role).and_then(|given| added.id(given.content()));
     let required = |role: &str| {
         let content = roles.get(role).map_or("", Given::content);
-        let missing = || ModelError::Weights(format!("Expected the {role} {content:?} in the vocabulary but received {} other tokens", files.bpe.len()));
+        let missing =
+            || ModelError::Weights(format!("Expected the {role} {content:?} in the vocabulary but received {} other tokens", files.bpe.len()));
         files.bpe.id(content).ok_or_else(missing)
     };
     let (bos, eos) = (required("bos_token")?, required("eos_token")?);

@@ -5,9 +5,8 @@ use std::sync::LazyLock;
 use unicode_normalization::{is_nfc_quick, IsNormalized, UnicodeNormalization};
 
 /// CLIP's words: a marker, a contraction, a run of letters, one digit, or a run of anything else that is not space.
-static WORDS: LazyLock<std::result::Result<Regex, fancy_regex::Error>> = LazyLock::new(|| {
-    Regex::new(r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+")
-});
+static WORDS: LazyLock<std::result::Result<Regex, fancy_regex::Error>> =
+    LazyLock::new(|| Regex::new(r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"));
 
 /// NFC, every run of white space as one space, then lower case of each character alone (no final-sigma rule).
 pub(super) fn normalize(text: &str) -> Cow<'_, str> {

@@ -43,7 +43,8 @@ impl DownKind {
             "KDownBlock2D" => Self::K,
             "KCrossAttnDownBlock2D" => Self::KCrossAttn,
             _ => {
-                let known = "DownBlock2D, CrossAttnDownBlock2D, ResnetDownsampleBlock2D, SimpleCrossAttnDownBlock2D, KDownBlock2D or KCrossAttnDownBlock2D";
+                let known =
+                    "DownBlock2D, CrossAttnDownBlock2D, ResnetDownsampleBlock2D, SimpleCrossAttnDownBlock2D, KDownBlock2D or KCrossAttnDownBlock2D";
                 return Err(ModelError::config("down_block_types", known, name));
             }
         })

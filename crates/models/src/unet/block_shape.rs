@@ -63,7 +63,7 @@ impl BlockShape<'_> {
             groups: self.groups()?,
             first: self.first,
         };
-        Ok(LayerAttention::Transformer(Transformer2D::new(&b.pp(format!("attentions.{index}")), shape, slots)?))
+        Ok(LayerAttention::Transformer(Box::new(Transformer2D::new(&b.pp(format!("attentions.{index}")), shape, slots)?)))
     }
 
     pub fn added_kv(&self, b: &Builder, index: usize, channels: usize, slots: &Slots) -> Result<LayerAttention> {
@@ -75,7 +75,7 @@ impl BlockShape<'_> {
             only_cross: self.first == FirstAttention::Prompt,
             cross_norm: self.config.cross_attention_norm,
         };
-        Ok(LayerAttention::AddedKv(AddedKvAttention::new(&b.pp(format!("attentions.{index}")), shape, slots)?))
+        Ok(LayerAttention::AddedKv(Box::new(AddedKvAttention::new(&b.pp(format!("attentions.{index}")), shape, slots)?)))
     }
 
     pub fn k_resnet(&self, b: &Builder, index: usize, inputs: usize, hidden: usize, outputs: usize) -> Result<LayerResnet> {
@@ -99,6 +99,6 @@ impl BlockShape<'_> {
             group_size: K_GROUP_SIZE,
             with_self_attention,
         };
-        Ok(LayerAttention::K(KAttention::new(&b.pp(format!("attentions.{index}")), shape, slots)?))
+        Ok(LayerAttention::K(Box::new(KAttention::new(&b.pp(format!("attentions.{index}")), shape, slots)?)))
     }
 }

@@ -28,9 +28,14 @@ pub enum ClassEmbed {
 pub enum AdditionEmbed {
     None,
     /// The pooled prompt (`text`), with this many heads.
-    Text { heads: usize },
+    Text {
+        heads: usize,
+    },
     /// SDXL's pooled text embedding and size numbers (`text_time`).
-    TextTime { time_width: usize, projection_width: usize },
+    TextTime {
+        time_width: usize,
+        projection_width: usize,
+    },
 }
 
 /// Form of the timestep's embedding (`time_embedding_type`).
@@ -153,7 +158,11 @@ impl UNetConfig {
 
     /// Width of the embedding that the blocks see.
     pub(crate) fn block_time_width(&self) -> usize {
-        if self.class_embeddings_concat { 2 * self.time_embed_dim } else { self.time_embed_dim }
+        if self.class_embeddings_concat {
+            2 * self.time_embed_dim
+        } else {
+            self.time_embed_dim
+        }
     }
 
     /// Width of `encoder_hidden_states`.
@@ -179,8 +188,11 @@ pub(crate) fn refuse_unsupported(r: &mut ConfigReader) -> Result<()> {
     Ok(())
 }
 
+/// Transformer layers for each block, for each of its layers.
+type LayersByBlock = Vec<Vec<usize>>;
+
 /// `transformer_layers_per_block` for the down and the up blocks; a number, one per block, or one per layer of each block.
-fn transformer_layers(r: &mut ConfigReader, layers_per_block: &[usize]) -> Result<(Vec<Vec<usize>>, Vec<Vec<usize>>)> {
+fn transformer_layers(r: &mut ConfigReader, layers_per_block: &[usize]) -> Result<(LayersByBlock, LayersByBlock)> {
     let (key, reverse_key) = ("transformer_layers_per_block", "reverse_transformer_layers_per_block");
     let value = r.raw(key, 1.into());
     let down = layers_by_block(key, &value, layers_per_block)?;
@@ -199,7 +211,7 @@ fn transformer_layers(r: &mut ConfigReader, layers_per_block: &[usize]) -> Resul
     Ok((down, up))
 }
 
-pub(crate) fn layers_by_block(key: &str, value: &Value, layers: &[usize]) -> Result<Vec<Vec<usize>>> {
+pub(crate) fn layers_by_block(key: &str, value: &Value, layers: &[usize]) -> Result<LayersByBlock> {
     let Some(items) = value.as_array() else {
         let depth = as_int(key, value, &DEPTHS)?;
         return Ok(layers.iter().map(|&n| vec![depth; n]).collect());
@@ -269,7 +281,10 @@ fn time_embedding(r: &mut ConfigReader, block_out_channels: &[usize]) -> Result<
 pub(crate) fn class_embed(r: &mut ConfigReader) -> Result<ClassEmbed> {
     let rows = r.opt_int("num_class_embeds", 1..=10_000_000)?;
     let width = r.opt_int("projection_class_embeddings_input_dim", WIDTHS)?;
-    let need = || width.ok_or_else(|| ModelError::config("projection_class_embeddings_input_dim", "a number, because class_embed_type is a projection,", "null"));
+    let need = || {
+        width
+            .ok_or_else(|| ModelError::config("projection_class_embeddings_input_dim", "a number, because class_embed_type is a projection,", "null"))
+    };
     match r.opt_string("class_embed_type", None)?.as_deref() {
         None => Ok(rows.map_or(ClassEmbed::None, ClassEmbed::Table)),
         Some("timestep") => Ok(ClassEmbed::Timestep),
@@ -284,7 +299,8 @@ pub(crate) fn addition_embed(r: &mut ConfigReader) -> Result<AdditionEmbed> {
     let time_width = r.opt_int("addition_time_embed_dim", WIDTHS)?;
     let heads = r.int("addition_embed_type_num_heads", 64, WIDTHS)?;
     let projection_width = r.opt_int("projection_class_embeddings_input_dim", WIDTHS)?;
-    let need = |key: &str, value: Option<usize>| value.ok_or_else(|| ModelError::config(key, "a number, because addition_embed_type is text_time,", "null"));
+    let need =
+        |key: &str, value: Option<usize>| value.ok_or_else(|| ModelError::config(key, "a number, because addition_embed_type is text_time,", "null"));
     match r.opt_string("addition_embed_type", None)?.as_deref() {
         None => Ok(AdditionEmbed::None),
         Some("text") => Ok(AdditionEmbed::Text { heads }),

@@ -14,7 +14,7 @@ use nd_kernels::{Conv2d, Padding};
 /// What makes the image smaller at the end of a block.
 enum Downsampler {
     Conv(Conv2d),
-    Resnet(ResnetBlock),
+    Resnet(Box<ResnetBlock>),
     K,
 }
 
@@ -69,7 +69,7 @@ impl DownBlock {
             }
             DownKind::Resnet | DownKind::SimpleCrossAttn => {
                 let shape = ResnetShape { resample: Resample::Down, ..shape.simple_resnet(channels, channels)? };
-                Downsampler::Resnet(ResnetBlock::new(&b.pp("downsamplers.0"), shape)?)
+                Downsampler::Resnet(Box::new(ResnetBlock::new(&b.pp("downsamplers.0"), shape)?))
             }
             DownKind::K | DownKind::KCrossAttn => Downsampler::K,
         })

@@ -15,9 +15,9 @@ pub(crate) enum LayerResnet {
 
 /// The attention of a layer.
 pub(crate) enum LayerAttention {
-    Transformer(Transformer2D),
-    AddedKv(AddedKvAttention),
-    K(KAttention),
+    Transformer(Box<Transformer2D>),
+    AddedKv(Box<AddedKvAttention>),
+    K(Box<KAttention>),
 }
 
 impl LayerAttention {

@@ -113,7 +113,7 @@ impl UNet2DConditionModel {
     fn ascend(&self, x: Tensor, input: &UNetInput, residuals: &mut Vec<Option<Tensor>>, cond: &Conditioning, size: (usize, usize)) -> Result<Tensor> {
         let blocks = &self.parts.up_blocks;
         let factor = 1usize << (blocks.len() - 1).min(usize::BITS as usize - 1);
-        let is_odd = size.0 % factor != 0 || size.1 % factor != 0;
+        let is_odd = !size.0.is_multiple_of(factor) || !size.1.is_multiple_of(factor);
         let mut x = x;
         for (i, block) in blocks.iter().enumerate() {
             let own = residuals.split_off(residuals.len().saturating_sub(block.residuals()));

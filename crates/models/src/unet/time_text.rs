@@ -23,8 +23,8 @@ enum ClassEmbedding {
 }
 
 enum AddedEmbedding {
-    Text(TextPooling),
-    TextTime(Sinusoids, TimestepEmbedding),
+    Text(Box<TextPooling>),
+    TextTime(Sinusoids, Box<TimestepEmbedding>),
 }
 
 /// All that becomes the time embedding: timestep, guidance, class labels, pooled text and sizes.
@@ -57,16 +57,18 @@ impl TimeAndText {
             ClassEmbed::Table(rows) => Some(ClassEmbedding::Table(class.table("weight", rows, width)?)),
             ClassEmbed::Timestep => Some(ClassEmbedding::Timestep(TimestepEmbedding::new(&class, inputs, width, config.act_fn)?, sinusoids(inputs))),
             ClassEmbed::Identity => Some(ClassEmbedding::Identity(width)),
-            ClassEmbed::Projection(inputs) => Some(ClassEmbedding::Projection(TimestepEmbedding::new(&class, inputs, width, Activation::Silu)?, inputs)),
+            ClassEmbed::Projection(inputs) => {
+                Some(ClassEmbedding::Projection(TimestepEmbedding::new(&class, inputs, width, Activation::Silu)?, inputs))
+            }
             ClassEmbed::SimpleProjection(inputs) => Some(ClassEmbedding::SimpleProjection(b.linear("class_embedding", inputs, width, Bias::Yes)?)),
         };
         let add = b.pp("add_embedding");
         let add_embedding = match config.addition_embed {
             AdditionEmbed::None => None,
-            AdditionEmbed::Text { heads } => Some(AddedEmbedding::Text(TextPooling::new(&add, config.context_width(), width, heads)?)),
+            AdditionEmbed::Text { heads } => Some(AddedEmbedding::Text(Box::new(TextPooling::new(&add, config.context_width(), width, heads)?))),
             AdditionEmbed::TextTime { time_width, projection_width } => {
                 let embedding = TimestepEmbedding::new(&add, projection_width, width, Activation::Silu)?;
-                Some(AddedEmbedding::TextTime(sinusoids(time_width), embedding))
+                Some(AddedEmbedding::TextTime(sinusoids(time_width), Box::new(embedding)))
             }
         };
         Ok(Self {
@@ -132,7 +134,9 @@ impl TimeAndText {
                 let ids: Vec<u32> = ids.iter().map(|&id| id as u32).collect();
                 Ok(table.index_select(&Tensor::new(ids, labels.device())?, 0)?.to_dtype(DType::F32)?)
             }
-            ClassEmbedding::Timestep(embedding, sinusoids) => embedding.forward(&sinusoids.forward(&numbers(labels, name, batch)?, labels.device())?, None),
+            ClassEmbedding::Timestep(embedding, sinusoids) => {
+                embedding.forward(&sinusoids.forward(&numbers(labels, name, batch)?, labels.device())?, None)
+            }
             ClassEmbedding::Identity(width) => matrix(labels, name, batch, Some(*width)),
             ClassEmbedding::Projection(embedding, width) => embedding.forward(&matrix(labels, name, batch, Some(*width))?, None),
             ClassEmbedding::SimpleProjection(linear) => Ok(linear.forward(&matrix(labels, name, batch, Some(linear.in_features()))?)?),
@@ -151,7 +155,10 @@ impl TimeAndText {
                 let joined = Tensor::cat(&[&text, &times], 1)?;
                 let wanted = embedding.inputs();
                 if joined.dim(1)? != wanted {
-                    let expected = format!("{} numbers per image, so that text and sizes give {wanted} values,", wanted.saturating_sub(text.dim(1)?) / sinusoids.width);
+                    let expected = format!(
+                        "{} numbers per image, so that text and sizes give {wanted} values,",
+                        wanted.saturating_sub(text.dim(1)?) / sinusoids.width
+                    );
                     return Err(ModelError::shape("time_ids", expected, ids));
                 }
                 embedding.forward(&joined, None)

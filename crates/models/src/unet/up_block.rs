@@ -15,7 +15,7 @@ use nd_kernels::{Conv2d, Epilogue};
 /// What makes the image larger at the end of a block.
 enum Upsampler {
     Conv(Conv2d),
-    Resnet(ResnetBlock),
+    Resnet(Box<ResnetBlock>),
     K,
 }
 
@@ -90,7 +90,7 @@ impl UpBlock {
             UpKind::Plain | UpKind::CrossAttn => Upsampler::Conv(b.conv("upsamplers.0.conv", ConvShape::same(channels, channels, 3))?),
             UpKind::Resnet | UpKind::SimpleCrossAttn => {
                 let shape = ResnetShape { resample: Resample::Up, ..shape.simple_resnet(channels, channels)? };
-                Upsampler::Resnet(ResnetBlock::new(&b.pp("upsamplers.0"), shape)?)
+                Upsampler::Resnet(Box::new(ResnetBlock::new(&b.pp("upsamplers.0"), shape)?))
             }
             UpKind::K | UpKind::KCrossAttn => Upsampler::K,
         })
@@ -103,7 +103,14 @@ impl UpBlock {
 
     /// x (B, H, W, C) and the block's residuals, last one first used -> (B, H', W', C'). `size` is the (height, width) to reach when doubling
     /// does not hit the size of the next residual; `free_u` scales (backbone, skip) of this block.
-    pub fn forward(&self, x: &Tensor, residuals: &[Option<Tensor>], cond: &Conditioning, size: Option<(usize, usize)>, free_u: Option<FreeU>) -> Result<Tensor> {
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        residuals: &[Option<Tensor>],
+        cond: &Conditioning,
+        size: Option<(usize, usize)>,
+        free_u: Option<FreeU>,
+    ) -> Result<Tensor> {
         let mut x = x.clone();
         let is_k = matches!(self.kind, UpKind::K | UpKind::KCrossAttn);
         let free_u = free_u.filter(|_| matches!(self.kind, UpKind::Plain | UpKind::CrossAttn));

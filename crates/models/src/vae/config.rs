@@ -37,7 +37,11 @@ impl VaeConfig {
                 return Err(ModelError::config(key, supported, other));
             }
             if types.len() != block_out_channels.len() {
-                return Err(ModelError::config(key, format!("a list of {}, as many as block_out_channels", block_out_channels.len()), format!("{} items", types.len())));
+                return Err(ModelError::config(
+                    key,
+                    format!("a list of {}, as many as block_out_channels", block_out_channels.len()),
+                    format!("{} items", types.len()),
+                ));
             }
         }
         r.ignore(&["latents_mean", "latents_std"]);

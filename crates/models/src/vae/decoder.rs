@@ -30,7 +30,8 @@ impl Decoder {
         let mut up_blocks = Vec::with_capacity(channels.len());
         for (i, &outputs) in channels.iter().rev().enumerate() {
             let b = b.pp(format!("up_blocks.{i}"));
-            let resnet = |k: usize| ResnetBlock::new(&b.pp(format!("resnets.{k}")), resnet_shape(config, if k == 0 { inputs } else { outputs }, outputs));
+            let resnet =
+                |k: usize| ResnetBlock::new(&b.pp(format!("resnets.{k}")), resnet_shape(config, if k == 0 { inputs } else { outputs }, outputs));
             let upsampler = ConvShape::same(outputs, outputs, 3);
             up_blocks.push(DecoderBlock {
                 resnets: (0..config.layers_per_block + 1).map(resnet).collect::<Result<_>>()?,

@@ -30,7 +30,8 @@ impl Encoder {
         let mut down_blocks = Vec::with_capacity(channels.len());
         for (i, &outputs) in channels.iter().enumerate() {
             let b = b.pp(format!("down_blocks.{i}"));
-            let resnet = |k: usize| ResnetBlock::new(&b.pp(format!("resnets.{k}")), resnet_shape(config, if k == 0 { inputs } else { outputs }, outputs));
+            let resnet =
+                |k: usize| ResnetBlock::new(&b.pp(format!("resnets.{k}")), resnet_shape(config, if k == 0 { inputs } else { outputs }, outputs));
             let strided = ConvShape::same(outputs, outputs, 3).stride(2).padding(Padding::Asymmetric { top: 0, left: 0, bottom: 1, right: 1 });
             down_blocks.push(EncoderBlock {
                 resnets: (0..config.layers_per_block).map(resnet).collect::<Result<_>>()?,

@@ -60,7 +60,8 @@ impl Tiling {
                 }
                 row.push(done);
             }
-            let kept: Vec<Tensor> = row.iter().map(|t| t.narrow(1, 0, keep.min(t.dim(1)?))?.narrow(2, 0, keep.min(t.dim(2)?))).collect::<candle_core::Result<_>>()?;
+            let kept: Vec<Tensor> =
+                row.iter().map(|t| t.narrow(1, 0, keep.min(t.dim(1)?))?.narrow(2, 0, keep.min(t.dim(2)?))).collect::<candle_core::Result<_>>()?;
             rows.push(Tensor::cat(&kept, 2)?);
             above = row;
         }

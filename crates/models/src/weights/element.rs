@@ -88,7 +88,12 @@ impl Element {
     }
 }
 
-fn collect<const N: usize, T: candle_core::WithDType>(bytes: &[u8], shape: &[usize], device: &Device, decode: impl Fn([u8; N]) -> T) -> Result<Tensor> {
+fn collect<const N: usize, T: candle_core::WithDType>(
+    bytes: &[u8],
+    shape: &[usize],
+    device: &Device,
+    decode: impl Fn([u8; N]) -> T,
+) -> Result<Tensor> {
     let values: Vec<T> = bytes.as_chunks::<N>().0.iter().map(|chunk| decode(*chunk)).collect();
     Ok(Tensor::from_vec(values, shape, device)?)
 }

@@ -19,7 +19,11 @@ impl Check {
     pub fn compare(&mut self, call: &Call, name: &str, actual: &Tensor, tolerance: f64) -> Result<()> {
         let Some(expected) = call.output(name) else { return Ok(()) };
         if actual.dims() != expected.dims() {
-            return Err(ModelError::Shape { argument: name.into(), expected: format!("{:?}", expected.dims()), received: format!("{:?}", actual.dims()) });
+            return Err(ModelError::Shape {
+                argument: name.into(),
+                expected: format!("{:?}", expected.dims()),
+                received: format!("{:?}", actual.dims()),
+            });
         }
         let values = |t: &Tensor| t.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
         let (actual, expected) = (values(actual)?, values(&expected)?);

@@ -39,6 +39,9 @@ impl Tally {
             println!("not covered {line}");
         }
         let (failed, uncovered) = (self.failed.len(), self.uncovered.len());
-        println!("parity models: {} cases, {} passed, {failed} failed, {uncovered} not covered, worst {:.2} of tolerance", self.cases, self.passed, self.worst);
+        println!(
+            "parity models: {} cases, {} passed, {failed} failed, {uncovered} not covered, worst {:.2} of tolerance",
+            self.cases, self.passed, self.worst
+        );
     }
 }
