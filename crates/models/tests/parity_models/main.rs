@@ -51,7 +51,7 @@ fn run_folder(folder: &Folder, tally: &mut Tally) {
             (Ok(_), true) => tally.uncovered(&name, "the reference refuses it and stored no inputs"),
             (Err(error), false) => tally.failed(&name, &error.to_string()),
             (Ok(Plan::Uncovered(why)), false) => tally.uncovered(&name, why),
-            (Ok(Plan::Run(runner)), false) => match runner(&call).and_then(|check| Ok(check.finish(&call)?)) {
+            (Ok(Plan::Run(runner)), false) => match runner(&call).and_then(|check| check.finish(&call)) {
                 Ok(ratio) if ratio <= 1.0 => tally.passed(&name, ratio),
                 Ok(ratio) => tally.failed(&name, &format!("{ratio:.2} of tolerance")),
                 Err(error) => tally.failed(&name, &error.to_string()),
