@@ -65,12 +65,11 @@ fn schedule(config: &Config, options: &PlanOptions) -> Result<Schedule> {
 
 fn rows(config: &Config, options: &PlanOptions, schedule: &Schedule) -> Result<Vec<Row>> {
     let grid = grid(schedule.steps, schedule.extra[0], schedule.extra[1]);
-    // A later start begins with the next whole step.
+    // A start inside a step goes on in first order until that step ends.
     (options.begin_index..grid.len())
         .map(|i| {
-            let (t, h, order, place) = grid[i];
-            let place = place.min(i - options.begin_index);
-            let order = if place < grid[i].3 { 1 } else { order };
+            let (t, h, parts, at) = grid[i];
+            let (order, place) = if at <= i - options.begin_index { (parts, at) } else { (1, 0) };
             let sigma = level(grid[i]);
             let mut row = k_family::row(config, schedule, i, sigma)?;
             row.value = Some((reg("sample") - reg("x0")) * (1.0 / sigma));
@@ -78,7 +77,7 @@ fn rows(config: &Config, options: &PlanOptions, schedule: &Schedule) -> Result<V
                 row.save.push((format!("s{i}"), reg("sample")));
             }
             let (start, base) = if order == 1 { (-sigma.ln(), i) } else { (t, i - place) };
-            let end = t + h * (grid[i].3 + 1) as f64 / grid[i].2 as f64;
+            let end = t + h * (at + 1) as f64 / parts as f64;
             let (to, span) = ((-end).exp(), end - start);
             let e = |k: usize| reg(format!("m{}", base + k));
             let straight = reg(format!("s{base}")) - e(0) * (to * span.exp_m1());
