@@ -29,8 +29,8 @@ pub(crate) const ENTRY: Entry = Entry {
     velocity: Velocity::Bars,
     stochastic: Stochastic::WithOption("eta"),
     check: |_| Ok(()),
-    schedule: schedule,
-    rows: rows,
+    schedule,
+    rows,
 };
 
 pub(crate) const INVERSE: Entry = Entry {

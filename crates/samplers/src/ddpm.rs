@@ -29,9 +29,9 @@ pub(crate) const ENTRY: Entry = Entry {
     noise: NoiseRule::Bars,
     velocity: Velocity::Bars,
     stochastic: Stochastic::Always,
-    check: check,
-    schedule: schedule,
-    rows: rows,
+    check,
+    schedule,
+    rows,
 };
 
 const BETAS: &[&str] = &["linear", "scaled_linear", "squaredcos_cap_v2", "laplace", "sigmoid"];

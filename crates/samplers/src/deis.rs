@@ -32,9 +32,9 @@ pub(crate) const ENTRY: Entry = Entry {
     noise: NoiseRule::Preserving,
     velocity: Velocity::None,
     stochastic: Stochastic::Never,
-    check: check,
-    schedule: schedule,
-    rows: rows,
+    check,
+    schedule,
+    rows,
 };
 
 pub(crate) fn check(config: &mut Config) -> Result<()> {

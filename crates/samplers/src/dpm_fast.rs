@@ -34,7 +34,7 @@ fn grid(n: usize, high: f64, low: f64) -> Vec<(f64, f64, usize, usize)> {
     let m = n / 3 + 1;
     let h = (high / low).ln() / m as f64;
     let mut orders = vec![3; m - 1];
-    if n % 3 == 0 {
+    if n.is_multiple_of(3) {
         orders.truncate(m - 2);
         orders.extend([2, 1]);
     } else {

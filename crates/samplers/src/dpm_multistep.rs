@@ -34,9 +34,9 @@ pub(crate) const ENTRY: Entry = Entry {
     noise: NoiseRule::Preserving,
     velocity: Velocity::None,
     stochastic: Stochastic::ByAlgorithm,
-    check: check,
-    schedule: schedule,
-    rows: rows,
+    check,
+    schedule,
+    rows,
 };
 
 pub(crate) const INVERSE: Entry = Entry {
@@ -56,9 +56,9 @@ pub(crate) const INVERSE: Entry = Entry {
     noise: NoiseRule::Preserving,
     velocity: Velocity::None,
     stochastic: Stochastic::ByAlgorithm,
-    check: check,
+    check,
     schedule: inverse_schedule,
-    rows: rows,
+    rows,
 };
 
 /// lambda of every training step, f32 as in the reference.

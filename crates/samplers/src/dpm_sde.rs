@@ -30,8 +30,8 @@ pub(crate) const ENTRY: Entry = Entry {
     velocity: Velocity::None,
     stochastic: Stochastic::Always,
     check: |config| config.check_sigma_flags(),
-    schedule: schedule,
-    rows: rows,
+    schedule,
+    rows,
 };
 
 pub(crate) fn schedule(config: &Config, options: &PlanOptions) -> Result<Schedule> {
@@ -73,7 +73,7 @@ pub(crate) fn rows(config: &Config, options: &PlanOptions, schedule: &Schedule) 
     Ok((options.begin_index..schedule.timesteps.len())
         .map(|i| {
             let mut row = Row::at(schedule, i);
-            let first = (i - options.begin_index) % 2 == 0;
+            let first = (i - options.begin_index).is_multiple_of(2);
             let (from, end) = if first { (sigmas[i], sigmas[i + 1]) } else { (sigmas[i - 1], sigmas[i]) };
             let middle = (from * end).sqrt();
             row.sigma = if first { from } else { middle };

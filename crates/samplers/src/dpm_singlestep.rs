@@ -31,9 +31,9 @@ pub(crate) const ENTRY: Entry = Entry {
     noise: NoiseRule::Preserving,
     velocity: Velocity::None,
     stochastic: Stochastic::ByAlgorithm,
-    check: check,
-    schedule: schedule,
-    rows: rows,
+    check,
+    schedule,
+    rows,
 };
 
 const ALGORITHMS: &[&str] = &["dpmsolver", "dpmsolver++", "sde-dpmsolver++"];
@@ -68,12 +68,12 @@ pub(crate) fn schedule(config: &Config, options: &PlanOptions) -> Result<Schedul
 fn orders(config: &Config, n: usize) -> Result<Vec<usize>> {
     let order = config.count("solver_order", 1, 3)?;
     let to_zero = config.get("final_sigmas_type") == "zero";
-    let lower = config.flag("lower_order_final") || n % order != 0 || to_zero;
+    let lower = config.flag("lower_order_final") || !n.is_multiple_of(order) || to_zero;
     let mut orders: Vec<usize> = (0..n).map(|i| i % order + 1).collect();
-    if lower && order == 3 && n % 3 == 0 {
+    if lower && order == 3 && n.is_multiple_of(3) {
         orders[n - 1] = 1;
     }
-    if lower && order == 2 && n % 2 == 0 {
+    if lower && order == 2 && n.is_multiple_of(2) {
         orders[n - 1] = 1;
     }
     if to_zero {

@@ -43,7 +43,7 @@ fn rows(config: &Config, options: &PlanOptions, schedule: &Schedule) -> Result<V
     let sigmas = &schedule.sigmas;
     (options.begin_index..schedule.timesteps.len())
         .map(|i| {
-            let first = (i - options.begin_index) % 2 == 0;
+            let first = (i - options.begin_index).is_multiple_of(2);
             let (from, to) = if first { (sigmas[i], sigmas[i + 1]) } else { (sigmas[i - 1], sigmas[i]) };
             let (down, up) = split(from, to);
             let middle = (from * down).sqrt();

@@ -49,7 +49,7 @@ pub(crate) const MULTISTEP: Entry = Entry {
     noise: NoiseRule::Exploding,
     velocity: Velocity::None,
     stochastic: Stochastic::ByAlgorithm,
-    check: check,
+    check,
     schedule: multistep_schedule,
     rows: multistep_rows,
 };

@@ -32,8 +32,8 @@ pub(crate) const ENTRY: Entry = Entry {
     velocity: Velocity::Position,
     stochastic: Stochastic::WithOption("sChurn"),
     check: |config| config.check_sigma_flags(),
-    schedule: schedule,
-    rows: rows,
+    schedule,
+    rows,
 };
 
 pub(crate) const ANCESTRAL: Entry = Entry {

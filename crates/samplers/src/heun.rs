@@ -30,8 +30,8 @@ pub(crate) const ENTRY: Entry = Entry {
     velocity: Velocity::None,
     stochastic: Stochastic::Never,
     check: |config| config.check_sigma_flags(),
-    schedule: schedule,
-    rows: rows,
+    schedule,
+    rows,
 };
 
 const BETAS: &[&str] = &["linear", "scaled_linear", "squaredcos_cap_v2", "exp"];
@@ -69,7 +69,7 @@ pub(crate) fn rows(config: &Config, options: &PlanOptions, schedule: &Schedule) 
             explode(&mut row, kind, sigma, sigma);
             row.clip = clip.clone();
             let slope = slope(&mut row, sigmas[i]);
-            if (i - options.begin_index) % 2 == 0 {
+            if (i - options.begin_index).is_multiple_of(2) {
                 row.save.push((format!("s{i}"), reg("sample")));
                 advance(&mut row, reg("sample"), slope, sigmas[i + 1] - sigmas[i]);
             } else {

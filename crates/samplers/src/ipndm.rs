@@ -27,8 +27,8 @@ pub(crate) const ENTRY: Entry = Entry {
     velocity: Velocity::None,
     stochastic: Stochastic::Never,
     check: |_| Ok(()),
-    schedule: schedule,
-    rows: rows,
+    schedule,
+    rows,
 };
 
 fn levels(config: &Config, n: usize) -> Result<Vec<f32>> {

@@ -31,8 +31,8 @@ pub(crate) const ENTRY: Entry = Entry {
     velocity: Velocity::None,
     stochastic: Stochastic::Never,
     check: |config| config.check_sigma_flags(),
-    schedule: schedule,
-    rows: rows,
+    schedule,
+    rows,
 };
 
 pub(crate) const ANCESTRAL: Entry = Entry {
@@ -111,7 +111,7 @@ pub(crate) fn rows(config: &Config, options: &PlanOptions, schedule: &Schedule) 
     Ok((options.begin_index..schedule.timesteps.len())
         .map(|i| {
             let mut row = Row::at(schedule, i);
-            let first = (i - options.begin_index) % 2 == 0;
+            let first = (i - options.begin_index).is_multiple_of(2);
             row.sigma = if first { sigmas[i] } else { mids[i] };
             row.input_scale = input_scale(row.sigma);
             let sigma = row.sigma;
@@ -158,7 +158,7 @@ pub(crate) fn ancestral_rows(config: &Config, options: &PlanOptions, schedule: &
     Ok((options.begin_index..schedule.timesteps.len())
         .map(|i| {
             let mut row = Row::at(schedule, i);
-            let first = (i - options.begin_index) % 2 == 0;
+            let first = (i - options.begin_index).is_multiple_of(2);
             row.sigma = if first { sigmas[i] } else { mids[i - 1] };
             row.input_scale = input_scale(row.sigma);
             let sigma = row.sigma;

@@ -29,8 +29,8 @@ pub(crate) const ENTRY: Entry = Entry {
     velocity: Velocity::Bars,
     stochastic: Stochastic::Always,
     check: |_| Ok(()),
-    schedule: schedule,
-    rows: rows,
+    schedule,
+    rows,
 };
 
 pub(crate) const TCD: Entry = Entry {
@@ -49,7 +49,7 @@ pub(crate) const TCD: Entry = Entry {
     velocity: Velocity::Bars,
     stochastic: Stochastic::WithOption("eta"),
     check: |_| Ok(()),
-    schedule: schedule,
+    schedule,
     rows: tcd_rows,
 };
 

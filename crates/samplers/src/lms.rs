@@ -30,8 +30,8 @@ pub(crate) const ENTRY: Entry = Entry {
     velocity: Velocity::None,
     stochastic: Stochastic::Never,
     check: |config| config.check_sigma_flags(),
-    schedule: schedule,
-    rows: rows,
+    schedule,
+    rows,
 };
 
 pub(crate) fn schedule(config: &Config, options: &PlanOptions) -> Result<Schedule> {

@@ -29,8 +29,8 @@ pub(crate) const ENTRY: Entry = Entry {
     velocity: Velocity::None,
     stochastic: Stochastic::Never,
     check: |_| Ok(()),
-    schedule: schedule,
-    rows: rows,
+    schedule,
+    rows,
 };
 
 /// Row counts of the warm-up and its timesteps, newest last in `extra`.
@@ -105,14 +105,14 @@ pub(crate) fn rows(config: &Config, options: &PlanOptions, schedule: &Schedule) 
         row.value = Some(reg("output"));
         let output = reg(format!("m{i}"));
         if count < schedule.extra.len() {
-            if count % 4 == 0 {
+            if count.is_multiple_of(4) {
                 history.push(output.clone());
                 row.save.push((format!("s{i}"), reg("sample")));
                 base = reg(format!("s{i}"));
                 sum = Lin::default();
             }
             let e = if count % 4 == 3 { sum.clone() + output.clone() * (1.0 / 6.0) } else { output.clone() };
-            sum = sum + output * if count % 4 == 0 { 1.0 / 6.0 } else { 1.0 / 3.0 };
+            sum = sum + output * if count.is_multiple_of(4) { 1.0 / 6.0 } else { 1.0 / 3.0 };
             let previous = row.t - if count % 2 == 1 { 0.0 } else { half };
             row.next = transfer.apply(base.clone(), schedule.extra[count / 4 * 4], previous, e)?;
         } else if count == 1 {

@@ -32,9 +32,9 @@ pub(crate) const ENTRY: Entry = Entry {
     noise: NoiseRule::Bars,
     velocity: Velocity::None,
     stochastic: Stochastic::Always,
-    check: check,
-    schedule: schedule,
-    rows: rows,
+    check,
+    schedule,
+    rows,
 };
 
 pub(crate) fn check(config: &mut Config) -> Result<()> {

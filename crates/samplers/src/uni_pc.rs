@@ -35,9 +35,9 @@ pub(crate) const ENTRY: Entry = Entry {
     noise: NoiseRule::Preserving,
     velocity: Velocity::None,
     stochastic: Stochastic::Never,
-    check: check,
-    schedule: schedule,
-    rows: rows,
+    check,
+    schedule,
+    rows,
 };
 
 pub(crate) fn check(config: &mut Config) -> Result<()> {
@@ -123,9 +123,8 @@ fn solve(mut r: Vec<Vec<f64>>, mut b: Vec<f64>) -> Option<Vec<f64>> {
         b.swap(k, pivot);
         for i in k + 1..n {
             let factor = r[i][k] / r[k][k];
-            for j in k..n {
-                r[i][j] -= factor * r[k][j];
-            }
+            let source = r[k].clone();
+            r[i].iter_mut().zip(source).skip(k).for_each(|(x, y)| *x -= factor * y);
             b[i] -= factor * b[k];
         }
     }
