@@ -58,6 +58,20 @@ test('tensor operations refuse operands and dimensions that do not fit', async (
   await assertRefused(t, refusals)
 })
 
+test('tensors that would not fit into memory are refused before anything is allocated', async (t) => {
+  const one = Tensor.ones([1, 1])
+  const many = 2 ** 31
+  const refusals: Refusal[] = [
+    ['a view', () => one.expand([2 ** 25, 2 ** 22]), 'ERR_OUT_OF_MEMORY', /33554432, 4194304/],
+    ['tiles', () => Tensor.ones([1024]).repeat([many]), 'ERR_OUT_OF_MEMORY', /2199023255552/],
+    ['tiles whose number overflows', () => Tensor.ones([4, 4, 4]).repeat([many, many, many]), 'ERR_OUT_OF_MEMORY', /./],
+    ['repeated entries', () => Tensor.ones([1024]).repeatInterleave(many, 0), 'ERR_OUT_OF_MEMORY', /2199023255552/],
+    ['an outer sum', () => Tensor.ones([2 ** 24, 1]).add(Tensor.ones([1, 2 ** 23])), 'ERR_OUT_OF_MEMORY', /16777216, 8388608/],
+    ['noise', () => new Generator(0).randn([many, many]), invalid, /for shape/],
+  ]
+  await assertRefused(t, refusals)
+})
+
 test('tensor files refuse bad paths and bad contents', async (t) => {
   const refusals: Refusal[] = [
     ['a number as path', () => Tensor.loadSafetensors(wrong(3)), invalid, /for path but received 3/],
