@@ -4,6 +4,10 @@ import { isDeepStrictEqual } from 'node:util'
 import { CLIPTextModel, CLIPTokenizer, Tensor } from '../../ts/index.ts'
 import { type AttentionGrammar, parseAttention } from '../../ts/prompt/attention.ts'
 import { webuiChunks } from '../../ts/prompt/chunks.ts'
+import type { CompelEncoder, CompelOptions } from '../../ts/prompt/compel/embeddings.ts'
+import { encodeCompel, padToSameLength } from '../../ts/prompt/compel/encode.ts'
+import { parseCompel } from '../../ts/prompt/compel/parse.ts'
+import type { Blend, FlatPrompt, Fragment } from '../../ts/prompt/compel/syntax.ts'
 import { encodeLpw, type LpwOptions } from '../../ts/prompt/lpw.ts'
 import { encodeWebui } from '../../ts/prompt/webui.ts'
 import { type ParityResult, Tally } from './tally.ts'
@@ -72,16 +76,89 @@ export async function parityPrompts(packDir: string): Promise<ParityResult> {
       return undefined
     })
   }
-  for (const { config, prompts = [], key } of await read<{ config?: string; prompts?: { text: string }[]; key?: string }[]>(
-    'compel.json',
-  )) {
-    for (const name of config === undefined ? [`compel ${key}`] : prompts.map(({ text }) => `compel ${config} ${JSON.stringify(text)}`)) {
-      await tally.run(name, async () => 'compel')
-    }
+  for (const item of await read<CompelCase[]>('compel.json')) {
+    await compel(item, { tokenizer, textEncoder: encoder }, tally, golden)
   }
-  const result = tally.result()
-  process.stdout.write(`${result.lines.join('\n')}\n`)
-  return result
+  return tally.result()
+}
+
+type CompelPrompt = { text: string; parsed: unknown; error?: unknown }
+type CompelCase = {
+  config?: string
+  kwargs?: Record<string, unknown>
+  prompts?: CompelPrompt[]
+  pad_to_same_length?: [string, string]
+  sdxl?: unknown
+  key?: string
+}
+
+async function compel(item: CompelCase, encoder: CompelEncoder, tally: Tally, golden: (key: string) => Tensor): Promise<void> {
+  const options = compelOptions(item.kwargs ?? {})
+  for (const [i, { text, parsed }] of (item.prompts ?? []).entries()) {
+    await tally.run(`compel ${item.config} ${JSON.stringify(text)}`, async () => {
+      const tree = parseCompel(text)
+      same('tree', { conjunction: tree.parts.map(describePart), weights: tree.weights, type: 'AND' }, parsed)
+      if (options === undefined) {
+        return `options ${JSON.stringify(item.kwargs)}`
+      }
+      using embeds = await encodeCompel(encoder, text, options)
+      tally.near('embeddings', embeds.squeeze(0), golden(`compel/${item.config}/${i}`), TOLERANCE)
+      return undefined
+    })
+  }
+  if (item.pad_to_same_length !== undefined) {
+    await tally.run(`compel ${item.key}`, async () => {
+      const options = { truncateLongPrompts: false }
+      const embeds = await Promise.all((item.pad_to_same_length ?? []).map((text) => encodeCompel(encoder, text, options)))
+      const [positive, negative] = await padToSameLength(encoder, embeds, options)
+      tally.near('positive', positive?.squeeze(0), golden(`${item.key}/positive`).reshape(positive?.squeeze(0).shape ?? []), TOLERANCE)
+      tally.near('negative', negative?.squeeze(0), golden(`${item.key}/negative`).reshape(negative?.squeeze(0).shape ?? []), TOLERANCE)
+      return undefined
+    })
+  }
+  if (item.sdxl !== undefined) {
+    await tally.run(`compel ${item.key}`, async () => 'two encoders')
+  }
+}
+
+const MODES = { SENTENCES: 'sentences', PHRASES: 'phrases', WORDS: 'words', BRUTAL: 'brutal' } as const
+
+/** Options of `Compel(...)`; undefined for one that is not supported. */
+function compelOptions({
+  truncate_long_prompts,
+  downweight_mode,
+  split_long_text_mode,
+  returned_embeddings_type,
+}: Record<string, unknown>): CompelOptions | undefined {
+  if (returned_embeddings_type === 'PENULTIMATE_HIDDEN_STATES_NON_NORMALIZED') {
+    return undefined
+  }
+  return {
+    truncateLongPrompts: truncate_long_prompts !== false,
+    downweightMode: downweight_mode === 'REMOVE' ? 'remove' : 'mask',
+    ...(typeof split_long_text_mode === 'string' ? { splitLongTextMode: MODES[split_long_text_mode as keyof typeof MODES] } : {}),
+    ...(returned_embeddings_type === 'PENULTIMATE_HIDDEN_STATES_NORMALIZED' ? { clipSkip: 1 } : {}),
+  }
+}
+
+/** A part as the pack writes it; a swap in the notation of compel's own `__repr__`. */
+function describePart(part: FlatPrompt | Blend): unknown {
+  if (part.kind === 'blend') {
+    return { blend: part.prompts.map(describePart), weights: part.weights, normalize_weights: part.normalize }
+  }
+  const float = (value: number | string): string => (Number.isInteger(value) ? `${value}.0` : String(value))
+  const list = (fragments: readonly Fragment[]): string =>
+    `[${fragments.map(({ text, weight }) => `Fragment:'${text}'@${float(weight)}`).join(', ')}]`
+  return {
+    prompt: part.children.map((child) => {
+      if (child.kind === 'fragment') {
+        return [child.text, child.weight]
+      }
+      const options = Object.entries(child.options).map(([key, value]) => `'${key}': ${float(value)}`)
+      const name = 'CrossAttentionControlSubstitute'
+      return { [name]: `${name}:(${list(child.original)}->${list(child.edited)} ({${options.join(', ')}})` }
+    }),
+  }
 }
 
 function lpwOptions({ multiples, no_boseos_middle, weighting }: Record<string, unknown>): LpwOptions {

@@ -2,6 +2,7 @@ import { checkInteger } from '../checks.ts'
 import { expected } from '../errors.ts'
 import { CLIPTextModel } from '../models/clip-text-model.ts'
 import { CLIPTokenizer } from '../models/clip-tokenizer.ts'
+import { hiddenState } from '../prompt/hidden-states.ts'
 import { Tensor } from '../tensor.ts'
 import { Scope } from './scope.ts'
 
@@ -138,19 +139,9 @@ export async function encodeTexts(
   texts: string[],
   { maxLength, clipSkip, signal }: { maxLength: number; clipSkip?: number; signal?: AbortSignal },
 ): Promise<{ embeds: Tensor; truncated: string[] }> {
-  const depth = textEncoder.config.num_hidden_layers
-  if (clipSkip !== undefined && clipSkip > depth) {
-    throw expected(`a whole number from 0 to ${depth}`, 'clipSkip', clipSkip)
-  }
   const tokens = tokenizer.encode(texts, { padding: 'max_length', truncation: true, maxLength })
   using ids = tokens.inputIds
   using _mask = tokens.attentionMask
   const truncated = tokens.truncated.filter((lost) => lost !== '')
-  const output = await textEncoder.forward(ids, { outputHiddenStates: clipSkip !== undefined, signal })
-  using scope = new Scope()
-  const last = scope.keep(output.lastHiddenState)
-  scope.keep(output.poolerOutput)
-  const hidden = output.hiddenStates?.map((state) => scope.keep(state)) ?? []
-  const chosen = clipSkip === undefined ? undefined : hidden.at(-(clipSkip + 1))
-  return { embeds: chosen === undefined ? scope.release(last) : await textEncoder.finalLayerNorm(chosen, { signal }), truncated }
+  return { embeds: await hiddenState(textEncoder, ids, { clipSkip, signal }), truncated }
 }
