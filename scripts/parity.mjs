@@ -34,7 +34,8 @@ function collect(area, command, args, env) {
   const result = run(command, args, {
     echo: 'none',
     env,
-    onLine(text) {
+    onLine(printed) {
+      const text = printed.replace(/^test \S+ \.\.\. /, '') // cargo test leaves its own line open while the test prints
       if (summary(area).test(text)) line = text
       else if (/^(failed|not covered) /.test(text)) process.stdout.write(`${text}\n`)
     },
