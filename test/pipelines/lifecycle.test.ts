@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import test from 'ava'
 import { type LoadProgress, StableDiffusionImg2ImgPipeline, StableDiffusionPipeline, UNet2DConditionModel } from '../../ts/index.ts'
 import { Ownership } from '../../ts/pipelines/ownership.ts'
-import { Scope } from '../../ts/pipelines/scope.ts'
+import { Scope } from '../../ts/scope.ts'
 
 const options = { prompt: 'a star', numInferenceSteps: 1, width: 64, height: 64, seed: 1 } as const
 const shapes = fileURLToPath(new URL('../../models/shapes', import.meta.url))

@@ -1,9 +1,9 @@
 import { expected } from '../errors.ts'
 import type { CLIPTextModel, CLIPTextModelWithProjection } from '../models/clip-text-model.ts'
 import type { CLIPTokenizer } from '../models/clip-tokenizer.ts'
+import { Scope } from '../scope.ts'
 import { Tensor } from '../tensor.ts'
 import { checkPrompts, listOf, type PromptOptions } from './conditioning.ts'
-import { Scope } from './scope.ts'
 
 /** What turns text into SDXL's embeddings; the refiner has the second encoder only. */
 export interface TextComponentsXL {

@@ -3,8 +3,8 @@ import { expected } from '../errors.ts'
 import { CLIPTextModel } from '../models/clip-text-model.ts'
 import { CLIPTokenizer } from '../models/clip-tokenizer.ts'
 import { hiddenState } from '../prompt/hidden-states.ts'
+import { Scope } from '../scope.ts'
 import { Tensor } from '../tensor.ts'
-import { Scope } from './scope.ts'
 
 /** What turns text into embeddings. */
 export interface TextComponents {

@@ -1,7 +1,7 @@
 import { expected } from '../errors.ts'
 import { AutoencoderKL } from '../models/autoencoder-kl.ts'
+import { Scope } from '../scope.ts'
 import { Tensor } from '../tensor.ts'
-import { Scope } from './scope.ts'
 
 /** Judges finished pictures; a pipeline blackens those for which it says true. */
 export interface SafetyChecker {

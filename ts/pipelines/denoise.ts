@@ -6,9 +6,9 @@ import type { Guidance, PromptRow } from '../guidance/guidance.ts'
 import type { UNet2DConditionModel, UNetForwardOptions } from '../models/unet-2d-condition-model.ts'
 import type { Generator } from '../random.ts'
 import type { Scheduler } from '../schedulers/scheduler.ts'
+import { Scope } from '../scope.ts'
 import { Tensor } from '../tensor.ts'
 import { type Conditioning, PromptBatch } from './prompt-batch.ts'
-import { Scope } from './scope.ts'
 
 /** One evaluation of the UNet, as conditions see it. */
 export interface UNetStep {

@@ -3,13 +3,13 @@ import type { Image } from '../image/image.ts'
 import type { GenerationParameters } from '../image/metadata/parameters.ts'
 import { toImages } from '../image/to-images.ts'
 import type { AutoencoderKL } from '../models/autoencoder-kl.ts'
+import { Scope } from '../scope.ts'
 import type { Call } from './call.ts'
 import { applySafetyChecker, decodeLatents, type SafetyChecker, unitPixels } from './decode.ts'
 import type { Denoised } from './denoise.ts'
 import type { PipelineEvent } from './events.ts'
 import type { Prepared } from './prepared.ts'
 import type { GenerateResult, ResultInfo, Timings } from './result.ts'
-import { Scope } from './scope.ts'
 
 /** A run that has its final latents. */
 export interface FinishedRun {

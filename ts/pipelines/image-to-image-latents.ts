@@ -1,12 +1,12 @@
 import { VaeImageProcessor } from '../image/vae-image-processor.ts'
 import type { AutoencoderKL } from '../models/autoencoder-kl.ts'
 import { randnTensor } from '../random.ts'
+import type { Scope } from '../scope.ts'
 import type { Call } from './call.ts'
 import type { ImageToImageOptions } from './generate-options.ts'
 import { encodeImages, type RunSteps } from './latents.ts'
 import { loadPictures } from './pictures.ts'
 import type { Prepared } from './prepared.ts'
-import type { Scope } from './scope.ts'
 
 /**
  * The start of an image-to-image run: the encoded picture, noised to the first timestep unless `addNoise` is false.

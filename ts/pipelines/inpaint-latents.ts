@@ -3,6 +3,7 @@ import { VaeImageProcessor } from '../image/vae-image-processor.ts'
 import type { AutoencoderKL } from '../models/autoencoder-kl.ts'
 import type { UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
 import { randnTensor } from '../random.ts'
+import type { Scope } from '../scope.ts'
 import { Tensor } from '../tensor.ts'
 import { type Call, pictureSize } from './call.ts'
 import type { InpaintOptions } from './generate-options.ts'
@@ -10,7 +11,6 @@ import { blankMasked, type InpaintInputs, maskLatents, readInpaintInputs } from 
 import { concatenate, reblend } from './inpaint-steps.ts'
 import { encodeImages, initialNoise, type RunSteps, repeatBatch } from './latents.ts'
 import type { Prepared } from './prepared.ts'
-import type { Scope } from './scope.ts'
 
 type Encoding = Parameters<typeof encodeImages>[2]
 

@@ -3,11 +3,11 @@ import { maskFromAlpha } from '../image/mask.ts'
 import type { Box, RgbaImage } from '../image/pixels.ts'
 import { resizeTensor } from '../image/resize-tensor.ts'
 import { VaeImageProcessor } from '../image/vae-image-processor.ts'
+import type { Scope } from '../scope.ts'
 import { Tensor } from '../tensor.ts'
 import type { InpaintOptions } from './generate-options.ts'
 import { checkDivides, repeatBatch } from './latents.ts'
 import { loadPictures, pixelSize } from './pictures.ts'
-import type { Scope } from './scope.ts'
 
 /** Picture and mask of an inpainting call, brought to the working size. */
 export interface InpaintInputs {

@@ -2,8 +2,8 @@ import { expected } from '../errors.ts'
 import type { AutoencoderKL } from '../models/autoencoder-kl.ts'
 import { type Generator, randnTensor } from '../random.ts'
 import type { Scheduler } from '../schedulers/scheduler.ts'
+import { Scope } from '../scope.ts'
 import type { Tensor } from '../tensor.ts'
-import { Scope } from './scope.ts'
 import type { NoiseSource } from './seeds.ts'
 
 /**

@@ -8,6 +8,7 @@ import type { AutoencoderKL } from '../models/autoencoder-kl.ts'
 import type { UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
 import type { SetTimestepsOptions } from '../schedulers/options.ts'
 import type { Scheduler } from '../schedulers/scheduler.ts'
+import { Scope } from '../scope.ts'
 import { type Call, type Filled, planCall } from './call.ts'
 import type { SafetyChecker } from './decode.ts'
 import { denoise } from './denoise.ts'
@@ -20,7 +21,6 @@ import { type Owned, Ownership } from './ownership.ts'
 import type { Encoded, Prepared } from './prepared.ts'
 import { reporter } from './report.ts'
 import type { GenerateResult, Results } from './result.ts'
-import { Scope } from './scope.ts'
 
 /** What every pipeline has. */
 export interface BaseComponents {

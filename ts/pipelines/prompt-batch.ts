@@ -1,8 +1,8 @@
 import { expected } from '../errors.ts'
 import type { PromptRow } from '../guidance/guidance.ts'
 import type { UNetForwardOptions } from '../models/unet-2d-condition-model.ts'
+import { Scope } from '../scope.ts'
 import { Tensor } from '../tensor.ts'
-import { Scope } from './scope.ts'
 
 /** What the UNet is told about one kind of prompt; one row per image. */
 export interface PromptInputs {

@@ -6,13 +6,13 @@ import { CLIPTokenizer } from '../models/clip-tokenizer.ts'
 import { UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
 import { schedulers } from '../schedulers/resolve.ts'
 import { Scheduler } from '../schedulers/scheduler.ts'
+import type { Scope } from '../scope.ts'
 import type { Tensor } from '../tensor.ts'
 import { type Call, guidanceScaleEmbedding } from './call.ts'
 import { encodePrompt, type PromptOptions } from './conditioning.ts'
 import type { Slot, Slots } from './load.ts'
 import { type BaseComponents, DiffusionPipeline, type PipelineOrigin } from './pipeline.ts'
 import type { Encoded, Prepared } from './prepared.ts'
-import type { Scope } from './scope.ts'
 
 /** Components of Stable Diffusion 1.x and 2.x. */
 export interface StableDiffusionComponents extends BaseComponents {

@@ -1,6 +1,6 @@
 import { expected } from '../errors.ts'
 import type { CLIPTextModel } from '../models/clip-text-model.ts'
-import { Scope } from '../pipelines/scope.ts'
+import { Scope } from '../scope.ts'
 import { Tensor } from '../tensor.ts'
 
 /** Which of the text encoder's layers is read. */

@@ -1,7 +1,7 @@
 import { expected } from '../errors.ts'
 import type { CLIPTextModel } from '../models/clip-text-model.ts'
 import type { CLIPTokenizer } from '../models/clip-tokenizer.ts'
-import { Scope } from '../pipelines/scope.ts'
+import { Scope } from '../scope.ts'
 import { Tensor } from '../tensor.ts'
 import { repeat, type WeightedTokens, weightedTokens } from './chunks.ts'
 import { encodeIds, type LayerOptions } from './hidden-states.ts'

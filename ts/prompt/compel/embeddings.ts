@@ -1,6 +1,6 @@
 import type { CLIPTextModel } from '../../models/clip-text-model.ts'
 import type { CLIPTokenizer } from '../../models/clip-tokenizer.ts'
-import { Scope } from '../../pipelines/scope.ts'
+import { Scope } from '../../scope.ts'
 import { Tensor } from '../../tensor.ts'
 import { repeat, tokenIds } from '../chunks.ts'
 import { encodeIds, type LayerOptions } from '../hidden-states.ts'

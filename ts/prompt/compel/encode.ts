@@ -1,4 +1,4 @@
-import { Scope } from '../../pipelines/scope.ts'
+import { Scope } from '../../scope.ts'
 import { Tensor } from '../../tensor.ts'
 import { promptError } from '../place.ts'
 import { type CompelEncoder, type CompelOptions, encodeFragments, fragmentsOf } from './embeddings.ts'

@@ -1,4 +1,4 @@
-import { expected } from '../errors.ts'
+import { expected } from './errors.ts'
 
 /** Disposes what was put into it when it ends, newest first; `release` takes a value out again. */
 export class Scope implements Disposable {
