@@ -35,7 +35,13 @@ export function parseAttention(prompt: string, grammar: AttentionGrammar = 'webu
         pieces.push(piece)
       }
     } else {
-      pieces.push([text, 1])
+      const last = pieces.at(-1)
+      const opened = Math.max(open.round.at(-1) ?? 0, open.square.at(-1) ?? 0)
+      if (last !== undefined && last[1] === 1 && opened < pieces.length) {
+        last[0] += text
+      } else {
+        pieces.push([text, 1])
+      }
     }
   }
   const multiply = (start: number, factor: number): void => {
