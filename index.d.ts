@@ -9,16 +9,16 @@
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
-/** A loaded autoencoder. */
+/** r" A loaded autoencoder. */
 export declare class NativeAutoencoderKl {
-  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeAutoencoderKl>
   get config(): string
   get unknownKeys(): Array<string>
   get unexpectedWeights(): Array<string>
+  dispose(): void
+  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeAutoencoderKl>
   /** Pixels to moments: mean and log variance one after the other. */
   encode(image: NativeTensor, options: NativeVaeOptions, token: NativeCancelToken): Promise<NativeTensor>
   decode(latents: NativeTensor, options: NativeVaeOptions, token: NativeCancelToken): Promise<NativeTensor>
-  dispose(): void
 }
 
 /** A flag that running work polls; `cancel()` makes the promise reject with code `ABORT_ERR`. */
@@ -27,18 +27,39 @@ export declare class NativeCancelToken {
   cancel(): void
 }
 
-/** A loaded text encoder. */
+/** r" A loaded text encoder. */
 export declare class NativeClip {
-  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeClip>
-  static loadWithProjection(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeClip>
   get config(): string
   get unknownKeys(): Array<string>
   get unexpectedWeights(): Array<string>
+  dispose(): void
+  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeClip>
+  static loadWithProjection(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeClip>
   forward(inputIds: NativeTensor, attentionMask: NativeTensor | undefined | null, hiddenStates: boolean, token: NativeCancelToken): Promise<NativeClipOutput>
   finalLayerNorm(hidden: NativeTensor, token: NativeCancelToken): Promise<NativeTensor>
   /** The table of token embeddings (vocab_size, hidden). */
   tokenEmbedding(): NativeTensor
+}
+
+/** r" A loaded image encoder. */
+export declare class NativeClipVision {
+  get config(): string
+  get unknownKeys(): Array<string>
+  get unexpectedWeights(): Array<string>
   dispose(): void
+  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeClipVision>
+  static loadWithProjection(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeClipVision>
+  forward(pixelValues: NativeTensor, hiddenStates: boolean, token: NativeCancelToken): Promise<NativeClipVisionOutput>
+}
+
+/** An advisory lock on a file (`flock` on Unix, as Python's filelock takes it); freed when released, dropped, or when the process ends. */
+export declare class NativeFileLock {
+  /** Opens the file, creating it if it is not there; the lock is not taken yet. */
+  static open(path: string): NativeFileLock
+  /** True if the lock is ours now, false if another process or another `NativeFileLock` holds it. */
+  tryLock(): boolean
+  /** Frees the lock; safe to call twice. */
+  release(): void
 }
 
 /** A seeded source of random numbers; draws advance it. */
@@ -103,14 +124,14 @@ export declare class NativeTokenizer {
   get length(): number
 }
 
-/** A loaded UNet. */
+/** r" A loaded UNet. */
 export declare class NativeUnet {
-  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeUnet>
   get config(): string
   get unknownKeys(): Array<string>
   get unexpectedWeights(): Array<string>
-  forward(input: NativeUnetInput, token: NativeCancelToken): Promise<NativeTensor>
   dispose(): void
+  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeUnet>
+  forward(input: NativeUnetInput, token: NativeCancelToken): Promise<NativeTensor>
 }
 
 /** Version, instruction set, threads and devices. */
@@ -127,6 +148,14 @@ export interface NativeClipOutput {
   lastHiddenState: NativeTensor
   poolerOutput: NativeTensor
   textEmbeds?: NativeTensor
+  hiddenStates: Array<NativeTensor>
+}
+
+/** What the encoder gives; `hiddenStates` is empty unless asked for. */
+export interface NativeClipVisionOutput {
+  lastHiddenState: NativeTensor
+  poolerOutput: NativeTensor
+  imageEmbeds?: NativeTensor
   hiddenStates: Array<NativeTensor>
 }
 

@@ -61,8 +61,12 @@ export class NativeLoadError extends DiffusionError {
 
 /** A model could not be found or downloaded. */
 export class HubError extends DiffusionError {
-  constructor(message: string, options?: ErrorOptions) {
+  /** HTTP status of the hub's answer, if it gave one. */
+  readonly status: number | undefined
+
+  constructor(message: string, options: ErrorOptions & { status?: number } = {}) {
     super(message, 'ERR_HUB', options)
+    this.status = options.status
   }
 }
 

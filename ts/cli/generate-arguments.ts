@@ -2,7 +2,7 @@ import { InvalidArgumentError } from '../errors.ts'
 import { type ImageInput, loadImage } from '../image/load-image.ts'
 import type { GenerationParameters } from '../image/metadata/parameters.ts'
 import { parseParameters } from '../image/metadata/read.ts'
-import { resolveModelFolder } from '../models/load.ts'
+import { openSource } from '../models/source.ts'
 import { parseOptions } from '../pipelines/options.ts'
 import { resolveScheduler } from '../schedulers/resolve.ts'
 import { UsageError } from './exit.ts'
@@ -86,7 +86,7 @@ function check(task: Task, options: Record<string, unknown>): void {
 /** Unknown scheduler names and model folders are found here, before any weights are read. */
 async function checkNames(scheduler: unknown, model: string): Promise<void> {
   try {
-    await resolveModelFolder(model)
+    await openSource(model)
     if (scheduler !== undefined) {
       resolveScheduler(scheduler as string)
     }

@@ -4,7 +4,7 @@ import { abortable } from '../abort.ts'
 import { codec } from '../image/codec.ts'
 import { formatParameters } from '../image/metadata/parameters.ts'
 import { readMetadata } from '../image/metadata/read.ts'
-import { resolveModelFolder } from '../models/load.ts'
+import { localFolder } from '../models/source.ts'
 import { native } from '../native.ts'
 import { print, printJson, UsageError } from './exit.ts'
 import { bytesText, countText, table } from './table.ts'
@@ -62,7 +62,7 @@ export async function inspectCommand(path: string, flags: { json?: boolean }): P
   if (entry?.isFile() && pictures.includes(extname(path).toLowerCase())) {
     return inspectPicture(path, flags)
   }
-  const place = entry === undefined ? await resolveModelFolder(path).catch(() => undefined) : path
+  const place = entry === undefined ? await localFolder(path) : path
   if (place === undefined) {
     throw new UsageError(`Expected an existing folder or file for path but received ${JSON.stringify(path)}`)
   }

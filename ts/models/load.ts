@@ -3,24 +3,27 @@ import { join } from 'node:path'
 import { abortable, checkSignal, throwIfAborted } from '../abort.ts'
 import { checkOneOf, checkOptions, checkString } from '../checks.ts'
 import { ConfigError, expected } from '../errors.ts'
-import { type NativeCancelToken, type NativeLoadOptions, packageRoot } from '../native.ts'
+import type { HubOptions } from '../hub/settings.ts'
+import type { NativeCancelToken, NativeLoadOptions } from '../native.ts'
 import { handleOf, type Tensor } from '../tensor.ts'
 import { checkDevice } from '../tensor-checks.ts'
 import type { Device } from '../tensor-data.ts'
 import type { WeightsDType } from './model.ts'
+import { harmless, openSource } from './source.ts'
 
-/** How far the loading of one component has come. */
+/** How far a download from the hub, or the loading of one component, has come. */
 export type LoadProgress = {
-  /** Name of the component, such as `unet`. */
+  phase: 'download' | 'load'
+  /** Name of the component, such as `unet`; while downloading the path of the file. */
   component: string
-  /** Bytes of weights read so far. */
+  /** Bytes so far: of the component's weights, or of all files that are downloaded. */
   loaded: number
-  /** Bytes of weights in all. */
+  /** Bytes in all. */
   total: number
 }
 
 /** Options of every `fromPretrained`. */
-export type LoadOptions = {
+export type LoadOptions = HubOptions & {
   /** Folder inside `dir`, such as `unet`. @default `dir` itself */
   subfolder?: string
   /** Reads `name.<variant>.safetensors`, such as `fp16`. @default files without a variant */
@@ -50,28 +53,12 @@ export type LoadPlan = {
 
 const WEIGHTS_DTYPES: readonly WeightsDType[] = ['f32', 'f16', 'bf16']
 
-/** Folders of the models that ship with the package, by their id. */
-const BUILT_IN: Readonly<Record<string, string>> = { shapes: join(packageRoot, 'models', 'shapes') }
-
-/** Resolves a folder or the id of a built-in model (`shapes`) to a folder that exists. */
-export async function resolveModelFolder(dir: string): Promise<string> {
-  checkString('dir', dir)
-  const entry = await stat(dir === '' ? '.' : dir).catch(() => undefined)
-  if (dir !== '' && entry?.isDirectory()) {
-    return dir
-  }
-  const builtIn = BUILT_IN[dir]
-  if (builtIn !== undefined) {
-    return builtIn
-  }
-  throw expected(`an existing folder or the id of a built-in model (${Object.keys(BUILT_IN).join(', ')})`, 'dir', dir)
-}
-
 /** Checks the options of a `fromPretrained` and finds the component's folder. */
 export async function planLoad(dir: string, options: LoadOptions | undefined, component: string): Promise<LoadPlan & { source: string }> {
   const plan = checkPlan(options, component)
-  const root = await resolveModelFolder(dir)
-  const { subfolder } = plan.options
+  const { subfolder, variant } = plan.options
+  const place = await openSource(dir, plan.options)
+  const root = await place.fetch({ folders: [checkString('subfolder', subfolder ?? '')], variant })
   const source = subfolder === undefined ? root : join(root, checkString('subfolder', subfolder))
   const entry = await stat(source).catch(() => undefined)
   if (!entry?.isDirectory()) {
@@ -167,30 +154,23 @@ function reporter(
   component: string,
   listener: (event: LoadProgress) => void,
 ): { onProgress: (loaded: number, total: number) => void; finish: () => void } {
-  let last: LoadProgress = { component, loaded: 0, total: 0 }
+  let last: LoadProgress = { phase: 'load', component, loaded: 0, total: 0 }
   let done = false
-  let warned = false
+  const heard = harmless(listener)
   const tell = (event: LoadProgress): void => {
     last = event
-    try {
-      listener(event)
-    } catch (error) {
-      if (!warned) {
-        process.emitWarning(`An onProgress listener threw: ${String(error)}`, 'NodeDiffusionWarning')
-      }
-      warned = true
-    }
+    heard?.(event)
   }
   return {
     onProgress: (loaded, total) => {
       if (!done) {
-        tell({ component, loaded, total })
+        tell({ ...last, loaded, total })
       }
     },
     finish: () => {
       done = true
       if (last.loaded < last.total) {
-        tell({ component, loaded: last.total, total: last.total })
+        tell({ ...last, loaded: last.total })
       }
     },
   }

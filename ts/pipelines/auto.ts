@@ -1,4 +1,5 @@
 import { ConfigError, expected } from '../errors.ts'
+import { openSource } from '../models/source.ts'
 import type { RunOptions } from './generate-options.ts'
 import type { ImageToImageXLOptions, InpaintXLOptions, TextToImageXLOptions } from './generate-options-xl.ts'
 import { StableDiffusionImg2ImgPipeline } from './img2img.ts'
@@ -61,7 +62,7 @@ function autoPipeline<O>(task: Task): AutoPipeline<O> {
   }
   return {
     async fromPretrained(source = 'shapes', options) {
-      const index = await readModelIndex(source)
+      const index = await readModelIndex(await openSource(source, options))
       return classFor(String(index._class_name)).fromPretrained(source, options)
     },
     fromPipe(pipe, overrides) {

@@ -2,8 +2,9 @@ import { performance } from 'node:perf_hooks'
 import { checkSignal } from '../abort.ts'
 import { checkOptions } from '../checks.ts'
 import { ConfigError, expected } from '../errors.ts'
-import { type LoadOptions, readConfig, resolveModelFolder } from '../models/load.ts'
+import { type LoadOptions, readConfig } from '../models/load.ts'
 import type { WeightsDType } from '../models/model.ts'
+import { type ModelSource, openSource } from '../models/source.ts'
 import type { Owned } from './ownership.ts'
 
 /** How to load a pipeline; component overrides (`unet`, `scheduler`, `safetyChecker: null`, ...) stand beside these. */
@@ -36,12 +37,13 @@ export interface LoadedComponents {
   loadMs: number
 }
 
+const INDEX = 'model_index.json'
 /** Pipeline classes whose folders hold networks of this package; the components decide which of them a folder is good for. */
 const READABLE = /^(StableDiffusion(?!3)|LatentConsistencyModel)/
 
-/** Reads a pipeline folder's `model_index.json`; throws `ConfigError` if it is missing or of another kind of model. */
-export async function readModelIndex(source: string): Promise<Record<string, unknown>> {
-  const index = await readConfig(await resolveModelFolder(source), 'model_index.json')
+/** Reads a pipeline's `model_index.json`; throws `ConfigError` if it is missing or of another kind of model. */
+export async function readModelIndex(place: ModelSource): Promise<Record<string, unknown>> {
+  const index = await readConfig(await place.fetch({ folders: [], files: [INDEX] }), INDEX)
   const name = index._class_name
   if (typeof name !== 'string' || !READABLE.test(name)) {
     throw new ConfigError(
@@ -60,21 +62,22 @@ export async function loadComponents(
   options: PipelineLoadOptions & Record<string, unknown>,
 ): Promise<LoadedComponents> {
   const started = performance.now()
-  const folder = await resolveModelFolder(source)
-  const index = await readModelIndex(source)
-  const { variant, dtype, device, signal, onProgress, ...rest } = checkOptions('options', options)
+  const { variant, dtype, device, signal, onProgress, ...others } = checkOptions('options', options)
+  const { revision, token, cacheDir, localFilesOnly, endpoint, ...rest } = others
   const overrides = withoutUndefined(rest)
   checkSignal(signal)
+  const run = { signal, onProgress }
+  const place = await openSource(source, { revision, token, cacheDir, localFilesOnly, endpoint, ...run })
+  const index = await readModelIndex(place)
   checkOverrides(overrides, slots, settings)
   warnSafetyChecker(index, overrides)
+  const wanted = Object.entries(slots).filter(([name, slot]) => overrides[name] === undefined && isPresent(index, slot, name))
+  const folder = await place.fetch({ folders: wanted.map(([, slot]) => slot.folder), files: [INDEX], variant })
   const failed = new AbortController()
   const stop = signal === undefined ? failed.signal : AbortSignal.any([signal, failed.signal])
   const owned: Owned[] = []
   const components: Record<string, unknown> = { ...settingsOf(index, settings), ...overrides }
-  const jobs = Object.entries(slots).map(async ([name, slot]) => {
-    if (overrides[name] !== undefined || !isPresent(index, slot, name)) {
-      return
-    }
+  const jobs = wanted.map(async ([name, slot]) => {
     const own: LoadOptions = {
       variant,
       device,

@@ -1,15 +1,19 @@
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ConfigError } from '../errors.ts'
-import { resolveModelFolder } from '../models/load.ts'
+import type { HubOptions } from '../hub/settings.ts'
+import { openSource } from '../models/source.ts'
 import type { SchedulerConfig } from './config.ts'
 
 const FILES = ['scheduler_config.json', 'config.json']
 
 /** Reads a scheduler's config (`scheduler_config.json`, or a `config.json` of a scheduler) from a folder (or its `subfolder`); Python's bare Infinity and NaN tokens are understood. */
-export async function readSchedulerConfig(dir: string, subfolder?: string): Promise<SchedulerConfig> {
-  const root = await resolveModelFolder(dir)
-  const folder = subfolder === undefined ? root : join(root, subfolder)
+export async function readSchedulerConfig(
+  dir: string,
+  { subfolder = '', ...hub }: HubOptions & { subfolder?: string } = {},
+): Promise<SchedulerConfig> {
+  const place = await openSource(dir, hub)
+  const folder = join(await place.fetch({ folders: [subfolder] }), subfolder)
   for (const name of FILES) {
     const path = join(folder, name)
     const found = await stat(path).catch(() => undefined)

@@ -1,5 +1,6 @@
 import { checkInteger, checkNumber, checkOptions } from '../checks.ts'
 import { ConfigError, expected, guard } from '../errors.ts'
+import type { HubOptions } from '../hub/settings.ts'
 import { native } from '../native.ts'
 import { Generator } from '../random.ts'
 import { Tensor } from '../tensor.ts'
@@ -80,11 +81,11 @@ export abstract class Scheduler {
   static async fromPretrained<T extends Scheduler>(
     this: SchedulerClass<T> | typeof Scheduler,
     dir: string,
-    options: { subfolder?: string } = {},
+    options: HubOptions & { subfolder?: string } = {},
   ): Promise<T> {
     // biome-ignore lint/complexity/noThisInStatic lint/complexity/noUselessThisAlias: the subclass it is called on
     const target = this
-    const config = await readSchedulerConfig(dir, options.subfolder)
+    const config = await readSchedulerConfig(dir, options)
     if (target === Scheduler) {
       const { schedulerFromConfig } = await import('./resolve.ts')
       return schedulerFromConfig(config) as T

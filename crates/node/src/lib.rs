@@ -2,11 +2,14 @@
 
 mod account;
 mod clip;
+mod clip_vision;
 mod device;
 mod error;
+mod file_lock;
 mod info;
 mod inspect;
 mod load;
+mod network;
 mod ops;
 mod random;
 mod safetensors;
