@@ -14,7 +14,9 @@ export {
   ClassifierFreeGuidance,
   type ClassifierFreeGuidanceOptions,
   type Guidance,
-  type PromptRow,
+  type GuidanceRow,
+  type GuidanceStep,
+  type PartWeight,
 } from './guidance/guidance.ts'
 export { ImageTextGuidance, type ImageTextGuidanceOptions } from './guidance/image-guidance.ts'
 export { CLIPImageProcessor, type CLIPImageProcessorConfig } from './image/clip-image-processor.ts'
@@ -108,7 +110,7 @@ export {
 } from './pipelines/options.ts'
 export { imageToImageXLSchema, inpaintXLSchema, textToImageXLSchema } from './pipelines/options-xl.ts'
 export { type BaseComponents, type ComponentsOf, DiffusionPipeline } from './pipelines/pipeline.ts'
-export type { Conditioning, PromptInputs } from './pipelines/prompt-batch.ts'
+export type { PromptInputs, PromptTrack, RunConditioning, TrackEntry } from './pipelines/prompt-batch.ts'
 export type { GenerateResult, ImagesResult, LatentsResult, ResultInfo, Results, TensorResult, Timings } from './pipelines/result.ts'
 export type { NoiseOptions, Seed } from './pipelines/seeds.ts'
 export { StableDiffusionPipeline } from './pipelines/stable-diffusion.ts'
@@ -120,6 +122,7 @@ export {
 } from './pipelines/stable-diffusion-xl.ts'
 export type { EncodePromptOptionsXL, StableDiffusionXLComponents } from './pipelines/stable-diffusion-xl-base.ts'
 export type { AestheticScores, Pair, SizeConditioning } from './pipelines/time-ids.ts'
+export * from './preprocess/index.ts'
 export { type SubPrompt, splitAnd } from './prompt/and.ts'
 export { type AttentionGrammar, parseAttention, printAttention, type WeightedText } from './prompt/attention.ts'
 export { type Chunk, type ChunkOptions, type WeightedTokens, webuiChunks } from './prompt/chunks.ts'

@@ -266,9 +266,15 @@ test('a safety checker blackens what it objects to', async (t) => {
 
 test('guidance is a value that combines predictions', (t) => {
   const guidance = new ClassifierFreeGuidance({ scale: 3 })
-  t.deepEqual(guidance.rows, ['negative', 'positive'])
+  t.deepEqual(
+    guidance.rows.map(({ prompt }) => prompt),
+    ['negative', 'positive'],
+  )
   t.deepEqual(guidance.combine([Tensor.from([1, 2]), Tensor.from([2, 2])]).tolist(), [4, 2])
-  t.deepEqual(guidance.withScale(1).rows, ['positive'])
+  t.deepEqual(
+    guidance.withScale(1).rows.map(({ prompt }) => prompt),
+    ['positive'],
+  )
   const rescaled = new ClassifierFreeGuidance({ scale: 3, rescale: 1 }).combine([Tensor.from([[0, 0]]), Tensor.from([[1, -1]])])
   t.true(distance(rescaled, Tensor.from([[1, -1]])) < 1e-6)
 })

@@ -3,7 +3,7 @@ import { EulerDiscreteScheduler, Generator, HeunDiscreteScheduler, Tensor } from
 import { guidanceScaleEmbedding } from '../../ts/pipelines/call.ts'
 import { rangeSteps } from '../../ts/pipelines/denoising-range.ts'
 import { initialNoise, repeatBatch, strengthSteps } from '../../ts/pipelines/latents.ts'
-import { PromptBatch, type PromptInputs } from '../../ts/pipelines/prompt-batch.ts'
+import { PromptBatch, type PromptInputs, type TrackEntry } from '../../ts/pipelines/prompt-batch.ts'
 import { noiseSource } from '../../ts/pipelines/seeds.ts'
 import { imageToImageIds, type SizeConditioning, textToImageIds } from '../../ts/pipelines/time-ids.ts'
 
@@ -87,17 +87,37 @@ test('the guidance scale embedding is that of diffusers', (t) => {
 test('the UNet gets the same context tensor at every step, until something is replaced', (t) => {
   const inputs = (value: number): PromptInputs => ({ embeds: Tensor.full([1, 2, 3], value), textEmbeds: Tensor.full([1, 4], value) })
   const batch = new PromptBatch({ positive: inputs(1), negative: inputs(-1) })
-  const first = batch.inputs(['negative', 'positive'])
-  t.is(batch.inputs(['negative', 'positive']).encoderHiddenStates, first.encoderHiddenStates)
+  const [negative, positive] = [{ prompt: 'negative' }, { prompt: 'positive' }] as const
+  const first = batch.inputs([negative, positive], 0)
+  t.is(batch.inputs([{ ...negative }, { ...positive }], 1).encoderHiddenStates, first.encoderHiddenStates)
   t.deepEqual(first.addedCondKwargs?.textEmbeds?.tolist(), [
     [-1, -1, -1, -1],
     [1, 1, 1, 1],
   ])
-  t.is(batch.inputs(['positive']).encoderHiddenStates, batch.positive)
+  t.is(batch.inputs([positive], 0).encoderHiddenStates, batch.positive(0))
   batch.replace({ negativePromptEmbeds: Tensor.full([1, 2, 3], 5) })
-  t.is(batch.inputs(['negative', 'positive']).encoderHiddenStates.index(0).max().item(), 5)
+  t.is(batch.inputs([negative, positive], 0).encoderHiddenStates.index(0).max().item(), 5)
   t.throws(() => batch.replace({ promptEmbeds: Tensor.zeros([2, 2, 3]) }), { message: /\(1, tokens, 3\) for promptEmbeds/ })
   batch.dispose()
   const alone = new PromptBatch({ positive: inputs(1) })
-  t.throws(() => alone.inputs(['negative', 'positive']), { message: /once guidance is turned on for negativePromptEmbeds/ })
+  t.throws(() => alone.inputs([negative, positive], 0), { message: /once guidance is turned on for negativePromptEmbeds/ })
+})
+
+test('a track of prompts gives each UNet call its own text, and the same Tensor whenever a text comes back', (t) => {
+  const entry = (until: number, value: number): TrackEntry => ({ until, inputs: { embeds: Tensor.full([1, 1, 1], value) } })
+  const [a, b, plain] = [entry(0, 1), entry(1, 2), entry(0, 9)]
+  const batch = new PromptBatch({ positive: [[a, b, { ...a, until: 2 }], [plain]], negative: [b, { ...a, until: 3 }] })
+  const rows = [{ prompt: 'negative' }, { prompt: 'positive' }, { prompt: 'positive', part: 1 }] as const
+  const contexts = [0, 1, 2, 7].map((index) => batch.inputs(rows, index).encoderHiddenStates)
+  t.deepEqual(
+    contexts.map((context) => [...context.toArray()]),
+    [
+      [2, 1, 9],
+      [2, 2, 9],
+      [1, 1, 9],
+      [1, 1, 9],
+    ],
+  )
+  t.is(contexts[2], contexts[3])
+  t.throws(() => batch.inputs([{ prompt: 'positive', part: 2 }], 0), { message: /^Expected 3 tracks/ })
 })

@@ -1,7 +1,10 @@
 import { checkNumber } from '../checks.ts'
 import { expected } from '../errors.ts'
 import { Tensor } from '../tensor.ts'
-import type { Guidance, PromptRow } from './guidance.ts'
+import type { Guidance, GuidanceRow } from './guidance.ts'
+
+const positive: GuidanceRow = { prompt: 'positive' }
+const negative: GuidanceRow = { prompt: 'negative' }
 
 /** Options of `ImageTextGuidance`. */
 export interface ImageTextGuidanceOptions {
@@ -20,12 +23,12 @@ export interface ImageTextGuidanceOptions {
 export class ImageTextGuidance implements Guidance {
   readonly scale: number
   readonly imageScale: number
-  readonly rows: readonly PromptRow[]
+  readonly rows: readonly GuidanceRow[]
 
   constructor({ scale = 7.5, imageScale = 1.5 }: ImageTextGuidanceOptions = {}) {
     this.scale = checkNumber('scale', scale)
     this.imageScale = checkNumber('imageScale', imageScale)
-    this.rows = scale > 1 && imageScale >= 1 ? ['positive', 'negative', 'negative'] : ['positive']
+    this.rows = scale > 1 && imageScale >= 1 ? [positive, negative, negative] : [positive]
   }
 
   combine(predictions: readonly Tensor[]): Tensor {

@@ -2,13 +2,13 @@ import { performance } from 'node:perf_hooks'
 import { throwIfAborted } from '../abort.ts'
 import { checkNumber } from '../checks.ts'
 import { AbortError, expected } from '../errors.ts'
-import type { Guidance, PromptRow } from '../guidance/guidance.ts'
+import type { Guidance, GuidanceRow } from '../guidance/guidance.ts'
 import type { UNet2DConditionModel, UNetForwardOptions } from '../models/unet-2d-condition-model.ts'
 import type { Generator } from '../random.ts'
 import type { Scheduler } from '../schedulers/scheduler.ts'
 import { Scope } from '../scope.ts'
 import { Tensor } from '../tensor.ts'
-import { type Conditioning, PromptBatch } from './prompt-batch.ts'
+import { PromptBatch, type RunConditioning } from './prompt-batch.ts'
 
 /** One evaluation of the UNet, as conditions see it. */
 export interface UNetStep {
@@ -20,7 +20,7 @@ export interface UNetStep {
   latents: Tensor
   /** What the UNet is about to get: one block of B per row, scaled for the sampler. */
   sample: Tensor
-  rows: readonly PromptRow[]
+  rows: readonly GuidanceRow[]
   /** Ends with the step; put temporary tensors into it. */
   scope: Scope
 }
@@ -58,8 +58,10 @@ export interface DenoiseOptions {
   timesteps: readonly number[]
   /** Initial latents; the run disposes them. */
   latents: Tensor
-  conditioning: Conditioning
+  conditioning: RunConditioning
   guidance: Guidance
+  /** Guidance scale of each UNet call in place of the guidance's own; the last one holds for those beyond the list. */
+  guidanceScales?: readonly number[]
   conditions?: readonly UNetCondition[]
   generator?: Generator | Generator[]
   /** @default 0 */
@@ -122,11 +124,27 @@ class RunState implements Disposable {
   predicted: Tensor | undefined
   guidance: Guidance
   readonly prompts: PromptBatch
+  #scales: readonly number[]
 
-  constructor({ latents, guidance, conditioning }: DenoiseOptions) {
+  constructor({ latents, guidance, guidanceScales = [], conditioning }: DenoiseOptions) {
     this.latents = latents
     this.guidance = guidance
     this.prompts = new PromptBatch(conditioning)
+    this.#scales = guidanceScales
+  }
+
+  /** Sets the scale that the schedule has for a UNet call. */
+  enter(index: number): void {
+    const scale = this.#scales[index] ?? this.#scales.at(-1)
+    if (scale !== undefined && scale !== this.guidance.scale) {
+      this.guidance = this.guidance.withScale(scale)
+    }
+  }
+
+  /** Takes one scale for the rest of the run. */
+  fixScale(scale: number): void {
+    this.#scales = []
+    this.guidance = this.guidance.withScale(scale)
   }
 
   replace(latents: Tensor, predicted: Tensor | undefined): void {
@@ -146,19 +164,21 @@ class RunState implements Disposable {
 async function step(options: DenoiseOptions, state: RunState, index: number, timestep: number): Promise<void> {
   const { unet, scheduler, generator, eta = 0, signal } = options
   using scope = new Scope()
+  state.enter(index)
   const { rows } = state.guidance
   const { latents } = state
   const batch = rows.length === 1 ? latents : scope.keep(latents.repeat([rows.length, 1, 1, 1]))
   const sample = scope.keepNew(scheduler.scaleModelInput(batch, timestep), batch)
-  const view: UNetStep = { index, total: options.timesteps.length, timestep, latents, sample, rows, scope }
+  const total = options.timesteps.length
+  const view: UNetStep = { index, total, timestep, latents, sample, rows, scope }
   const inputs: UNetInputs = {}
   for (const condition of options.conditions ?? []) {
     Object.assign(inputs, await condition(view))
   }
   const { sample: input = sample, ...extra } = inputs
-  const output = scope.keep((await unet.forward(input, timestep, { ...state.prompts.inputs(rows), ...extra, signal })).sample)
+  const output = scope.keep((await unet.forward(input, timestep, { ...state.prompts.inputs(rows, index), ...extra, signal })).sample)
   const predictions = rows.length === 1 ? [output] : output.chunk(rows.length).map((part) => scope.keep(part))
-  const guided = scope.keep(state.guidance.combine(predictions))
+  const guided = scope.keep(state.guidance.combine(predictions, { index, total, timestep }))
   const { prevSample, predOriginalSample } = scheduler.step(guided, timestep, latents, { generator, eta })
   const next = options.afterStep?.(prevSample, index) ?? prevSample
   if (next !== prevSample) {
@@ -172,10 +192,10 @@ async function callHook({ onStepEnd }: DenoiseOptions, state: RunState, index: n
   if (onStepEnd === undefined) {
     return
   }
-  const { positive, negative } = state.prompts
+  const negative = state.prompts.negative(index)
   const answer = await onStepEnd(index, timestep, {
     latents: state.latents.clone(),
-    promptEmbeds: positive.clone(),
+    promptEmbeds: state.prompts.positive(index).clone(),
     negativePromptEmbeds: negative?.clone(),
     guidanceScale: state.guidance.scale,
   })
@@ -187,7 +207,7 @@ async function callHook({ onStepEnd }: DenoiseOptions, state: RunState, index: n
     state.replace(latents.to('f32'), undefined)
   }
   if (guidanceScale !== undefined) {
-    state.guidance = state.guidance.withScale(guidanceScale)
+    state.fixScale(guidanceScale)
   }
   state.prompts.replace(embeds)
 }

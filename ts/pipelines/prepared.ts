@@ -1,7 +1,7 @@
 import type { Guidance } from '../guidance/guidance.ts'
 import type { Image } from '../image/image.ts'
 import type { DenoiseOptions } from './denoise.ts'
-import type { Conditioning } from './prompt-batch.ts'
+import type { RunConditioning } from './prompt-batch.ts'
 
 /** How a pipeline's latents are made: what `prepare` gives to the common run. */
 export interface Prepared extends Pick<DenoiseOptions, 'timesteps' | 'latents' | 'conditions' | 'afterStep'> {
@@ -19,6 +19,6 @@ export interface Prepared extends Pick<DenoiseOptions, 'timesteps' | 'latents' |
 
 /** Encoded text of a call. */
 export interface Encoded {
-  conditioning: Conditioning
+  conditioning: RunConditioning
   truncated: string[]
 }

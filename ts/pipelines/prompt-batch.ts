@@ -1,5 +1,5 @@
 import { expected } from '../errors.ts'
-import type { PromptRow } from '../guidance/guidance.ts'
+import type { GuidanceRow } from '../guidance/guidance.ts'
 import type { UNetForwardOptions } from '../models/unet-2d-condition-model.ts'
 import { Scope } from '../scope.ts'
 import { Tensor } from '../tensor.ts'
@@ -14,49 +14,68 @@ export interface PromptInputs {
   timeIds?: Tensor
 }
 
-/** Text conditioning of a run. */
-export interface Conditioning {
-  positive: PromptInputs
+/** Inputs that hold up to and including a UNet call (0-based); those of a track's last entry hold to the end. */
+export interface TrackEntry {
+  until: number
+  inputs: PromptInputs
+}
+
+/** What one prompt tells the UNet in the course of a run, entries in order. */
+export type PromptTrack = readonly TrackEntry[]
+
+/** Text conditioning of a run; embeddings of one call have one number of tokens. */
+export interface RunConditioning {
+  /** Several tracks: prompts joined by `AND`, for a guidance with as many parts. */
+  positive: PromptInputs | readonly PromptTrack[]
   /** Absent without guidance. */
-  negative?: PromptInputs
+  negative?: PromptInputs | PromptTrack
   /** Guidance scale embedding of LCM-like UNets (B, time_cond_proj_dim). */
   timestepCond?: Tensor
 }
 
+type Replaced = { positive?: Tensor; negative?: Tensor }
+
 /**
- * Joins the prompts' rows into the batch that the UNet gets, once for all steps: the UNet recognises the context by its Tensor and
+ * Joins the prompts' rows into the batch that the UNet gets, once for each set of texts: the UNet recognises the context by its Tensor and
  * keeps the keys and values of its cross-attention.
  */
 export class PromptBatch {
-  readonly #conditioning: Conditioning
+  readonly #positive: readonly PromptTrack[]
+  readonly #negative: PromptTrack | undefined
+  readonly #timestepCond: Tensor | undefined
   readonly #scope = new Scope()
-  #embeds: Record<PromptRow, Tensor | undefined>
-  #rows: readonly PromptRow[] | undefined
-  #inputs: UNetForwardOptions | undefined
+  readonly #joined = new Map<string, UNetForwardOptions>()
+  readonly #numbers = new Map<PromptInputs, number>()
+  #replaced: Replaced = {}
 
-  constructor(conditioning: Conditioning) {
-    this.#conditioning = conditioning
-    this.#embeds = { positive: conditioning.positive.embeds, negative: conditioning.negative?.embeds }
+  constructor({ positive, negative, timestepCond }: RunConditioning) {
+    this.#positive = Array.isArray(positive) ? positive : [trackOf(positive as PromptInputs)]
+    this.#negative = negative && trackOf(negative)
+    this.#timestepCond = timestepCond
   }
 
-  /** Embeddings of the prompts. */
-  get positive(): Tensor {
-    return this.#embeds.positive ?? this.#conditioning.positive.embeds
-  }
-
-  /** Embeddings of the negative prompts, if there are any. */
-  get negative(): Tensor | undefined {
-    return this.#embeds.negative
-  }
-
-  /** The UNet's text inputs for these rows: the same Tensors as long as nothing changed. */
-  inputs(rows: readonly PromptRow[]): UNetForwardOptions {
-    if (this.#inputs === undefined || String(rows) !== String(this.#rows)) {
-      this.#clear()
-      this.#rows = rows
-      this.#inputs = this.#join(rows)
+  /** Embeddings of the prompts at a UNet call; of the first of several parts. */
+  positive(index: number): Tensor {
+    const embeds = this.#replaced.positive ?? entryAt(this.#positive[0], index)?.embeds
+    if (embeds === undefined) {
+      throw expected('at least one track of at least one entry', 'conditioning.positive', this.#positive)
     }
-    return this.#inputs
+    return embeds
+  }
+
+  /** Embeddings of the negative prompts at a UNet call, if there are any. */
+  negative(index: number): Tensor | undefined {
+    return this.#replaced.negative ?? entryAt(this.#negative, index)?.embeds
+  }
+
+  /** The UNet's text inputs for these rows at a UNet call: the same Tensors as long as the texts are the same. */
+  inputs(rows: readonly GuidanceRow[], index: number): UNetForwardOptions {
+    const found = rows.map((row) => this.#entry(row, index))
+    const key = rows.map(({ prompt }, i) => `${prompt}${this.#numberOf(found[i])}`).join()
+    const known = this.#joined.get(key)
+    const joined = known ?? this.#join(rows, found)
+    this.#joined.set(key, joined)
+    return joined
   }
 
   /** Takes other embeddings from now on; throws `InvalidArgumentError` if one has another batch or width. */
@@ -64,37 +83,49 @@ export class PromptBatch {
     if (promptEmbeds === undefined && negativePromptEmbeds === undefined) {
       return
     }
-    const positive = this.#checked(promptEmbeds, 'promptEmbeds') ?? this.#embeds.positive
-    const negative = this.#checked(negativePromptEmbeds, 'negativePromptEmbeds') ?? this.#embeds.negative
-    this.#embeds = { positive, negative }
-    this.#clear()
+    const positive = this.#checked(promptEmbeds, 'promptEmbeds') ?? this.#replaced.positive
+    const negative = this.#checked(negativePromptEmbeds, 'negativePromptEmbeds') ?? this.#replaced.negative
+    this.#replaced = { positive, negative }
+    this.dispose()
   }
 
   /** Frees the joined tensors. */
   dispose(): void {
-    this.#clear()
-  }
-
-  #clear(): void {
+    this.#joined.clear()
     this.#scope[Symbol.dispose]()
-    this.#inputs = undefined
   }
 
-  #join(rows: readonly PromptRow[]): UNetForwardOptions {
-    const of = (row: PromptRow): PromptInputs => {
-      const found = this.#conditioning[row] ?? this.#conditioning.positive
-      const embeds = this.#embeds[row]
+  #entry({ prompt, part = 0 }: GuidanceRow, index: number): PromptInputs | undefined {
+    const track = prompt === 'positive' ? this.#positive[part] : this.#negative
+    if (track === undefined && prompt === 'positive') {
+      throw expected(`${part + 1} tracks, as the guidance has parts,`, 'conditioning.positive', this.#positive)
+    }
+    return entryAt(track, index)
+  }
+
+  #numberOf(inputs: PromptInputs | undefined): number {
+    if (inputs === undefined) {
+      return -1
+    }
+    const number = this.#numbers.get(inputs) ?? this.#numbers.size
+    this.#numbers.set(inputs, number)
+    return number
+  }
+
+  #join(rows: readonly GuidanceRow[], found: readonly (PromptInputs | undefined)[]): UNetForwardOptions {
+    const parts = rows.map(({ prompt }, i): PromptInputs => {
+      const inputs = found[i]
+      const embeds = this.#replaced[prompt] ?? inputs?.embeds
       if (embeds === undefined) {
         throw expected('a Tensor once guidance is turned on', 'negativePromptEmbeds', embeds)
       }
-      return { ...found, embeds }
-    }
-    const parts = rows.map(of)
+      return { ...(inputs ?? entryAt(this.#positive[0], 0)), embeds }
+    })
     const textEmbeds = this.#cat(parts.map((part) => part.textEmbeds))
     const timeIds = this.#cat(parts.map((part) => part.timeIds))
     return {
-      encoderHiddenStates: this.#cat(parts.map((part) => part.embeds)) ?? this.positive,
-      timestepCond: this.#conditioning.timestepCond,
+      encoderHiddenStates: this.#cat(parts.map((part) => part.embeds)) ?? this.positive(0),
+      timestepCond: this.#timestepCond,
       addedCondKwargs: textEmbeds === undefined && timeIds === undefined ? undefined : { textEmbeds, timeIds },
     }
   }
@@ -109,10 +140,18 @@ export class PromptBatch {
     if (given === undefined) {
       return undefined
     }
-    const [batch, , width] = this.positive.shape
+    const [batch, , width] = this.positive(0).shape
     if (!(given instanceof Tensor) || given.shape.length !== 3 || given.shape[0] !== batch || given.shape[2] !== width) {
       throw expected(`a Tensor of shape (${batch}, tokens, ${width})`, name, given)
     }
     return given
   }
+}
+
+function trackOf(given: PromptInputs | PromptTrack): PromptTrack {
+  return Array.isArray(given) ? given : [{ until: Number.POSITIVE_INFINITY, inputs: given as PromptInputs }]
+}
+
+function entryAt(track: PromptTrack | undefined, index: number): PromptInputs | undefined {
+  return (track?.find(({ until }) => index <= until) ?? track?.at(-1))?.inputs
 }

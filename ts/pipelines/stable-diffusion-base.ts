@@ -118,7 +118,7 @@ export abstract class StableDiffusionBase extends DiffusionPipeline<StableDiffus
   }
 
   protected override async encode({ options, guidance, images, signal }: Call, _prepared: Prepared, scope: Scope): Promise<Encoded> {
-    const guided = guidance.rows.includes('negative')
+    const guided = guidance.rows.some(({ prompt }) => prompt === 'negative')
     const { promptEmbeds, negativePromptEmbeds, truncated } = await encodePrompt(this.components, { ...options, guided, signal })
     scope.keep(promptEmbeds)
     scope.keep(negativePromptEmbeds)

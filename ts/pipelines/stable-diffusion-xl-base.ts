@@ -94,7 +94,7 @@ export abstract class StableDiffusionXLBase extends DiffusionPipeline<StableDiff
 
   protected override async encode(call: Call, prepared: Prepared, scope: Scope): Promise<Encoded> {
     const { options, guidance, images, signal } = call
-    const guided = guidance.rows.includes('negative')
+    const guided = guidance.rows.some(({ prompt }) => prompt === 'negative')
     const { positive, negative, truncated } = await encodePromptXL(this.components, {
       ...options,
       guided,
