@@ -1,0 +1,7 @@
+export { type BlurOptions, blur, invert, type TileOptions, tile } from './blur.ts'
+export { type CannyOptions, canny } from './canny.ts'
+export { type Detector, detectorFor, type PreprocessorName, preprocessors } from './detector.ts'
+export type { PreprocessorOptions } from './input.ts'
+export { blurMask, featherMask, growMask, inpaintCondition, invertMask } from './masks.ts'
+export { type ShuffleOptions, shuffle } from './shuffle.ts'
+export { type ScribbleOptions, type SoftEdgeOptions, scribble, softEdge } from './xdog.ts'

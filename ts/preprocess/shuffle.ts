@@ -1,0 +1,95 @@
+import { checkInteger, checkOptions } from '../checks.ts'
+import { expected } from '../errors.ts'
+import { Image } from '../image/image.ts'
+import type { ImageInput } from '../image/load-image.ts'
+import type { Pixels } from '../image/pixels.ts'
+import { eachRow } from '../image/slices.ts'
+import { Generator } from '../random.ts'
+import type { Plane } from './gaussian.ts'
+import { type PreprocessorOptions, readRgb } from './input.ts'
+
+/** Options of {@link shuffle}. */
+export interface ShuffleOptions extends PreprocessorOptions {
+  /** Size of the swirls in pixels. @default 256 */
+  scale?: number
+  /** Where the swirls come from. @default a generator of seed 0 */
+  generator?: Generator
+}
+
+/** Warps a picture by smooth noise, which keeps its colours and loses its composition. Source: controlnet_aux `ContentShuffleDetector`. */
+export async function shuffle(image: ImageInput, options?: ShuffleOptions): Promise<Image> {
+  const { scale = 256, generator = new Generator(0), ...rest } = checkOptions('options', options)
+  checkInteger('scale', scale, { min: 1, max: 16384 })
+  if (!(generator instanceof Generator)) {
+    throw expected('a Generator', 'generator', generator)
+  }
+  const pixels = await readRgb(image, rest)
+  const [columns, rows] = [Math.floor(pixels.width / scale) + 2, Math.floor(pixels.height / scale) + 2]
+  const noise = (): Plane => {
+    using drawn = generator.rand([rows, columns])
+    return { width: columns, height: rows, data: drawn.toArray() as Float32Array }
+  }
+  return new Image(await warp(pixels, noise(), noise(), scale))
+}
+
+/** Moves every pixel to where two planes of noise, enlarged by cubic interpolation and stretched to the picture, say. */
+export async function warp(pixels: Pixels, across: Plane, down: Plane, scale: number): Promise<Pixels> {
+  const { width, height } = pixels
+  const [xs, ys] = [disk(across, width, height, scale), disk(down, width, height, scale)]
+  const out = new Uint8ClampedArray(width * height * 3) // its conversion rounds half to even
+  await eachRow(height, (y) => {
+    for (let at = y * width; at < (y + 1) * width; at += 1) {
+      sample(pixels, Math.fround((xs[at] ?? 0) * (width - 1)), Math.fround((ys[at] ?? 0) * (height - 1)), out, at * 3)
+    }
+  })
+  return { width, height, channels: 3, data: new Uint8Array(out.buffer) }
+}
+
+/** Bilinear interpolation, rounding half to even. Source: OpenCV 5 `remap`. */
+function sample({ width, height, data }: Pixels, x: number, y: number, out: Uint8ClampedArray, to: number): void {
+  const [left, top] = [Math.floor(x), Math.floor(y)]
+  const [a, b] = [x - left, y - top]
+  const [right, bottom] = [Math.min(width - 1, left + 1), Math.min(height - 1, top + 1)]
+  for (let channel = 0; channel < 3; channel += 1) {
+    const of = (column: number, row: number): number => data[(row * width + column) * 3 + channel] ?? 0
+    const upper = of(left, top) + a * (of(right, top) - of(left, top))
+    const lower = of(left, bottom) + a * (of(right, bottom) - of(left, bottom))
+    out[to + channel] = upper + b * (lower - upper)
+  }
+}
+
+/** Noise enlarged around the picture by cubic interpolation (a = -0.75), cut to it and stretched to 0..1. */
+function disk(noise: Plane, width: number, height: number, scale: number): Float64Array {
+  const columns = cubicTaps(noise.width, width + 2 * scale).slice(scale, scale + width)
+  const rows = cubicTaps(noise.height, height + 2 * scale).slice(scale, scale + height)
+  const wide = new Float64Array(width * noise.height)
+  for (let y = 0; y < noise.height; y += 1) {
+    for (const [x, { at, weights }] of columns.entries()) {
+      wide[y * width + x] = at.reduce((sum, place, i) => sum + (noise.data[y * noise.width + place] ?? 0) * (weights[i] ?? 0), 0)
+    }
+  }
+  const out = new Float64Array(width * height)
+  let [low, high] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]
+  for (const [y, { at, weights }] of rows.entries()) {
+    for (let x = 0; x < width; x += 1) {
+      const value = at.reduce((sum, place, i) => sum + (wide[place * width + x] ?? 0) * (weights[i] ?? 0), 0)
+      out[y * width + x] = value
+      low = Math.min(low, value)
+      high = Math.max(high, value)
+    }
+  }
+  return out.map((value) => (high > low ? (value - low) / (high - low) : 0))
+}
+
+function cubicTaps(input: number, output: number): { at: number[]; weights: number[] }[] {
+  const a = -0.75
+  return Array.from({ length: output }, (_, position) => {
+    const center = ((position + 0.5) * input) / output - 0.5
+    const floor = Math.floor(center)
+    const x = center - floor
+    const outer = (d: number): number => ((a * (d + 1) - 5 * a) * (d + 1) + 8 * a) * (d + 1) - 4 * a
+    const inner = (d: number): number => ((a + 2) * d - (a + 3)) * d * d + 1
+    const weights = [outer(x), inner(x), inner(1 - x), outer(1 - x)]
+    return { at: weights.map((_, i) => Math.min(input - 1, Math.max(0, floor + i - 1))), weights }
+  })
+}
