@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { copyFile, mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join, relative, sep } from 'node:path'
 
@@ -45,8 +46,9 @@ export class RepoCache {
     }
     const path = join(this.#root, 'refs', ...revision.split('/'))
     await mkdir(dirname(path), { recursive: true })
-    await writeFile(`${path}.${process.pid}`, commit)
-    await rename(`${path}.${process.pid}`, path)
+    const unfinished = `${path}.${randomUUID()}`
+    await writeFile(unfinished, commit)
+    await rename(unfinished, path)
   }
 
   /** True if the commit's file is there, whole. */

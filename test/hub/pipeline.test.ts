@@ -1,0 +1,64 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import test, { type ExecutionContext } from 'ava'
+import { AutoPipelineForText2Image, CLIPTokenizer, DDIMScheduler, type LoadProgress, StableDiffusionPipeline } from '../../ts/index.ts'
+import { localFolder } from '../../ts/models/source.ts'
+import { filesOf, HubServer } from './hub-server.ts'
+
+const extras = {
+  'README.md': '# tiny',
+  'unet/diffusion_pytorch_model.bin': 'a pickle that nobody needs',
+  'unet/diffusion_pytorch_model.fp16.safetensors': 'a variant that nobody asked for',
+  'safety_checker/model.safetensors': 'a component that the pipeline does not have',
+}
+
+async function hubAndCache(t: ExecutionContext): Promise<{ hub: HubServer; cacheDir: string }> {
+  const hub = await HubServer.start({ ...filesOf((await localFolder('shapes')) ?? ''), ...extras })
+  const cacheDir = await mkdtemp(join(tmpdir(), 'hub-'))
+  t.teardown(async () => {
+    await hub[Symbol.asyncDispose]()
+    await rm(cacheDir, { recursive: true, force: true })
+  })
+  return { hub, cacheDir }
+}
+
+test('a pipeline of the hub loads only its own files, and draws what the same folder draws', async (t) => {
+  const { hub, cacheDir } = await hubAndCache(t)
+  const events: LoadProgress[] = []
+  const options = { endpoint: hub.endpoint, cacheDir, onProgress: (event: LoadProgress) => events.push(event) }
+  await using remote = await StableDiffusionPipeline.fromPretrained('org/tiny', options)
+  await using local = await StableDiffusionPipeline.fromPretrained('shapes')
+  const call = { prompt: 'a red circle on a blue background', seed: 1, numInferenceSteps: 2 }
+  const [first, second] = [await remote.generate(call), await local.generate(call)]
+  t.deepEqual(first.images[0]?.data, second.images[0]?.data)
+  t.deepEqual(
+    hub.downloads.filter((path) => path in extras),
+    [],
+  )
+  const downloads = events.filter((event) => event.phase === 'download' && event.component !== 'model_index.json')
+  t.is(downloads.at(-1)?.loaded, downloads.at(-1)?.total)
+  t.true(events.some((event) => event.phase === 'load' && event.component === 'unet'))
+})
+
+test('automatic pipelines, single components and schedulers take an id of the hub, offline too', async (t) => {
+  const { hub, cacheDir } = await hubAndCache(t)
+  const options = { endpoint: hub.endpoint, cacheDir }
+  await using pipe = await AutoPipelineForText2Image.fromPretrained('org/tiny', options)
+  t.true(pipe instanceof StableDiffusionPipeline)
+  const asked = hub.requests.length
+  const offline = { ...options, localFilesOnly: true }
+  const tokenizer = await CLIPTokenizer.fromPretrained('org/tiny', { ...offline, subfolder: 'tokenizer' })
+  t.true(tokenizer.vocabSize > 0)
+  t.is((await DDIMScheduler.fromPretrained('org/tiny', { ...offline, subfolder: 'scheduler' })).constructor.name, 'DDIMScheduler')
+  t.is(hub.requests.length, asked)
+})
+
+test('names that are neither a folder nor an id are refused', async (t) => {
+  for (const name of ['no-such-folder', './no/such/folder', 'a/b/c', '']) {
+    await t.throwsAsync(StableDiffusionPipeline.fromPretrained(name), {
+      code: 'ERR_INVALID_ARGUMENT',
+      message: /existing folder.* for dir/,
+    })
+  }
+})
