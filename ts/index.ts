@@ -19,6 +19,7 @@ export {
   type PartWeight,
 } from './guidance/guidance.ts'
 export { ImageTextGuidance, type ImageTextGuidanceOptions } from './guidance/image-guidance.ts'
+export type { HubOptions } from './hub/settings.ts'
 export { CLIPImageProcessor, type CLIPImageProcessorConfig } from './image/clip-image-processor.ts'
 export { Image, type ImageInit, type SaveOptions } from './image/image.ts'
 export { type ImageGridOptions, type ImageStripOptions, imageGrid, imageStrip } from './image/image-grid.ts'
@@ -99,7 +100,7 @@ export {
   latentConsistencyImageSchema,
   latentConsistencyTextSchema,
 } from './pipelines/latent-consistency.ts'
-export type { PipelineLoadOptions, Slot, Slots } from './pipelines/load.ts'
+export type { DownloadOptions, PipelineLoadOptions, Slot, Slots } from './pipelines/load.ts'
 export {
   describeOptions,
   imageToImageSchema,

@@ -2,10 +2,10 @@ import { mkdir, mkdtemp, readdir, readFile, readlink, rm, stat, writeFile } from
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
+import { AbortError, HubError } from '../../ts/errors.ts'
 import type { DownloadProgress, DownloadRun } from '../../ts/hub/repository.ts'
 import { Repository } from '../../ts/hub/repository.ts'
 import type { HubOptions } from '../../ts/hub/settings.ts'
-import { AbortError, HubError } from '../../ts/index.ts'
 import { COMMIT, HubServer, refuse } from './hub-server.ts'
 
 const weights = Buffer.alloc(300_000, 'weights of a network ')

@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander'
 import type { z } from 'zod'
 import { describeOptions, imageToImageSchema, inpaintSchema, textToImageSchema } from '../pipelines/options.ts'
+import { addHubFlags } from './hub-flags.ts'
 
 /** Flags that read better under another name than the option's. */
 const flagNames: Record<string, string> = {
@@ -100,7 +101,7 @@ function describe({ description, fallback }: Flag): string {
 export function addGenerateFlags(command: Command): void {
   command.argument('[prompt]', 'what the picture shows, in quotes')
   command
-    .option('-m, --model <folder>', 'model folder, or the built-in "shapes"', 'shapes')
+    .option('-m, --model <model>', 'model folder, "org/name" of the hub, or the built-in "shapes"', 'shapes')
     .option('-o, --out <path>', 'file (.png, .jpg, .webp) or folder/ to write to (default: out/PROMPT-SEED.png)')
     .addOption(new Option('--output <path>').hideHelp())
   for (const flag of generateFlags) {
@@ -109,7 +110,7 @@ export function addGenerateFlags(command: Command): void {
       command.addOption(new Option(`${alias} <value>`).hideHelp())
     }
   }
-  command
+  addHubFlags(command)
     .option('--from <picture>', 'take all options from the metadata of a picture; flags win')
     .option('--grid', 'also write all pictures as one grid')
     .option('--preview <every>', 'also write what the model predicts after every n-th step')

@@ -8,6 +8,7 @@ import type { Job } from '../pipelines/job.ts'
 import type { ImagesResult } from '../pipelines/result.ts'
 import { exitCode, note, printJson, UsageError } from './exit.ts'
 import { type GenerateCall, readGenerateCall } from './generate-arguments.ts'
+import { hubOptions } from './hub-flags.ts'
 import { type Interrupt, listenForInterrupt } from './interrupt.ts'
 import { type OutputPaths, outputPaths } from './output-paths.ts'
 import { createProgress, type Progress } from './progress.ts'
@@ -41,7 +42,12 @@ async function load(
   const chosen = ['dtype', 'device', 'variant'].filter((name) => flags[name] !== undefined)
   const pipe = await loaders[task].fromPretrained(model, {
     signal,
-    onProgress: ({ component, loaded, total }) => {
+    ...hubOptions(flags),
+    onProgress: ({ phase, component, loaded, total }) => {
+      if (phase === 'download') {
+        progress.download(loaded, total)
+        return
+      }
       parts.set(component, { loaded, total })
       const sum = (key: 'loaded' | 'total'): number => [...parts.values()].reduce((all, part) => all + part[key], 0)
       progress.load(sum('loaded'), sum('total'))

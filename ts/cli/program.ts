@@ -1,4 +1,5 @@
 import { Command } from 'commander'
+import { addHubFlags } from './hub-flags.ts'
 import { packageVersion } from './version.ts'
 
 const examples = `
@@ -8,6 +9,7 @@ Examples:
   $ node-diffusion generate "a yellow circle" --image circle.png --strength 0.7
   $ node-diffusion generate "a green square" --image photo.png --mask mask.png
   $ node-diffusion generate --from circle.png --seed 8
+  $ node-diffusion download stable-diffusion-v1-5/stable-diffusion-v1-5 --variant fp16
   $ node-diffusion inspect ./stable-diffusion-v1-5
   $ node-diffusion schedulers "Euler a" --steps 20
   $ node-diffusion tokens "a red circle"
@@ -29,6 +31,13 @@ function addSmallCommands(program: Command): void {
     .argument('<path>', 'model folder, weights file, config or picture')
     .option('--json', 'print one JSON object')
     .action(async (path: string, flags: { json?: boolean }) => (await import('./inspect.ts')).inspectCommand(path, flags))
+  addHubFlags(quiet(program.command('download')))
+    .description('bring a model of the hub into the cache that Python shares, and print its folder')
+    .argument('<model>', 'org/name')
+    .option('--variant <name>', 'weights variant, such as fp16')
+    .option('--json', 'print one JSON object')
+    .option('-q, --quiet', 'no progress')
+    .action(async (model: string, flags: Record<string, unknown>) => (await import('./download.ts')).downloadCommand(model, flags))
   quiet(program.command('doctor'))
     .description('check the native addon, the CPU, threads and the built-in model')
     .option('--json', 'print one JSON object')

@@ -3,6 +3,8 @@ import { note } from './exit.ts'
 
 /** How loading and denoising are shown: bars on a terminal, lines elsewhere, nothing with `--quiet`. */
 export interface Progress {
+  /** Bytes of all files that came from the hub so far. */
+  download(loaded: number, total: number): void
   /** Bytes of all components read so far. */
   load(loaded: number, total: number): void
   /** A step is done. */
@@ -17,6 +19,7 @@ const megabytes = (bytes: number): string => (bytes / 1e6).toFixed(bytes < 1e7 ?
 const seconds = (ms: number): string => `${(Math.max(0, ms) / 1000).toFixed(1)} s`
 
 class Silent implements Progress {
+  download(): void {}
   load(): void {}
   step(): void {}
   line(): void {}
@@ -25,7 +28,16 @@ class Silent implements Progress {
 
 class Lines implements Progress {
   #tenth = -1
+  #percent = -1
   #loading = false
+
+  download(loaded: number, total: number): void {
+    const percent = Math.floor((loaded / total) * 10) * 10
+    if (percent !== this.#percent) {
+      this.#percent = percent
+      note(`downloading ${megabytes(total)} MB: ${percent} %`)
+    }
+  }
 
   load(): void {
     if (!this.#loading) {
@@ -67,6 +79,11 @@ class Bars implements Progress {
     }
     this.#bar?.setTotal(total)
     this.#bar?.update(value, payload)
+  }
+
+  download(loaded: number, total: number): void {
+    const sizes = { done: megabytes(loaded), all: megabytes(total) }
+    this.#show('download', 'Download  {bar} {done}/{all} MB, {eta} s left', loaded, total, sizes)
   }
 
   load(loaded: number, total: number): void {

@@ -6,7 +6,7 @@ import { StableDiffusionImg2ImgPipeline } from './img2img.ts'
 import { StableDiffusionInpaintPipeline } from './inpaint.ts'
 import type { Job } from './job.ts'
 import { LatentConsistencyModelImg2ImgPipeline, LatentConsistencyModelPipeline } from './latent-consistency.ts'
-import { type PipelineLoadOptions, readModelIndex } from './load.ts'
+import { type DownloadOptions, type PipelineLoadOptions, readModelIndex } from './load.ts'
 import { DiffusionPipeline } from './pipeline.ts'
 import type { Results } from './result.ts'
 import { StableDiffusionPipeline } from './stable-diffusion.ts'
@@ -27,6 +27,8 @@ export type AnyComponents = Partial<StableDiffusionComponents> | Partial<StableD
 export interface AutoPipeline<O> {
   /** Loads a folder or built-in model ('shapes' by default); throws `ConfigError` if no class here reads it. */
   fromPretrained(source?: string, options?: PipelineLoadOptions & AnyComponents): Promise<TaskPipeline<O>>
+  /** Downloads what the task's pipeline needs of a model of the hub, without loading it; returns the folder in the cache. */
+  download(source: string, options?: DownloadOptions): Promise<string>
   /** Makes the task's pipeline from another pipeline's components, without loading anything. */
   fromPipe(pipe: DiffusionPipeline, overrides?: AnyComponents): TaskPipeline<O>
 }
@@ -64,6 +66,10 @@ function autoPipeline<O>(task: Task): AutoPipeline<O> {
     async fromPretrained(source = 'shapes', options) {
       const index = await readModelIndex(await openSource(source, options))
       return classFor(String(index._class_name)).fromPretrained(source, options)
+    },
+    async download(source, options) {
+      const index = await readModelIndex(await openSource(source, options))
+      return classFor(String(index._class_name)).download(source, options)
     },
     fromPipe(pipe, overrides) {
       if (!(pipe instanceof DiffusionPipeline)) {

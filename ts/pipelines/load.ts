@@ -2,6 +2,7 @@ import { performance } from 'node:perf_hooks'
 import { checkSignal } from '../abort.ts'
 import { checkOptions } from '../checks.ts'
 import { ConfigError, expected } from '../errors.ts'
+import type { HubOptions } from '../hub/settings.ts'
 import { type LoadOptions, readConfig } from '../models/load.ts'
 import type { WeightsDType } from '../models/model.ts'
 import { type ModelSource, openSource } from '../models/source.ts'
@@ -12,6 +13,9 @@ export interface PipelineLoadOptions extends Omit<LoadOptions, 'subfolder' | 'dt
   /** Type that the weights are kept in: one for all, or by component with `default` for the rest. @default 'f32' */
   dtype?: WeightsDType | Record<string, WeightsDType>
 }
+
+/** What is downloaded, from where, and who follows it. */
+export type DownloadOptions = HubOptions & Pick<LoadOptions, 'variant' | 'signal' | 'onProgress'>
 
 /** One component of a pipeline: where it lies, which classes fill it, how it is loaded. */
 export interface Slot {
@@ -102,6 +106,18 @@ export async function loadComponents(
     throw error
   }
   return { components, owned, loadMs: performance.now() - started }
+}
+
+/** Brings the files that a pipeline class needs here, without loading any; returns the folder that holds them. */
+export async function downloadComponents(
+  source: string,
+  { slots }: { slots: Slots },
+  { variant, ...options }: DownloadOptions = {},
+): Promise<string> {
+  const place = await openSource(source, options)
+  const index = await readModelIndex(place)
+  const wanted = Object.entries(slots).filter(([name, slot]) => isPresent(index, slot, name))
+  return place.fetch({ folders: wanted.map(([, slot]) => slot.folder), files: [INDEX], variant })
 }
 
 /** Throws unless the values fit the slots and none that is required is missing. */

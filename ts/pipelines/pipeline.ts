@@ -15,7 +15,7 @@ import { denoise } from './denoise.ts'
 import { finish } from './finish.ts'
 import type { CommonOptions } from './generate-options.ts'
 import { Job, type JobContext } from './job.ts'
-import { checkComponents, loadComponents, type PipelineLoadOptions, type Slots, withoutUndefined } from './load.ts'
+import { checkComponents, type DownloadOptions, downloadComponents, loadComponents, type PipelineLoadOptions, type Slots, withoutUndefined } from './load.ts'
 import { parseOptions } from './options.ts'
 import { type Owned, Ownership } from './ownership.ts'
 import type { Encoded, Prepared } from './prepared.ts'
@@ -99,6 +99,12 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
       }
       throw error
     }
+  }
+
+  /** Downloads what this kind of pipeline needs of a model of the hub, without loading it; returns the folder in the cache. */
+  static download(this: Pick<PipelineClass<unknown>, 'slots'>, source: string, options?: DownloadOptions): Promise<string> {
+    // biome-ignore lint/complexity/noThisInStatic: the subclass it is called on
+    return downloadComponents(source, this, options)
   }
 
   /** Makes this kind of pipeline from another one's components, without loading anything; overrides stay the caller's to dispose. */
