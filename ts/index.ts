@@ -43,6 +43,14 @@ export {
   type CLIPTextModelWithProjectionOutput,
 } from './models/clip-text-model.ts'
 export { CLIPTokenizer, type EncodeOptions, type Padding, type TokenizerOutput } from './models/clip-tokenizer.ts'
+export {
+  type CLIPVisionConfig,
+  type CLIPVisionForwardOptions,
+  CLIPVisionModel,
+  type CLIPVisionModelOutput,
+  CLIPVisionModelWithProjection,
+  type CLIPVisionModelWithProjectionOutput,
+} from './models/clip-vision-model.ts'
 export { DiagonalGaussianDistribution } from './models/diagonal-gaussian-distribution.ts'
 export type { FromWeightsOptions, LoadOptions, LoadProgress } from './models/load.ts'
 export { Model, type WeightsDType } from './models/model.ts'

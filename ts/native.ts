@@ -8,6 +8,7 @@ export type {
   NativeAutoencoderKl,
   NativeCancelToken,
   NativeClip,
+  NativeClipVision,
   NativeGenerator,
   NativeLoadOptions,
   NativeTensor,

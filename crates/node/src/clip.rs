@@ -1,17 +1,14 @@
 //! `NativeClip`: CLIP's text encoder.
 
 use crate::error::{Failure, Outcome, Result};
-use crate::load::{Facts, Handle, LoadJob, NativeLoadOptions, OnProgress};
+use crate::load::{NativeLoadOptions, OnProgress};
+use crate::network::{network_class, spawn_load};
 use crate::task::{spawn, NativeCancelToken};
 use crate::tensor::NativeTensor;
 use candle_core::Tensor;
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
 use nd_models::clip::{ClipTextConfig, ClipTextModel};
-use nd_models::weights::WeightScope;
-use nd_models::LoadContext;
-
-type Load = fn(&ClipTextConfig, WeightScope, &LoadContext) -> nd_models::Result<ClipTextModel>;
 
 /// What the encoder gives; `hiddenStates` is empty unless asked for.
 #[napi(object, object_from_js = false)]
@@ -22,17 +19,7 @@ pub struct NativeClipOutput {
     pub hidden_states: Vec<NativeTensor>,
 }
 
-/// A loaded text encoder.
-#[napi(custom_finalize)]
-pub struct NativeClip {
-    handle: Handle<ClipTextModel>,
-}
-
-impl ObjectFinalize for NativeClip {
-    fn finalize(mut self, env: Env) -> napi::Result<()> {
-        self.handle.release(&env)
-    }
-}
+network_class!("A loaded text encoder." NativeClip(ClipTextModel, file));
 
 #[napi]
 impl NativeClip {
@@ -43,7 +30,12 @@ impl NativeClip {
         token: &NativeCancelToken,
         #[napi(ts_arg_type = "((loaded: number, total: number) => void) | undefined | null")] on_progress: OnProgress,
     ) -> Result<Object<'env>> {
-        Ok(load(env, LoadJob::new(options, &token.token, on_progress)?, token, ClipTextModel::load)?)
+        Ok(spawn_load(
+            env,
+            (options, token, on_progress),
+            |json, weights, context| ClipTextModel::load(&ClipTextConfig::from_json(json)?, weights, context),
+            |handle| NativeClip { handle },
+        )?)
     }
 
     #[napi(catch_unwind, ts_return_type = "Promise<NativeClip>")]
@@ -53,22 +45,12 @@ impl NativeClip {
         token: &NativeCancelToken,
         #[napi(ts_arg_type = "((loaded: number, total: number) => void) | undefined | null")] on_progress: OnProgress,
     ) -> Result<Object<'env>> {
-        Ok(load(env, LoadJob::new(options, &token.token, on_progress)?, token, ClipTextModel::load_with_projection)?)
-    }
-
-    #[napi(getter, catch_unwind)]
-    pub fn config(&self) -> String {
-        self.handle.facts.config.clone()
-    }
-
-    #[napi(getter, catch_unwind)]
-    pub fn unknown_keys(&self) -> Vec<String> {
-        self.handle.facts.unknown_keys.clone()
-    }
-
-    #[napi(getter, catch_unwind)]
-    pub fn unexpected_weights(&self) -> Vec<String> {
-        self.handle.facts.unexpected_weights.clone()
+        Ok(spawn_load(
+            env,
+            (options, token, on_progress),
+            |json, weights, context| ClipTextModel::load_with_projection(&ClipTextConfig::from_json(json)?, weights, context),
+            |handle| NativeClip { handle },
+        )?)
     }
 
     #[napi(catch_unwind, ts_return_type = "Promise<NativeClipOutput>")]
@@ -105,22 +87,6 @@ impl NativeClip {
     pub fn token_embedding(&self, env: Env) -> Result<NativeTensor> {
         Ok(NativeTensor::wrap(&env, self.handle.get()?.token_embedding().clone())?)
     }
-
-    #[napi(catch_unwind)]
-    pub fn dispose(&mut self, env: Env) -> Result<()> {
-        Ok(self.handle.release(&env).map_err(Failure::from)?)
-    }
-}
-
-fn load<'env>(env: &'env Env, job: LoadJob, token: &NativeCancelToken, load: Load) -> Outcome<Object<'env>> {
-    let work = move || {
-        let config = ClipTextConfig::from_json(&job.config)?;
-        let (scope, context) = job.open()?;
-        let model = load(&config, scope, &context)?;
-        let facts = Facts::new(&config.file.values, &config.file.unknown, model.report(), context.dtype.size_in_bytes());
-        Ok((model, facts))
-    };
-    spawn(env, &token.token, work, |env, (model, facts)| Ok(NativeClip { handle: Handle::new(env, model, facts)? }))
 }
 
 /// One account for tensors that share a storage, as the last hidden state may.

@@ -9,8 +9,8 @@ use napi::bindgen_prelude::*;
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;
 use nd_models::weights::{WeightScope, Weights, WeightsOptions};
-use nd_models::{CancelToken, LoadContext, LoadReport, Progress};
-use serde_json::{Map, Value};
+use nd_models::{CancelToken, ConfigFile, LoadContext, LoadReport, Progress};
+use serde_json::Value;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -94,10 +94,10 @@ pub struct Facts {
 
 impl Facts {
     /// Facts from a model's config and report; `element` is the size of a stored weight in bytes.
-    pub fn new(values: &Map<String, Value>, unknown: &[String], report: &LoadReport, element: usize) -> Self {
-        let config = Value::Object(values.clone()).to_string();
+    pub fn new(file: &ConfigFile, report: &LoadReport, element: usize) -> Self {
+        let config = Value::Object(file.values.clone()).to_string();
         let bytes = i64::try_from(report.parameters.saturating_mul(element as u64)).unwrap_or(i64::MAX);
-        Self { config, unknown_keys: unknown.to_vec(), unexpected_weights: report.unexpected.clone(), bytes }
+        Self { config, unknown_keys: file.unknown.clone(), unexpected_weights: report.unexpected.clone(), bytes }
     }
 }
 

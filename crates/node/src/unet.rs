@@ -1,7 +1,8 @@
 //! `NativeUnet`: the denoising UNet.
 
-use crate::error::{Failure, Outcome, Result};
-use crate::load::{Facts, Handle, LoadJob, NativeLoadOptions, OnProgress};
+use crate::error::{Outcome, Result};
+use crate::load::{NativeLoadOptions, OnProgress};
+use crate::network::{network_class, spawn_load};
 use crate::task::{spawn, NativeCancelToken};
 use crate::tensor::NativeTensor;
 use candle_core::Tensor;
@@ -94,17 +95,7 @@ fn list(tensors: Option<Vec<ClassInstance<NativeTensor>>>) -> Outcome<Vec<Tensor
     tensors.unwrap_or_default().iter().map(|tensor| tensor.tensor().cloned()).collect()
 }
 
-/// A loaded UNet.
-#[napi(custom_finalize)]
-pub struct NativeUnet {
-    handle: Handle<UNet2DConditionModel>,
-}
-
-impl ObjectFinalize for NativeUnet {
-    fn finalize(mut self, env: Env) -> napi::Result<()> {
-        self.handle.release(&env)
-    }
-}
+network_class!("A loaded UNet." NativeUnet(UNet2DConditionModel, file));
 
 #[napi]
 impl NativeUnet {
@@ -115,40 +106,17 @@ impl NativeUnet {
         token: &NativeCancelToken,
         #[napi(ts_arg_type = "((loaded: number, total: number) => void) | undefined | null")] on_progress: OnProgress,
     ) -> Result<Object<'env>> {
-        let job = LoadJob::new(options, &token.token, on_progress)?;
-        let work = move || {
-            let config = UNetConfig::from_json(&job.config)?;
-            let (scope, context) = job.open()?;
-            let model = UNet2DConditionModel::load(&config, scope, &context)?;
-            let facts = Facts::new(&config.file.values, &config.file.unknown, model.report(), context.dtype.size_in_bytes());
-            Ok((model, facts))
-        };
-        Ok(spawn(env, &token.token, work, |env, (model, facts)| Ok(NativeUnet { handle: Handle::new(env, model, facts)? }))?)
-    }
-
-    #[napi(getter, catch_unwind)]
-    pub fn config(&self) -> String {
-        self.handle.facts.config.clone()
-    }
-
-    #[napi(getter, catch_unwind)]
-    pub fn unknown_keys(&self) -> Vec<String> {
-        self.handle.facts.unknown_keys.clone()
-    }
-
-    #[napi(getter, catch_unwind)]
-    pub fn unexpected_weights(&self) -> Vec<String> {
-        self.handle.facts.unexpected_weights.clone()
+        Ok(spawn_load(
+            env,
+            (options, token, on_progress),
+            |json, weights, context| UNet2DConditionModel::load(&UNetConfig::from_json(json)?, weights, context),
+            |handle| NativeUnet { handle },
+        )?)
     }
 
     #[napi(catch_unwind, ts_return_type = "Promise<NativeTensor>")]
     pub fn forward<'env>(&self, env: &'env Env, input: NativeUnetInput, token: &NativeCancelToken) -> Result<Object<'env>> {
         let (model, cancel, input) = (self.handle.get()?, token.token.clone(), Owned::new(input)?);
         Ok(spawn(env, &token.token, move || Ok(model.forward(&input.borrowed(&cancel))?), NativeTensor::wrap)?)
-    }
-
-    #[napi(catch_unwind)]
-    pub fn dispose(&mut self, env: Env) -> Result<()> {
-        Ok(self.handle.release(&env).map_err(Failure::from)?)
     }
 }

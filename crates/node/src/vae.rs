@@ -1,7 +1,8 @@
 //! `NativeAutoencoderKl`: the autoencoder between pixels and latents.
 
-use crate::error::{Failure, Result};
-use crate::load::{Facts, Handle, LoadJob, NativeLoadOptions, OnProgress};
+use crate::error::Result;
+use crate::load::{NativeLoadOptions, OnProgress};
+use crate::network::{network_class, spawn_load};
 use crate::task::{spawn, NativeCancelToken};
 use crate::tensor::NativeTensor;
 use napi::bindgen_prelude::*;
@@ -34,17 +35,7 @@ impl NativeVaeOptions {
     }
 }
 
-/// A loaded autoencoder.
-#[napi(custom_finalize)]
-pub struct NativeAutoencoderKl {
-    handle: Handle<AutoencoderKL>,
-}
-
-impl ObjectFinalize for NativeAutoencoderKl {
-    fn finalize(mut self, env: Env) -> napi::Result<()> {
-        self.handle.release(&env)
-    }
-}
+network_class!("A loaded autoencoder." NativeAutoencoderKl(AutoencoderKL, file));
 
 #[napi]
 impl NativeAutoencoderKl {
@@ -55,30 +46,12 @@ impl NativeAutoencoderKl {
         token: &NativeCancelToken,
         #[napi(ts_arg_type = "((loaded: number, total: number) => void) | undefined | null")] on_progress: OnProgress,
     ) -> Result<Object<'env>> {
-        let job = LoadJob::new(options, &token.token, on_progress)?;
-        let work = move || {
-            let config = VaeConfig::from_json(&job.config)?;
-            let (scope, context) = job.open()?;
-            let model = AutoencoderKL::load(&config, scope, &context)?;
-            let facts = Facts::new(&config.file.values, &config.file.unknown, model.report(), context.dtype.size_in_bytes());
-            Ok((model, facts))
-        };
-        Ok(spawn(env, &token.token, work, |env, (model, facts)| Ok(NativeAutoencoderKl { handle: Handle::new(env, model, facts)? }))?)
-    }
-
-    #[napi(getter, catch_unwind)]
-    pub fn config(&self) -> String {
-        self.handle.facts.config.clone()
-    }
-
-    #[napi(getter, catch_unwind)]
-    pub fn unknown_keys(&self) -> Vec<String> {
-        self.handle.facts.unknown_keys.clone()
-    }
-
-    #[napi(getter, catch_unwind)]
-    pub fn unexpected_weights(&self) -> Vec<String> {
-        self.handle.facts.unexpected_weights.clone()
+        Ok(spawn_load(
+            env,
+            (options, token, on_progress),
+            |json, weights, context| AutoencoderKL::load(&VaeConfig::from_json(json)?, weights, context),
+            |handle| NativeAutoencoderKl { handle },
+        )?)
     }
 
     /// Pixels to moments: mean and log variance one after the other.
@@ -96,10 +69,5 @@ impl NativeAutoencoderKl {
         let tiling = options.tiling(model.config());
         let work = move || Ok(model.decode(&latents, &VaeOptions { tiling, slicing: options.slicing, cancel: &cancel })?);
         Ok(spawn(env, &token.token, work, NativeTensor::wrap)?)
-    }
-
-    #[napi(catch_unwind)]
-    pub fn dispose(&mut self, env: Env) -> Result<()> {
-        Ok(self.handle.release(&env).map_err(Failure::from)?)
     }
 }

@@ -49,7 +49,7 @@ const TRAINING_KEYS: [&str; 12] = [
     "output_attentions",
 ];
 
-fn hidden_act(name: &str) -> Result<Activation> {
+pub(crate) fn hidden_act(name: &str) -> Result<Activation> {
     match name {
         "quick_gelu" => Ok(Activation::QuickGelu),
         "gelu" => Ok(Activation::Gelu),

@@ -4,8 +4,31 @@ use crate::load::{Bias, Builder};
 use candle_core::Tensor;
 use nd_kernels::{attention, Activation, Epilogue, LayerNorm, Linear, Mask};
 
-/// A transformer layer of CLIP. Source: transformers modeling_clip.py `CLIPEncoderLayer`.
-pub(super) struct ClipLayer {
+/// What a checkpoint calls the parts of a layer.
+pub(crate) struct LayerNames {
+    pub norm1: &'static str,
+    pub query: &'static str,
+    pub key: &'static str,
+    pub value: &'static str,
+    pub out: &'static str,
+    pub norm2: &'static str,
+    pub inner: &'static str,
+    pub outer: &'static str,
+}
+
+const CLIP: LayerNames = LayerNames {
+    norm1: "layer_norm1",
+    query: "self_attn.q_proj",
+    key: "self_attn.k_proj",
+    value: "self_attn.v_proj",
+    out: "self_attn.out_proj",
+    norm2: "layer_norm2",
+    inner: "mlp.fc1",
+    outer: "mlp.fc2",
+};
+
+/// A transformer layer of CLIP, and of vision transformers like it. Source: transformers modeling_clip.py `CLIPEncoderLayer`.
+pub(crate) struct ClipLayer {
     layer_norm1: LayerNorm,
     q_proj: Linear,
     k_proj: Linear,
@@ -21,17 +44,21 @@ pub(super) struct ClipLayer {
 
 impl ClipLayer {
     pub fn new(b: &Builder, config: &ClipTransformerConfig) -> Result<Self> {
+        Self::named(b, config, &CLIP, Bias::Yes)
+    }
+
+    /// A layer under other names, whose query, key and value may have no bias.
+    pub fn named(b: &Builder, config: &ClipTransformerConfig, names: &LayerNames, bias: Bias) -> Result<Self> {
         let ClipTransformerConfig { hidden_size: width, intermediate_size: inner, num_attention_heads: heads, layer_norm_eps: eps, .. } = *config;
-        let attn = b.pp("self_attn");
         Ok(Self {
-            layer_norm1: b.layer_norm("layer_norm1", width, eps)?,
-            q_proj: attn.linear("q_proj", width, width, Bias::Yes)?,
-            k_proj: attn.linear("k_proj", width, width, Bias::Yes)?,
-            v_proj: attn.linear("v_proj", width, width, Bias::Yes)?,
-            out_proj: attn.linear("out_proj", width, width, Bias::Yes)?,
-            layer_norm2: b.layer_norm("layer_norm2", width, eps)?,
-            fc1: b.linear("mlp.fc1", width, inner, Bias::Yes)?,
-            fc2: b.linear("mlp.fc2", inner, width, Bias::Yes)?,
+            layer_norm1: b.layer_norm(names.norm1, width, eps)?,
+            q_proj: b.linear(names.query, width, width, bias)?,
+            k_proj: b.linear(names.key, width, width, bias)?,
+            v_proj: b.linear(names.value, width, width, bias)?,
+            out_proj: b.linear(names.out, width, width, Bias::Yes)?,
+            layer_norm2: b.layer_norm(names.norm2, width, eps)?,
+            fc1: b.linear(names.inner, width, inner, Bias::Yes)?,
+            fc2: b.linear(names.outer, inner, width, Bias::Yes)?,
             heads,
             scale: ((width / heads) as f32).sqrt().recip(),
             activation: config.hidden_act,

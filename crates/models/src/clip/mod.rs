@@ -5,6 +5,8 @@ mod layer;
 mod text;
 mod vision;
 
+pub(crate) use config::hidden_act;
 pub use config::{ClipTextConfig, ClipTransformerConfig, ClipVisionConfig};
+pub(crate) use layer::{ClipLayer, LayerNames};
 pub use text::{ClipTextModel, ClipTextOutput, TextProjection};
-pub use vision::{ClipVisionModelWithProjection, ClipVisionOutput};
+pub use vision::{ClipVisionModel, ClipVisionOutput};

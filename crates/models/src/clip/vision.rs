@@ -10,16 +10,27 @@ use nd_kernels::{nchw_to_nhwc, Conv2d, LayerNorm, Linear, Mask, Padding};
 /// What an image encoder gives.
 #[derive(Clone, Debug)]
 pub struct ClipVisionOutput {
-    /// (B, projection_dim): the projected class token.
-    pub image_embeds: Tensor,
+    /// (B, projection_dim): the projected class token, of models with projection.
+    pub image_embeds: Option<Tensor>,
     /// (B, 1 + patches, C), without the last layer norm.
     pub last_hidden_state: Tensor,
+    /// (B, C): the class token after the last layer norm.
+    pub pooler_output: Tensor,
     /// The embeddings and every layer's output, (B, 1 + patches, C) each.
     pub hidden_states: Vec<Tensor>,
 }
 
-/// CLIP's image encoder with its projection. Immutable and re-entrant. Source: transformers modeling_clip.py `CLIPVisionModelWithProjection`.
-pub struct ClipVisionModelWithProjection {
+/// Whether an image encoder ends in a projection.
+#[derive(Clone, Copy, PartialEq)]
+enum Ending {
+    /// `CLIPVisionModel`.
+    Pooled,
+    /// `CLIPVisionModelWithProjection`.
+    Projected,
+}
+
+/// CLIP's image encoder, with or without projection. Immutable and re-entrant. Source: transformers modeling_clip.py `CLIPVisionModel`.
+pub struct ClipVisionModel {
     config: ClipVisionConfig,
     report: LoadReport,
     parts: Parts,
@@ -32,11 +43,11 @@ struct Parts {
     pre_layer_norm: LayerNorm,
     layers: Vec<ClipLayer>,
     post_layer_norm: LayerNorm,
-    visual_projection: Linear,
+    visual_projection: Option<Linear>,
 }
 
 impl Parts {
-    fn new(b: &Builder, config: &ClipVisionConfig) -> Result<Self> {
+    fn new(b: &Builder, config: &ClipVisionConfig, ending: Ending) -> Result<Self> {
         let (width, eps, patch) = (config.transformer.hidden_size, config.transformer.layer_norm_eps, config.patch_size);
         let prefixed = b.pp("vision_model");
         let root = if b.contains("embeddings.class_embedding") { b } else { &prefixed };
@@ -45,6 +56,7 @@ impl Parts {
         let patches =
             ConvShape { inputs: config.num_channels, outputs: width, kernel: patch, stride: patch, padding: Padding::Same(0), bias: Bias::No };
         let layer = |i| ClipLayer::new(&root.pp(format!("encoder.layers.{i}")), &config.transformer);
+        let project = || b.linear("visual_projection", width, config.projection_dim, Bias::No);
         Ok(Self {
             class_embedding: at.tensor_f32("class_embedding", &[width])?,
             patch_embedding: at.conv("patch_embedding", patches)?,
@@ -52,15 +64,25 @@ impl Parts {
             pre_layer_norm: root.layer_norm("pre_layrnorm", width, eps)?,
             layers: (0..config.transformer.num_hidden_layers).map(layer).collect::<Result<_>>()?,
             post_layer_norm: root.layer_norm("post_layernorm", width, eps)?,
-            visual_projection: b.linear("visual_projection", width, config.projection_dim, Bias::No)?,
+            visual_projection: (ending == Ending::Projected).then(project).transpose()?,
         })
     }
 }
 
-impl ClipVisionModelWithProjection {
-    /// Loads the weights that the config asks for. Errors: `ModelError::Weights` naming missing and mis-shaped keys.
+impl ClipVisionModel {
+    /// Loads a `CLIPVisionModel`; keys may start with `vision_model.` or not. Errors: `ModelError::Weights` naming missing and mis-shaped keys.
     pub fn load(config: &ClipVisionConfig, scope: WeightScope, ctx: &LoadContext) -> Result<Self> {
-        let (parts, report) = load("CLIPVisionModelWithProjection", &scope, ctx, |b| Parts::new(b, config))?;
+        Self::load_as(config, Ending::Pooled, scope, ctx)
+    }
+
+    /// Loads a `CLIPVisionModelWithProjection`.
+    pub fn load_with_projection(config: &ClipVisionConfig, scope: WeightScope, ctx: &LoadContext) -> Result<Self> {
+        Self::load_as(config, Ending::Projected, scope, ctx)
+    }
+
+    fn load_as(config: &ClipVisionConfig, ending: Ending, scope: WeightScope, ctx: &LoadContext) -> Result<Self> {
+        let name = if ending == Ending::Pooled { "CLIPVisionModel" } else { "CLIPVisionModelWithProjection" };
+        let (parts, report) = load(name, &scope, ctx, |b| Parts::new(b, config, ending))?;
         Ok(Self { config: config.clone(), report, parts })
     }
 
@@ -88,8 +110,9 @@ impl ClipVisionModelWithProjection {
             x = layer.forward(&x, Mask::None)?;
             hidden_states.push(x.clone());
         }
-        let class = self.parts.post_layer_norm.forward(&x.narrow(1, 0, 1)?.squeeze(1)?.contiguous()?)?;
-        Ok(ClipVisionOutput { image_embeds: self.parts.visual_projection.forward(&class)?, last_hidden_state: x, hidden_states })
+        let pooler_output = self.parts.post_layer_norm.forward(&x.narrow(1, 0, 1)?.squeeze(1)?.contiguous()?)?;
+        let image_embeds = self.parts.visual_projection.as_ref().map(|projection| projection.forward(&pooler_output)).transpose()?;
+        Ok(ClipVisionOutput { image_embeds, last_hidden_state: x, pooler_output, hidden_states })
     }
 
     fn embed(&self, pixel_values: &Tensor) -> Result<Tensor> {
