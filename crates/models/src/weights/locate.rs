@@ -18,17 +18,22 @@ impl Default for WeightsOptions {
     }
 }
 
-/// The safetensors files behind a path: the file itself, or for a folder the single file or the shards of its index.
+/// File names of transformers' pickles; those of diffusers have the name of the safetensors file.
+const PICKLE_BASENAMES: [&str; 2] = ["diffusion_pytorch_model", "pytorch_model"];
+
+/// The files behind a path: the file itself, or for a folder the single file or the shards of its index; `.bin` where no safetensors exists.
 pub(crate) fn weight_files(path: &Path, options: &WeightsOptions) -> Result<Vec<PathBuf>> {
     let metadata = std::fs::metadata(path).map_err(|source| ModelError::Io { path: path.to_path_buf(), source })?;
     if !metadata.is_dir() {
         let is_index = path.extension().is_some_and(|e| e == "json");
         return if is_index { shards(path) } else { Ok(vec![path.to_path_buf()]) };
     }
-    for basename in &options.basenames {
+    let safetensors = options.basenames.iter().map(|basename| (basename.as_str(), "safetensors"));
+    let pickles = PICKLE_BASENAMES.iter().map(|basename| (*basename, "bin"));
+    for (basename, extension) in safetensors.chain(pickles) {
         let (single, index) = match &options.variant {
-            Some(v) => (format!("{basename}.{v}.safetensors"), format!("{basename}.safetensors.index.{v}.json")),
-            None => (format!("{basename}.safetensors"), format!("{basename}.safetensors.index.json")),
+            Some(v) => (format!("{basename}.{v}.{extension}"), format!("{basename}.{extension}.index.{v}.json")),
+            None => (format!("{basename}.{extension}"), format!("{basename}.{extension}.index.json")),
         };
         if path.join(&single).is_file() {
             return Ok(vec![path.join(single)]);

@@ -1,19 +1,26 @@
-//! Weights from safetensors files: validated, memory-mapped, read by checkpoint key.
+//! Weights from safetensors, torch and GGUF files: validated, memory-mapped, read by checkpoint key.
 
 mod element;
+mod gguf;
 mod header;
 mod locate;
+mod open;
+mod pickle;
 mod safetensors_set;
+mod seeded;
+mod strided;
 
 pub use element::Element;
 pub use header::{parse_header, Header, TensorInfo};
 pub(crate) use locate::weight_files;
 pub use locate::WeightsOptions;
 pub use safetensors_set::SafetensorsSet;
+pub use seeded::SeededWeights;
 
 use crate::error::{ModelError, Result};
 use candle_core::{Device, Tensor};
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,10 +30,34 @@ pub trait WeightSource: Send + Sync {
     fn origin(&self) -> String;
     /// All tensor names, in no particular order.
     fn names(&self) -> Vec<String>;
+    /// Told which shape a model has for a name before it is described or read; for sources that make their tensors up.
+    fn want(&self, _name: &str, _shape: &[usize]) {}
     /// Element type and shape of a tensor, `None` when there is no such name.
     fn describe(&self, name: &str) -> Option<(Element, Vec<usize>)>;
     /// Reads one tensor as `Element::decode` does. Errors: `ModelError::Weights` for an unknown name.
     fn read(&self, name: &str, device: &Device) -> Result<Tensor>;
+    /// The values of one tensor in the type that `describe` tells, row-major and little-endian; borrowed where the file has them so.
+    fn bytes(&self, name: &str) -> Result<Cow<'_, [u8]>> {
+        tensor_bytes(&self.read(name, &Device::Cpu)?).map(Cow::Owned)
+    }
+    /// Free texts beside the tensors.
+    fn metadata(&self) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
+    /// Name of the type that the file keeps a tensor in, such as `f16` or `q4k`, and its bytes there.
+    fn stored(&self, name: &str) -> Option<(String, u64)> {
+        let (element, shape) = self.describe(name)?;
+        Some((element.name(), shape.iter().product::<usize>() as u64 * element.bytes() as u64))
+    }
+}
+
+/// The values of a tensor in row-major order, little-endian.
+pub(crate) fn tensor_bytes(tensor: &Tensor) -> Result<Vec<u8>> {
+    let flat = tensor.to_device(&Device::Cpu)?.flatten_all()?;
+    let count = flat.elem_count();
+    let mut bytes = Vec::with_capacity(count * flat.dtype().size_in_bytes());
+    flat.write_bytes(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The weights of one model; cheap to clone, shares its source.
@@ -34,9 +65,10 @@ pub trait WeightSource: Send + Sync {
 pub struct Weights(Arc<dyn WeightSource>);
 
 impl Weights {
-    /// Opens a safetensors file, or the weights of a model folder (single or sharded, see `WeightsOptions`), without reading tensors.
+    /// Opens a weights file of any format, or the weights of a model folder (single or sharded, see `WeightsOptions`), without reading
+    /// tensors.
     pub fn open(path: &Path, options: &WeightsOptions) -> Result<Self> {
-        Ok(Self::new(SafetensorsSet::open(&weight_files(path, options)?, path)?))
+        Ok(Self(Arc::from(open::open_files(&weight_files(path, options)?, path)?)))
     }
 
     /// Weights from any source.
@@ -59,6 +91,11 @@ impl Weights {
         self.0.describe(name)
     }
 
+    /// Tells the source which shape a model has for a name.
+    pub(crate) fn want(&self, name: &str, shape: &[usize]) {
+        self.0.want(name, shape)
+    }
+
     /// All names, sorted.
     pub fn names(&self) -> Vec<String> {
         let mut names = self.0.names();
@@ -69,6 +106,21 @@ impl Weights {
     /// Path or description for errors.
     pub fn origin(&self) -> String {
         self.0.origin()
+    }
+
+    /// The values of a tensor in the type that `describe` tells, row-major and little-endian.
+    pub fn bytes(&self, name: &str) -> Result<Cow<'_, [u8]>> {
+        self.0.bytes(name)
+    }
+
+    /// Free texts beside the tensors: `__metadata__` of safetensors, numbers and texts beside a `state_dict`, a GGUF header's pairs.
+    pub fn metadata(&self) -> BTreeMap<String, String> {
+        self.0.metadata()
+    }
+
+    /// Name of the type that the file keeps a tensor in, and its bytes there.
+    pub fn stored(&self, name: &str) -> Option<(String, u64)> {
+        self.0.stored(name)
     }
 
     /// Reads a tensor without asking for a shape.

@@ -2,7 +2,8 @@ use super::{missing, parse_header, Element, TensorInfo, WeightSource};
 use crate::error::{ModelError, Result};
 use candle_core::{Device, Tensor};
 use memmap2::Mmap;
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -19,23 +20,40 @@ impl SafetensorsSet {
     pub fn open(paths: &[PathBuf], origin: &Path) -> Result<Self> {
         let mut set = Self { origin: origin.display().to_string(), files: Vec::new(), tensors: HashMap::new(), metadata: HashMap::new() };
         for path in paths {
-            let map = map_file(path)?;
-            let header = parse_header(&map, &path.display().to_string())?;
-            for (name, info) in header.tensors {
-                if set.tensors.contains_key(&name) {
-                    return Err(ModelError::Weights(format!("Expected each tensor once in {} but {name} is in two files", set.origin)));
-                }
-                set.tensors.insert(name, (set.files.len(), info));
-            }
-            set.metadata.extend(header.metadata);
-            set.files.push(map);
+            set.add(map_file(path)?, &path.display().to_string())?;
         }
         Ok(set)
+    }
+
+    /// Validates one file that is mapped already.
+    pub(super) fn from_map(map: Mmap, origin: &str) -> Result<Self> {
+        let mut set = Self { origin: origin.to_string(), files: Vec::new(), tensors: HashMap::new(), metadata: HashMap::new() };
+        set.add(map, origin)?;
+        Ok(set)
+    }
+
+    fn add(&mut self, map: Mmap, origin: &str) -> Result<()> {
+        let header = parse_header(&map, origin)?;
+        for (name, info) in header.tensors {
+            if self.tensors.contains_key(&name) {
+                return Err(ModelError::Weights(format!("Expected each tensor once in {} but {name} is in two files", self.origin)));
+            }
+            self.tensors.insert(name, (self.files.len(), info));
+        }
+        self.metadata.extend(header.metadata);
+        self.files.push(map);
+        Ok(())
     }
 
     /// The free text pairs of the files' `__metadata__`.
     pub fn metadata(&self) -> &HashMap<String, String> {
         &self.metadata
+    }
+
+    fn entry(&self, name: &str) -> Result<(&TensorInfo, &[u8])> {
+        let (file, info) = self.tensors.get(name).ok_or_else(|| missing(name, &self.origin))?;
+        let bytes = self.files.get(*file).and_then(|map| map.get(info.start..info.end));
+        Ok((info, bytes.ok_or_else(|| missing(name, &self.origin))?))
     }
 
     /// All tensors with their places.
@@ -58,13 +76,20 @@ impl WeightSource for SafetensorsSet {
     }
 
     fn read(&self, name: &str, device: &Device) -> Result<Tensor> {
-        let (file, info) = self.tensors.get(name).ok_or_else(|| missing(name, &self.origin))?;
-        let bytes = self.files.get(*file).and_then(|map| map.get(info.start..info.end)).ok_or_else(|| missing(name, &self.origin))?;
+        let (info, bytes) = self.entry(name)?;
         info.element.decode(bytes, &info.shape, device)
+    }
+
+    fn bytes(&self, name: &str) -> Result<Cow<'_, [u8]>> {
+        Ok(Cow::Borrowed(self.entry(name)?.1))
+    }
+
+    fn metadata(&self) -> BTreeMap<String, String> {
+        self.metadata.clone().into_iter().collect()
     }
 }
 
-fn map_file(path: &Path) -> Result<Mmap> {
+pub(super) fn map_file(path: &Path) -> Result<Mmap> {
     let io = |source| ModelError::Io { path: path.to_path_buf(), source };
     let file = File::open(path).map_err(io)?;
     if file.metadata().map_err(io)?.is_dir() {
