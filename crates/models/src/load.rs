@@ -1,9 +1,10 @@
 use crate::cancel::CancelToken;
 use crate::error::{ModelError, Result};
+use crate::shared_layers::{Origin, SharedLayers};
 use crate::weights::{WeightScope, Weights};
 use candle_core::{DType, Device, Tensor};
 use nd_kernels::{Conv2d, Conv2dConfig, Geglu, GroupNorm, LayerNorm, Linear, Padding};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// How many keys an error names.
@@ -51,12 +52,51 @@ pub(crate) fn load<T>(model: &str, scope: &WeightScope, ctx: &LoadContext, build
     if !matches!(ctx.dtype, DType::F32 | DType::F16 | DType::BF16) {
         return Err(ModelError::argument("dtype", "f32, f16 or bf16", format!("{:?}", ctx.dtype)));
     }
-    let check = Shared::new(scope, ctx, Mode::Check, 0);
-    build(&Builder { shared: &check, prefix: scope.prefix.clone() })?;
-    let report = check.report(model, scope)?;
-    let read = Shared::new(scope, ctx, Mode::Read, report.bytes);
+    let (report, _) = check(model, scope, ctx, &build)?;
+    let read = Shared::new(&scope.weights, ctx, Mode::Read, report.bytes);
     let loaded = build(&Builder { shared: &read, prefix: scope.prefix.clone() })?;
     Ok((loaded, report))
+}
+
+/// As `load`, for models that adapters can change: keeps the layers and where they came from.
+pub(crate) fn load_adaptable<T>(
+    model: &str,
+    scope: &WeightScope,
+    ctx: &LoadContext,
+    build: impl Fn(&Builder) -> Result<T>,
+) -> Result<(T, LoadReport, Origin)> {
+    let (report, keys) = check(model, scope, ctx, &build)?;
+    let layers = SharedLayers::default();
+    let read = Shared { reuse: Reuse::Keep(&layers), ..Shared::new(&scope.weights, ctx, Mode::Read, report.bytes) };
+    let loaded = build(&Builder { shared: &read, prefix: scope.prefix.clone() })?;
+    let origin = Origin { scope: scope.clone(), device: ctx.device.clone(), dtype: ctx.dtype, layers, keys };
+    Ok((loaded, report, origin))
+}
+
+/// Builds a model again from `weights`, of which only the `changed` keys differ from the origin's; all other layers are the origin's own.
+/// `ctx` gives the token and the listener; device and dtype are the origin's. Also tells the bytes of the changed tensors in the file.
+pub(crate) fn rebuild<T>(
+    origin: &Origin,
+    weights: &Weights,
+    changed: &HashSet<String>,
+    ctx: LoadContext,
+    build: impl Fn(&Builder) -> Result<T>,
+) -> Result<(T, u64)> {
+    let ctx = LoadContext { device: origin.device.clone(), dtype: origin.dtype, ..ctx };
+    let size = |key: &String| weights.describe(key).map_or(0, |(element, shape)| shape.iter().product::<usize>() as u64 * element.bytes() as u64);
+    let total = changed.iter().map(size).sum();
+    let read = Shared { reuse: Reuse::Take(&origin.layers, changed), ..Shared::new(weights, &ctx, Mode::Read, total) };
+    let model = build(&Builder { shared: &read, prefix: origin.scope.prefix.clone() })?;
+    Ok((model, total))
+}
+
+/// The headers' pass: what the load will find, and the keys that the model reads.
+fn check<T>(model: &str, scope: &WeightScope, ctx: &LoadContext, build: impl Fn(&Builder) -> Result<T>) -> Result<(LoadReport, HashSet<String>)> {
+    let check = Shared::new(&scope.weights, ctx, Mode::Check, 0);
+    build(&Builder { shared: &check, prefix: scope.prefix.clone() })?;
+    let report = check.report(model, scope)?;
+    let keys = std::mem::take(&mut check.log().used).into_iter().collect();
+    Ok((report, keys))
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -74,17 +114,27 @@ struct Log {
     bytes: u64,
 }
 
+/// What happens with layers that other models can share.
+enum Reuse<'a> {
+    Nothing,
+    /// Put there for later.
+    Keep(&'a SharedLayers),
+    /// Taken from there, except those of these keys.
+    Take(&'a SharedLayers, &'a HashSet<String>),
+}
+
 struct Shared<'a> {
     weights: &'a Weights,
     ctx: &'a LoadContext,
     mode: Mode,
     total: u64,
+    reuse: Reuse<'a>,
     log: Mutex<Log>,
 }
 
 impl<'a> Shared<'a> {
-    fn new(scope: &'a WeightScope, ctx: &'a LoadContext, mode: Mode, total: u64) -> Self {
-        Self { weights: &scope.weights, ctx, mode, total, log: Mutex::default() }
+    fn new(weights: &'a Weights, ctx: &'a LoadContext, mode: Mode, total: u64) -> Self {
+        Self { weights, ctx, mode, total, reuse: Reuse::Nothing, log: Mutex::default() }
     }
 
     fn log(&self) -> MutexGuard<'_, Log> {
@@ -145,6 +195,11 @@ impl Builder<'_> {
         found.or(names.first()).copied().unwrap_or("")
     }
 
+    /// The submodule that this builder builds, e.g. `mid_block.attentions.0`.
+    pub fn name(&self) -> &str {
+        self.prefix.trim_end_matches('.')
+    }
+
     pub fn device(&self) -> &Device {
         &self.shared.ctx.device
     }
@@ -176,6 +231,9 @@ impl Builder<'_> {
         if log.used.len() >= MOST_KEYS {
             return Err(ModelError::config("the numbers of layers", format!("a model of at most {MOST_KEYS} weights"), "more"));
         }
+        if let Some(shape) = shapes.first() {
+            self.shared.weights.want(&key, shape);
+        }
         match self.shared.weights.describe(&key) {
             None => log.missing.push(key.clone()),
             Some((element, found)) => {
@@ -204,14 +262,32 @@ impl Builder<'_> {
         }
     }
 
+    /// The layer that reads these keys: built, or shared with the model that this one is made from.
+    fn layer<T: Clone + Send + Sync + 'static>(&self, keys: &[&str], build: impl FnOnce() -> Result<T>) -> Result<T> {
+        let place = || self.key(keys.first().unwrap_or(&""));
+        if self.shared.mode == Mode::Check {
+            return build();
+        }
+        match self.shared.reuse {
+            Reuse::Nothing => build(),
+            Reuse::Keep(layers) => {
+                let layer = build()?;
+                layers.put(place(), &layer);
+                Ok(layer)
+            }
+            Reuse::Take(_, changed) if keys.iter().any(|key| changed.contains(&self.key(key))) => build(),
+            Reuse::Take(layers, _) => layers.get(&place()).map_or_else(build, Ok),
+        }
+    }
+
     /// A tensor kept in f32: norms, embeddings that are added, learned vectors.
     pub fn tensor_f32(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        Ok(self.tensor(name, &[shape])?.to_dtype(DType::F32)?)
+        self.layer(&[name], || Ok(self.tensor(name, &[shape])?.to_dtype(DType::F32)?))
     }
 
     /// A table of rows kept in the storage dtype.
     pub fn table(&self, name: &str, rows: usize, width: usize) -> Result<Tensor> {
-        Ok(self.tensor(name, &[&[rows, width]])?.to_dtype(self.shared.ctx.dtype)?)
+        self.layer(&[name], || Ok(self.tensor(name, &[&[rows, width]])?.to_dtype(self.shared.ctx.dtype)?))
     }
 
     fn bias(&self, bias: Bias, width: usize) -> Result<Option<Tensor>> {
@@ -224,43 +300,63 @@ impl Builder<'_> {
     /// A linear layer; old checkpoints store some as 1x1 convolutions.
     pub fn linear(&self, name: &str, inputs: usize, outputs: usize, bias: Bias) -> Result<Linear> {
         let at = self.pp(name);
-        let weight = at.tensor("weight", &[&[outputs, inputs], &[outputs, inputs, 1, 1]])?;
-        let bias = at.bias(bias, outputs)?;
-        Ok(Linear::new(&weight, bias.as_ref(), self.shared.ctx.dtype)?)
+        at.layer(&["weight", "bias"], || {
+            let weight = at.tensor("weight", &[&[outputs, inputs], &[outputs, inputs, 1, 1]])?;
+            let bias = at.bias(bias, outputs)?;
+            Ok(Linear::new(&weight, bias.as_ref(), self.shared.ctx.dtype)?)
+        })
     }
 
     /// A linear layer whose (weight, bias) have names of their own.
     pub fn linear_of(&self, (weight, bias): (&str, &str), inputs: usize, outputs: usize) -> Result<Linear> {
-        let weight = self.tensor(weight, &[&[outputs, inputs]])?;
-        let bias = self.tensor(bias, &[&[outputs]])?;
-        Ok(Linear::new(&weight, Some(&bias), self.shared.ctx.dtype)?)
+        self.layer(&[weight, bias], || {
+            let weight = self.tensor(weight, &[&[outputs, inputs]])?;
+            let bias = self.tensor(bias, &[&[outputs]])?;
+            Ok(Linear::new(&weight, Some(&bias), self.shared.ctx.dtype)?)
+        })
     }
 
     /// GEGLU's projection to two halves of `inner`.
     pub fn geglu(&self, name: &str, inputs: usize, inner: usize) -> Result<Geglu> {
         let at = self.pp(name);
-        let mut weight = at.tensor("weight", &[&[2 * inner, inputs]])?;
-        let mut bias = at.tensor("bias", &[&[2 * inner]])?;
-        if self.shared.mode == Mode::Check {
-            (weight, bias) = (weight.repeat((2, 1))?, bias.repeat(2)?);
-        }
-        Ok(Geglu::new(&weight, Some(&bias), self.shared.ctx.dtype)?)
+        at.layer(&["weight", "bias"], || {
+            let mut weight = at.tensor("weight", &[&[2 * inner, inputs]])?;
+            let mut bias = at.tensor("bias", &[&[2 * inner]])?;
+            if self.shared.mode == Mode::Check {
+                (weight, bias) = (weight.repeat((2, 1))?, bias.repeat(2)?);
+            }
+            Ok(Geglu::new(&weight, Some(&bias), self.shared.ctx.dtype)?)
+        })
     }
 
     pub fn conv(&self, name: &str, shape: ConvShape) -> Result<Conv2d> {
         let at = self.pp(name);
         let ConvShape { inputs, outputs, kernel, stride, padding, bias } = shape;
-        let weight = at.tensor("weight", &[&[outputs, inputs, kernel, kernel]])?;
-        let bias = at.bias(bias, outputs)?;
-        Ok(Conv2d::new(&weight, bias.as_ref(), Conv2dConfig { stride, padding }, self.shared.ctx.dtype)?)
+        at.layer(&["weight", "bias"], || {
+            let weight = at.tensor("weight", &[&[outputs, inputs, kernel, kernel]])?;
+            let bias = at.bias(bias, outputs)?;
+            Ok(Conv2d::new(&weight, bias.as_ref(), Conv2dConfig { stride, padding }, self.shared.ctx.dtype)?)
+        })
+    }
+
+    /// A transposed convolution whose kernel is its stride, as the linear layer that gives the `factor` x `factor` results of a pixel, row by row.
+    pub fn spread_conv(&self, name: &str, inputs: usize, outputs: usize, factor: usize) -> Result<Linear> {
+        let at = self.pp(name);
+        let weight = at.tensor("weight", &[&[inputs, outputs, factor, factor]])?.permute((2, 3, 1, 0))?.contiguous()?;
+        let bias = at.tensor("bias", &[&[outputs]])?;
+        let (height, width, outputs, inputs) = weight.dims4()?;
+        let bias = bias.repeat(height * width)?;
+        Ok(Linear::new(&weight.reshape((height * width * outputs, inputs))?, Some(&bias), self.shared.ctx.dtype)?)
     }
 
     pub fn group_norm(&self, name: &str, channels: usize, groups: usize, eps: f64) -> Result<GroupNorm> {
         let at = self.pp(name);
         check_groups(channels, groups)?;
-        let (weight, bias) = (at.tensor_f32("weight", &[channels])?, at.tensor_f32("bias", &[channels])?);
-        let groups = if self.shared.mode == Mode::Check { 1 } else { groups };
-        Ok(GroupNorm::new(&weight, &bias, groups, eps)?)
+        at.layer(&["weight", "bias"], || {
+            let (weight, bias) = (at.tensor_f32("weight", &[channels])?, at.tensor_f32("bias", &[channels])?);
+            let groups = if self.shared.mode == Mode::Check { 1 } else { groups };
+            Ok(GroupNorm::new(&weight, &bias, groups, eps)?)
+        })
     }
 
     /// GroupNorm without learned scale and shift.
@@ -272,7 +368,7 @@ impl Builder<'_> {
 
     pub fn layer_norm(&self, name: &str, width: usize, eps: f64) -> Result<LayerNorm> {
         let at = self.pp(name);
-        Ok(LayerNorm::new(&at.tensor_f32("weight", &[width])?, &at.tensor_f32("bias", &[width])?, eps)?)
+        at.layer(&["weight", "bias"], || Ok(LayerNorm::new(&at.tensor_f32("weight", &[width])?, &at.tensor_f32("bias", &[width])?, eps)?))
     }
 }
 
