@@ -1,6 +1,6 @@
 import test from 'ava'
 import { Generator, StableDiffusionPipeline, toImages } from '../../ts/index.ts'
-import { longestBlock } from './blocking.ts'
+import { longestBlock } from '../blocking.ts'
 
 /** No piece of work on the JavaScript thread may take longer. */
 const mostMs = 50
@@ -17,6 +17,7 @@ test.serial('the event loop turns while a pipeline loads, generates and decodes'
   t.teardown(() => pipe?.dispose())
   const blocks = {
     load: await longestBlock(async () => {
+      pipe?.dispose()
       pipe = await StableDiffusionPipeline.fromPretrained('shapes')
     }),
     generate: await longestBlock(async () => pipe?.generate({ prompt, numInferenceSteps: 25, seed: 1, preview: true })),

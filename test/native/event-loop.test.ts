@@ -1,37 +1,14 @@
-import { readFileSync } from 'node:fs'
 import { setTimeout as wait } from 'node:timers/promises'
 import test from 'ava'
 import { AutoencoderKL, CLIPTokenizer, Generator, Tensor, UNet2DConditionModel } from '../../ts/index.ts'
+import { longestBlock } from '../blocking.ts'
 
 /** No single piece of work on the JavaScript thread may take longer. */
 const MOST_MS = 50
-/** Milliseconds that this thread was ready to run while other threads had the processor; 0 where the system does not tell. */
-function waited(): number {
-  try {
-    return Number(readFileSync('/proc/thread-self/schedstat', 'utf8').split(' ')[1]) / 1e6
-  } catch {
-    return 0
-  }
-}
-
-/** The longest time between two turns of the event loop while `work` runs, without the time that a busy machine took from this thread. */
-async function longestTurn(work: () => Promise<void>): Promise<number> {
-  let [longest, last, lastWaited] = [0, performance.now(), waited()]
-  const tick = (): void => {
-    const [now, nowWaited] = [performance.now(), waited()]
-    longest = Math.max(longest, now - last - (nowWaited - lastWaited))
-    last = now
-    lastWaited = nowWaited
-  }
-  const timer = setInterval(tick, 5)
-  await work()
-  clearInterval(timer)
-  return longest
-}
 
 test.serial('loading, the UNet and the autoencoder leave the event loop free', async (t) => {
   await wait(200) // the test runner's own start
-  const longest = await longestTurn(async () => {
+  const longest = await longestBlock(async () => {
     await using unet = await UNet2DConditionModel.fromPretrained('shapes', { subfolder: 'unet' })
     await using vae = await AutoencoderKL.fromPretrained('shapes', { subfolder: 'vae' })
     await CLIPTokenizer.fromPretrained('shapes', { subfolder: 'tokenizer' })
@@ -40,14 +17,14 @@ test.serial('loading, the UNet and the autoencoder leave the event loop free', a
     await Promise.all([1, 2, 3, 4].map((at) => unet.forward(sample, at, { encoderHiddenStates })))
     await vae.decode(sample)
   })
-  t.log(`longest turn ${longest.toFixed(1)} ms`)
+  t.log(`longest block ${longest.toFixed(1)} ms`)
   t.true(longest < MOST_MS)
 })
 
 test.serial('small arithmetic does not wait for big work', async (t) => {
   await using unet = await UNet2DConditionModel.fromPretrained('shapes', { subfolder: 'unet' })
   const noise = new Generator(1).randn([1, 4, 128, 128])
-  const longest = await longestTurn(async () => {
+  const longest = await longestBlock(async () => {
     const running = unet.forward(new Generator(1).randn([1, 4, 48, 48]), 1, { encoderHiddenStates: Tensor.zeros([1, 77, 64]) })
     for (let i = 0; i < 20; i += 1) {
       Tensor.linearCombination([
@@ -58,7 +35,7 @@ test.serial('small arithmetic does not wait for big work', async (t) => {
     }
     await running
   })
-  t.log(`longest turn ${longest.toFixed(1)} ms`)
+  t.log(`longest block ${longest.toFixed(1)} ms`)
   t.true(longest < MOST_MS)
 })
 
