@@ -4,18 +4,18 @@ use crate::device;
 use crate::error::{Failure, Outcome, DISPOSED, INVALID_ARGUMENT};
 use crate::task::drop_on_engine;
 use crate::tensor::NativeTensor;
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use napi::bindgen_prelude::*;
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;
-use nd_models::weights::{WeightScope, Weights, WeightsOptions};
+use nd_models::weights::{SeededWeights, WeightScope, Weights, WeightsOptions};
 use nd_models::{CancelToken, ConfigFile, LoadContext, LoadReport, Progress};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Where a model's weights are and how to keep them: `path`, or `names` with `tensors`.
+/// Where a model's weights are and how to keep them: `path`, or `names` with `tensors`, or `seed`.
 #[napi(object, object_to_js = false)]
 pub struct NativeLoadOptions<'env> {
     /// A folder or a safetensors file.
@@ -23,6 +23,8 @@ pub struct NativeLoadOptions<'env> {
     /// Names of tensors in memory.
     pub names: Option<Vec<String>>,
     pub tensors: Option<Vec<ClassInstance<'env, NativeTensor>>>,
+    /// Random weights of this seed.
+    pub seed: Option<f64>,
     /// The config as JSON.
     pub config: String,
     /// The `fp16` of `name.fp16.safetensors`.
@@ -48,15 +50,17 @@ pub struct LoadJob {
 enum Source {
     Path(PathBuf),
     Memory(HashMap<String, Tensor>),
+    Seed(u64),
 }
 
 impl LoadJob {
     /// Reads the options on the JavaScript thread.
     pub fn new(options: NativeLoadOptions, cancel: &CancelToken, on_progress: OnProgress) -> Outcome<Self> {
         let config = serde_json::from_str(&options.config).map_err(|error| Failure::expected("JSON", "config", error))?;
-        let source = match (options.path, options.names, options.tensors) {
-            (Some(path), _, _) => Source::Path(path.into()),
-            (None, Some(names), Some(tensors)) => {
+        let source = match (options.path, options.names, options.tensors, options.seed) {
+            (Some(path), ..) => Source::Path(path.into()),
+            (_, _, _, Some(seed)) => Source::Seed(seed as u64),
+            (None, Some(names), Some(tensors), _) => {
                 let tensors = tensors.iter().map(|tensor| tensor.tensor().cloned()).collect::<Outcome<Vec<_>>>()?;
                 Source::Memory(names.into_iter().zip(tensors).collect())
             }
@@ -71,6 +75,7 @@ impl LoadJob {
         let weights = match self.source {
             Source::Path(path) => Weights::open(&path, &WeightsOptions { variant: self.variant, ..Default::default() })?,
             Source::Memory(tensors) => Weights::from_tensors(tensors),
+            Source::Seed(seed) => Weights::new(SeededWeights::new(seed, DType::F32)),
         };
         let (device, dtype) = (device::device(&self.device)?, device::dtype(&self.dtype)?);
         Ok((weights.scope(), LoadContext { device, dtype, cancel: self.cancel, progress: self.progress }))

@@ -1,0 +1,133 @@
+//! What this machine can do at most, measured: the roofs that benches compare with.
+
+use crate::pool;
+use rayon::prelude::*;
+use std::time::Instant;
+
+/// Bytes that are streamed: far more than any cache holds.
+const STREAM: usize = 1 << 28;
+/// Rounds of independent products per try, about a millisecond.
+#[cfg(target_arch = "x86_64")]
+const ROUNDS: usize = 200_000;
+
+/// Rates of all threads of the pool together.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Peaks {
+    /// f32 multiply-adds in GFLOP/s, by the register tile of our products.
+    pub f32: f64,
+    /// bf16 dot products in GFLOP/s; 0 where the CPU has none.
+    pub bf16: f64,
+    /// int8 dot products in GOP/s; 0 where the CPU has none.
+    pub int8: f64,
+    /// Bytes read from memory in GB/s.
+    pub read: f64,
+    /// Bytes read plus written by copying in GB/s.
+    pub copy: f64,
+}
+
+/// Measures all roofs on the whole pool, the best of `tries` runs of some milliseconds each.
+pub fn peaks(tries: usize) -> Peaks {
+    pool::install(|| {
+        let (read, copy) = bandwidth(tries);
+        Peaks { f32: together(|| crate::cpu::peak(tries)), bf16: together(|| bf16(tries)), int8: together(|| int8(tries)), read, copy }
+    })
+}
+
+/// The sum of what each thread of the pool reaches while all are busy.
+fn together(rate: impl Fn() -> f64 + Sync) -> f64 {
+    rayon::broadcast(|_| rate()).into_iter().sum()
+}
+
+fn bandwidth(tries: usize) -> (f64, f64) {
+    let n = STREAM / 8;
+    let (from, mut to) = (vec![1u64; n], vec![2u64; n]);
+    let part = n / pool::threads().max(1);
+    let best = |mut run: Box<dyn FnMut() + '_>| {
+        (0..tries).map(|_| {
+            let start = Instant::now();
+            run();
+            start.elapsed().as_secs_f64()
+        }).fold(f64::MAX, f64::min)
+    };
+    let read = best(Box::new(|| {
+        std::hint::black_box(from.par_chunks(part).map(|part| part.iter().fold(0u64, |sum, x| sum.wrapping_add(*x))).sum::<u64>());
+    }));
+    let copy = best(Box::new(|| to.par_chunks_mut(part).zip(from.par_chunks(part)).for_each(|(to, from)| to.copy_from_slice(from))));
+    std::hint::black_box(to);
+    (STREAM as f64 / read / 1e9, 2.0 * STREAM as f64 / copy / 1e9)
+}
+
+fn bf16(tries: usize) -> f64 {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512f") {
+        // SAFETY: the CPU has what it needs.
+        return best(tries, 64, || unsafe { spin::bf16(ROUNDS) });
+    }
+    let _ = tries;
+    0.0
+}
+
+fn int8(tries: usize) -> f64 {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512f") {
+        // SAFETY: the CPU has what it needs.
+        return best(tries, 128, || unsafe { spin::int8(ROUNDS) });
+    }
+    let _ = tries;
+    0.0
+}
+
+/// 1e9 operations per second of rounds of [`spin::CHAINS`] instructions.
+#[cfg(target_arch = "x86_64")]
+fn best(tries: usize, per_instruction: usize, run: impl Fn()) -> f64 {
+    let rate = |_| {
+        let start = Instant::now();
+        run();
+        (ROUNDS * spin::CHAINS * per_instruction) as f64 / start.elapsed().as_secs_f64() / 1e9
+    };
+    (0..tries).map(rate).fold(0.0, f64::max)
+}
+
+/// Products that depend on nothing but themselves, as many as hide their latency.
+#[cfg(target_arch = "x86_64")]
+mod spin {
+    use std::arch::x86_64::*;
+
+    pub const CHAINS: usize = 12;
+
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    pub fn bf16(rounds: usize) {
+        let mut sums = [_mm512_setzero_ps(); CHAINS];
+        // SAFETY: an equally large vector of plain bits.
+        let one: __m512bh = unsafe { std::mem::transmute(_mm512_set1_epi16(0x3f80)) };
+        let (a, b) = (std::hint::black_box(one), std::hint::black_box(one));
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                *sum = _mm512_dpbf16_ps(*sum, a, b);
+            }
+        }
+        std::hint::black_box(sums);
+    }
+
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    pub fn int8(rounds: usize) {
+        let mut sums = [_mm512_setzero_si512(); CHAINS];
+        let (a, b) = (std::hint::black_box(_mm512_set1_epi8(1)), std::hint::black_box(_mm512_set1_epi8(1)));
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                *sum = _mm512_dpbusd_epi32(*sum, a, b);
+            }
+        }
+        std::hint::black_box(sums);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn roofs_are_positive_where_the_cpu_has_them() {
+        let peaks = super::peaks(1);
+        assert!(peaks.f32 > 0.0 && peaks.read > 0.0 && peaks.copy > 0.0, "{peaks:?}");
+        assert_eq!(peaks.int8 > 0.0, crate::cpu::features().contains(&"avx512vnni"));
+    }
+}

@@ -1,0 +1,82 @@
+//! What benches ask: where time goes, what the machine can do, how much memory native code holds.
+
+use crate::error::Result;
+use crate::task::{spawn, NativeCancelToken};
+use napi::bindgen_prelude::*;
+use napi_derive::napi;
+use nd_kernels::{machine, memory, profile};
+
+/// What operations of one kind and shape took together.
+#[napi(object, object_from_js = false)]
+pub struct NativeRecord {
+    /// `linear`, `conv`, `attention`, ...; `other` is everything outside of operations.
+    pub kind: String,
+    pub shape: String,
+    pub calls: f64,
+    pub seconds: f64,
+    /// User and system time of all threads.
+    pub cpu_seconds: f64,
+    /// Of the direct method.
+    pub flops: f64,
+    pub faults: f64,
+}
+
+/// Starts recording what each operation of this process costs.
+#[napi(catch_unwind)]
+pub fn start_profile() {
+    profile::start();
+}
+
+/// Ends the recording; the times of the records sum to the time since its start.
+#[napi(catch_unwind)]
+pub fn stop_profile() -> Vec<NativeRecord> {
+    let record = |record: profile::Record| NativeRecord {
+        kind: record.kind.into(),
+        shape: record.shape,
+        calls: record.calls as f64,
+        seconds: record.seconds,
+        cpu_seconds: record.cpu_seconds,
+        flops: record.flops,
+        faults: record.faults as f64,
+    };
+    profile::stop().into_iter().map(record).collect()
+}
+
+/// Rates that the machine reaches with all threads of the pool; 0 where the CPU lacks the instruction.
+#[napi(object, object_from_js = false)]
+pub struct NativePeaks {
+    /// GFLOP/s of f32 multiply-adds.
+    pub f32: f64,
+    /// GFLOP/s of bf16 dot products.
+    pub bf16: f64,
+    /// GOP/s of int8 dot products.
+    pub int8: f64,
+    /// GB/s read from memory.
+    pub read: f64,
+    /// GB/s read plus written by copying.
+    pub copy: f64,
+}
+
+/// Measures them, for about half a second.
+#[napi(catch_unwind, ts_return_type = "Promise<NativePeaks>")]
+pub fn machine_peaks<'env>(env: &'env Env, token: &NativeCancelToken) -> Result<Object<'env>> {
+    let finish = |_: &Env, machine::Peaks { f32, bf16, int8, read, copy }| Ok(NativePeaks { f32, bf16, int8, read, copy });
+    Ok(spawn(env, &token.token, || Ok(machine::peaks(5)), finish)?)
+}
+
+/// Bytes of native memory: in use now, and the most since the last reset.
+#[napi(object, object_from_js = false)]
+pub struct NativeMemory {
+    pub live: f64,
+    pub peak: f64,
+}
+
+/// Memory that native code holds; `reset` begins a new peak.
+#[napi(catch_unwind)]
+pub fn native_memory(reset: bool) -> NativeMemory {
+    let answer = NativeMemory { live: memory::live() as f64, peak: memory::peak() as f64 };
+    if reset {
+        memory::reset_peak();
+    }
+    answer
+}
