@@ -6,6 +6,7 @@
 
 use crate::error::{show, Result, SamplerError};
 use crate::registry::{self, Entry};
+use crate::sigma_schedules;
 use serde_json::{Map, Value};
 
 /// Keys that were not given when the config was made.
@@ -53,6 +54,7 @@ impl Config {
         values.insert(USE_DEFAULTS.into(), Value::Array(defaulted));
         let mut config = Config { entry, values };
         (entry.check)(&mut config)?;
+        sigma_schedules::check(config.get(sigma_schedules::KEY))?;
         Ok(config)
     }
 
@@ -88,6 +90,20 @@ impl Config {
     /// The diffusers class name.
     pub fn class(&self) -> &'static str {
         self.entry.class
+    }
+
+    /// This config with named noise levels, where the class has noise levels to name.
+    pub(crate) fn with_spacing(&self, name: &str) -> Result<Config> {
+        let known = sigma_schedules::SIGMA_SPACINGS;
+        if !self.entry.spaced() {
+            return Err(SamplerError::argument("sigmaSpacing", "nothing (this scheduler has fixed noise levels)", format!("{name:?}")));
+        }
+        if !known.contains(&name) {
+            return Err(SamplerError::argument("sigmaSpacing", format!("one of {}", known.join(", ")), format!("{name:?}")));
+        }
+        let mut config = self.clone();
+        config.set(sigma_schedules::KEY, Value::from(name));
+        Ok(config)
     }
 
     pub(crate) fn set(&mut self, key: &str, value: Value) {

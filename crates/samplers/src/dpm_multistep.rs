@@ -13,6 +13,7 @@ use crate::lin::reg;
 use crate::plan::{PlanOptions, Row, Schedule};
 use crate::prediction::{threshold, FLOW_TYPES, TYPES};
 use crate::registry::{Entry, NoiseRule, Stochastic, Velocity};
+use crate::sigma_schedules::levels;
 use crate::sigmas::{beta, ends, exponential, flow, karras, sigma_to_t, spacing, to_f32, Spacing};
 use crate::timesteps::{exclusive, linspace};
 
@@ -113,6 +114,10 @@ pub(crate) fn respaced(config: &Config, bars: &[f32], n: usize, style: &Style) -
         Spacing::Beta => {
             let sigmas = beta(high, low, n);
             Some((at(&sigmas, false), sigmas))
+        }
+        Spacing::Named(name) => {
+            let sigmas = levels(name, n, bars);
+            Some((at(&sigmas, true), sigmas))
         }
         Spacing::Flow => {
             let sigmas = flow(config, n)?;

@@ -1,7 +1,7 @@
 //! DPM++ 2S ancestral (k-diffusion `sample_dpmpp_2s_ancestral`): a midpoint step to the down part of the next level, then noise.
 //!
-//! h = ln(s / down), r = 1/2: u = e^(-h/2) x + (1 - e^(-h/2)) x0, next = e^-h x + (1 - e^-h) x0(u) + up noise. Two evaluations a step;
-//! the last step is one Euler step to zero.
+//! h = ln(s / down), r = 1/2: u = e^(-h/2) x + (1 - e^(-h/2)) x0, next = e^-h x + (1 - e^-h) x0(u) + up noise; `eta` (default 1)
+//! is the share of fresh noise. Two evaluations a step; the last step is one Euler step to zero.
 
 use crate::betas::{log_f32, train_sigmas};
 use crate::config::Config;
@@ -20,7 +20,7 @@ pub(crate) const ENTRY: Entry = Entry {
     compatible: true,
     listed: false,
     defaults_json: k_family::DEFAULTS,
-    step_options: &["sNoise"],
+    step_options: &["eta", "sNoise"],
     noise: NoiseRule::Exploding,
     velocity: Velocity::None,
     stochastic: Stochastic::Always,
@@ -31,8 +31,9 @@ pub(crate) const ENTRY: Entry = Entry {
 
 fn schedule(config: &Config, options: &PlanOptions) -> Result<Schedule> {
     let mut schedule = k_family::schedule(config, options)?;
+    let eta = options.eta.unwrap_or(1.0);
     let logs = log_f32(&train_sigmas(&schedule.bars));
-    let middle: Vec<f64> = schedule.sigmas.windows(2).map(|w| sigma_to_t((w[0] * split(w[0], w[1]).0).sqrt(), &logs)).collect();
+    let middle: Vec<f64> = schedule.sigmas.windows(2).map(|w| sigma_to_t((w[0] * split(w[0], w[1], eta).0).sqrt(), &logs)).collect();
     (schedule.timesteps, schedule.sigmas) = doubled(schedule.timesteps, schedule.sigmas);
     (0..schedule.timesteps.len() / 2).for_each(|k| schedule.timesteps[2 * k + 1] = f64::from(middle[k] as f32));
     schedule.order = 2;
@@ -41,11 +42,12 @@ fn schedule(config: &Config, options: &PlanOptions) -> Result<Schedule> {
 
 fn rows(config: &Config, options: &PlanOptions, schedule: &Schedule) -> Result<Vec<Row>> {
     let sigmas = &schedule.sigmas;
+    let eta = options.eta.unwrap_or(1.0);
     (options.begin_index..schedule.timesteps.len())
         .map(|i| {
             let first = (i - options.begin_index).is_multiple_of(2);
             let (from, to) = if first { (sigmas[i], sigmas[i + 1]) } else { (sigmas[i - 1], sigmas[i]) };
-            let (down, up) = split(from, to);
+            let (down, up) = split(from, to, eta);
             let middle = (from * down).sqrt();
             let mut row = k_family::row(config, schedule, i, if first { from } else { middle })?;
             if to == 0.0 {

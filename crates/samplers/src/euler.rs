@@ -12,7 +12,7 @@ use crate::lin::reg;
 use crate::plan::{Noise, PlanOptions, Row, Schedule};
 use crate::prediction::{explode, NO_SAMPLE, TYPES};
 use crate::registry::{Entry, NoiseRule, Stochastic, Velocity};
-use crate::sigma_schedules::chosen;
+use crate::sigma_schedules::named;
 use crate::sigmas::{sigma_to_t_f32, spacing, to_f32, Spacing};
 use crate::timesteps::spaced;
 
@@ -79,7 +79,7 @@ pub(crate) fn schedule(config: &Config, options: &PlanOptions) -> Result<Schedul
     config.choice("timestep_type", &["discrete", "continuous"])?;
     refuse_respaced(config, options)?;
     let bars = finite_alphas_cumprod(config, COMMON)?;
-    let (timesteps, sigmas) = match (chosen(options, &bars)?, options.custom_timesteps(train)?) {
+    let (timesteps, sigmas) = match (options.custom_sigmas()?, options.custom_timesteps(train)?) {
         (Some(list), _) => {
             let logs = log_f32(&train_sigmas(&bars));
             let sigmas = to_f32(&list);
@@ -165,15 +165,19 @@ pub(crate) fn ancestral_schedule(config: &Config, options: &PlanOptions) -> Resu
     let steps = options.steps_only(10_000)?;
     let bars = finite_alphas_cumprod(config, COMMON)?;
     let timesteps = to_f32(&spaced(config, train, steps)?);
-    let mut sigmas = at_timesteps(&bars, &timesteps);
+    let sigmas = at_timesteps(&bars, &timesteps);
+    let (timesteps, mut sigmas) = match named(config) {
+        Some(_) => respace(config, &bars, timesteps, sigmas, true)?,
+        None => (timesteps, sigmas),
+    };
     sigmas.push(0.0);
-    let schedule = Schedule { timesteps, sigmas: to_f32(&sigmas), order: 1, bars, steps, ..Schedule::default() };
+    let schedule = Schedule { timesteps: to_f32(&timesteps), sigmas: to_f32(&sigmas), order: 1, bars, steps, ..Schedule::default() };
     Ok(finish(config, schedule))
 }
 
-/// Down and up parts of an ancestral step from `from` to `to`.
-pub(crate) fn split(from: f64, to: f64) -> (f64, f64) {
-    let up = (to * to * (from * from - to * to) / (from * from)).sqrt();
+/// Down and up parts of an ancestral step from `from` to `to` with a share `eta` of fresh noise.
+pub(crate) fn split(from: f64, to: f64, eta: f64) -> (f64, f64) {
+    let up = to.min(eta * (to * to * (from * from - to * to) / (from * from)).sqrt());
     ((to * to - up * up).sqrt(), up)
 }
 
@@ -183,7 +187,7 @@ pub(crate) fn ancestral_rows(config: &Config, options: &PlanOptions, schedule: &
     Ok((options.begin_index..schedule.timesteps.len())
         .map(|i| {
             let mut row = Row::at(schedule, i);
-            let (down, up) = split(sigmas[i], sigmas[i + 1]);
+            let (down, up) = split(sigmas[i], sigmas[i + 1], 1.0);
             row.sigma = sigmas[i];
             row.input_scale = input_scale(row.sigma);
             let sigma = row.sigma;

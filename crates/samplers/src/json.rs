@@ -79,7 +79,7 @@ fn stochastic(entry: &Entry) -> Value {
 }
 
 /// Every class: name, evaluations per step, whether it draws noise (false, true, or what decides), step options,
-/// defaults, compatible classes, and the names of user interfaces.
+/// defaults, whether its noise levels can be named, compatible classes, and the names of user interfaces.
 pub fn list_json() -> Result<String> {
     let compatible: Vec<&str> = ENTRIES.iter().filter(|e| e.listed).map(|e| e.class).collect();
     let classes: Vec<Value> = ENTRIES
@@ -95,15 +95,18 @@ pub fn list_json() -> Result<String> {
                 "stochastic": stochastic(entry),
                 "stepOptions": entry.step_options,
                 "defaults": entry.defaults(),
+                "spaced": entry.spaced(),
                 "compatibles": others,
             })
         })
         .collect();
     let names: Vec<Value> = crate::names::NAMES
         .iter()
-        .map(|(name, class, overrides)| {
-            json!({ "name": name, "className": class, "overrides": serde_json::from_str::<Value>(overrides).unwrap_or_default() })
+        .map(|n| {
+            let overrides = serde_json::from_str::<Value>(n.overrides).unwrap_or_default();
+            json!({ "name": n.name, "aliases": n.aliases, "className": n.class, "overrides": overrides })
         })
         .collect();
-    write(&json!({ "classes": classes, "names": names }))
+    let spacings = crate::names::SPACINGS.iter().map(|s| json!({ "name": s.name, "aliases": s.aliases, "flag": s.flag, "spacing": s.spacing }));
+    write(&json!({ "classes": classes, "names": names, "spacings": spacings.collect::<Vec<_>>() }))
 }

@@ -10,7 +10,6 @@ use crate::k_sigmas::{at_timesteps, finish, input_scale, respace};
 use crate::lin::Lin;
 use crate::plan::{PlanOptions, Row, Schedule};
 use crate::prediction::{explode, TYPES};
-use crate::sigma_schedules::chosen;
 use crate::sigmas::{sigma_to_t, to_f32};
 use crate::timesteps::spaced;
 
@@ -21,11 +20,11 @@ pub(crate) const DEFAULTS: &str = r#"{
     "timestep_spacing":"linspace", "steps_offset":0
 }"#;
 
-/// Real timesteps and sigmas with a final zero: custom ones, a named schedule, or by spacing and respacing.
+/// Real timesteps and sigmas with a final zero: custom ones, or by spacing and respacing.
 pub(crate) fn schedule(config: &Config, options: &PlanOptions) -> Result<Schedule> {
     let train = config.train_steps()?;
     let bars = alphas_cumprod(config, COMMON)?;
-    if let Some(sigmas) = chosen(options, &bars)? {
+    if let Some(sigmas) = options.custom_sigmas()? {
         let logs = log_f32(&train_sigmas(&bars));
         let timesteps: Vec<f64> = sigmas[..sigmas.len() - 1].iter().map(|&s| sigma_to_t(s, &logs)).collect();
         let steps = timesteps.len();

@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::lin::{reg, Lin};
 use crate::plan::{Row, Schedule};
+use crate::sigma_schedules::levels;
 use crate::sigmas::{beta, ends, exponential, interpolate, karras, sigma_to_t, spacing, Spacing};
 
 /// Timesteps (not yet rounded to f32) and sigmas without the final value. `bounded`: the class reads `sigma_min` and
@@ -19,6 +20,7 @@ pub(crate) fn respace(config: &Config, bars: &[f32], timesteps: Vec<f64>, sigmas
         Spacing::Karras => karras(first, last, n, 7.0),
         Spacing::Exponential => exponential(high, low, n),
         Spacing::Beta => beta(high, low, n),
+        Spacing::Named(name) => levels(name, n, bars),
         _ => return Ok((timesteps, sigmas)),
     };
     let logs = log_f32(&train_sigmas(bars));

@@ -1,57 +1,98 @@
-//! Names of A1111 and ComfyUI menus: (name, diffusers class, config overrides as JSON).
+//! Names of A1111 and ComfyUI menus for samplers and for their noise levels. Looked up with case, spaces, underscores and hyphens ignored.
 
-/// Looked up with case, spaces and underscores ignored.
-pub static NAMES: &[(&str, &str, &str)] = &[
-    ("Euler", "EulerDiscreteScheduler", "{}"),
-    ("Euler Karras", "EulerDiscreteScheduler", r#"{"use_karras_sigmas":true}"#),
-    ("Euler Exponential", "EulerDiscreteScheduler", r#"{"use_exponential_sigmas":true}"#),
-    ("Euler Beta", "EulerDiscreteScheduler", r#"{"use_beta_sigmas":true}"#),
-    ("Euler a", "EulerAncestralDiscreteScheduler", "{}"),
-    ("LMS", "LMSDiscreteScheduler", "{}"),
-    ("LMS Karras", "LMSDiscreteScheduler", r#"{"use_karras_sigmas":true}"#),
-    ("DPM++ 2M", "DPMSolverMultistepScheduler", "{}"),
-    ("DPM++ 2M Karras", "DPMSolverMultistepScheduler", r#"{"use_karras_sigmas":true}"#),
-    ("DPM++ 2M Exponential", "DPMSolverMultistepScheduler", r#"{"use_exponential_sigmas":true}"#),
-    ("DPM++ 2M Beta", "DPMSolverMultistepScheduler", r#"{"use_beta_sigmas":true}"#),
-    ("DPM++ 2M SDE", "DPMSolverMultistepScheduler", r#"{"algorithm_type":"sde-dpmsolver++"}"#),
-    ("DPM++ 2M SDE Karras", "DPMSolverMultistepScheduler", r#"{"algorithm_type":"sde-dpmsolver++","use_karras_sigmas":true}"#),
-    ("DPM++ 2M SDE Exponential", "DPMSolverMultistepScheduler", r#"{"algorithm_type":"sde-dpmsolver++","use_exponential_sigmas":true}"#),
-    ("DPM++ 2M SDE Heun", "DPMSolverMultistepScheduler", r#"{"algorithm_type":"sde-dpmsolver++","solver_type":"heun"}"#),
-    (
-        "DPM++ 2M SDE Heun Karras",
+/// A sampler of a menu: a class with config overrides (JSON).
+#[derive(Debug)]
+pub struct Named {
+    /// As A1111's menu writes it, else ComfyUI's.
+    pub name: &'static str,
+    /// The same in other programs and older versions.
+    pub aliases: &'static [&'static str],
+    pub class: &'static str,
+    pub overrides: &'static str,
+}
+
+const fn named(name: &'static str, aliases: &'static [&'static str], class: &'static str, overrides: &'static str) -> Named {
+    Named { name, aliases, class, overrides }
+}
+
+/// Every sampler name.
+pub static NAMES: &[Named] = &[
+    named("Euler", &["k_euler"], "EulerDiscreteScheduler", "{}"),
+    named("Euler a", &["euler_ancestral", "k_euler_a", "k_euler_ancestral"], "EulerAncestralDiscreteScheduler", "{}"),
+    named("Euler CFG++", &["euler_cfg_pp"], "EulerCFGPlusPlusScheduler", "{}"),
+    named("Euler a CFG++", &["euler_ancestral_cfg_pp", "Euler Ancestral CFG++"], "EulerAncestralCFGPlusPlusScheduler", "{}"),
+    named("LMS", &["k_lms"], "LMSDiscreteScheduler", "{}"),
+    named("Heun", &["k_heun"], "HeunDiscreteScheduler", "{}"),
+    named("DPM2", &["dpm_2", "k_dpm_2"], "KDPM2DiscreteScheduler", "{}"),
+    named("DPM2 a", &["dpm_2_ancestral", "k_dpm_2_a", "k_dpm_2_ancestral"], "KDPM2AncestralDiscreteScheduler", "{}"),
+    named("DPM fast", &["dpm_fast", "k_dpm_fast"], "DPMFastScheduler", "{}"),
+    named("DPM adaptive", &["dpm_adaptive", "k_dpm_ad", "k_dpm_adaptive"], "DPMAdaptiveScheduler", "{}"),
+    named("DPM++ 2S a", &["dpmpp_2s_ancestral", "dpmpp_2s_a", "k_dpmpp_2s_a"], "DPMPlusPlus2SAncestralScheduler", "{}"),
+    named("DPM++ 2M", &["dpmpp_2m", "k_dpmpp_2m"], "DPMSolverMultistepScheduler", "{}"),
+    named(
+        "DPM++ 2M SDE",
+        &["dpmpp_2m_sde", "dpmpp_2m_sde_gpu", "k_dpmpp_2m_sde"],
         "DPMSolverMultistepScheduler",
-        r#"{"algorithm_type":"sde-dpmsolver++","solver_type":"heun","use_karras_sigmas":true}"#,
+        r#"{"algorithm_type":"sde-dpmsolver++"}"#,
     ),
-    ("DPM++ 3M", "DPMSolverMultistepScheduler", r#"{"solver_order":3}"#),
-    ("DPM++ 3M Karras", "DPMSolverMultistepScheduler", r#"{"solver_order":3,"use_karras_sigmas":true}"#),
-    ("DDIM", "DDIMScheduler", "{}"),
-    ("DDPM", "DDPMScheduler", "{}"),
-    ("PLMS", "PNDMScheduler", r#"{"skip_prk_steps":true}"#),
-    ("PNDM", "PNDMScheduler", "{}"),
-    ("UniPC", "UniPCMultistepScheduler", "{}"),
-    ("UniPC Karras", "UniPCMultistepScheduler", r#"{"use_karras_sigmas":true}"#),
-    ("UniPC BH1", "UniPCMultistepScheduler", r#"{"solver_type":"bh1"}"#),
-    ("DPM2", "KDPM2DiscreteScheduler", "{}"),
-    ("DPM2 Karras", "KDPM2DiscreteScheduler", r#"{"use_karras_sigmas":true}"#),
-    ("DPM2 a", "KDPM2AncestralDiscreteScheduler", "{}"),
-    ("DPM2 a Karras", "KDPM2AncestralDiscreteScheduler", r#"{"use_karras_sigmas":true}"#),
-    ("Heun", "HeunDiscreteScheduler", "{}"),
-    ("Heun Karras", "HeunDiscreteScheduler", r#"{"use_karras_sigmas":true}"#),
-    ("DPM++ SDE", "DPMSolverSDEScheduler", "{}"),
-    ("DPM++ SDE Karras", "DPMSolverSDEScheduler", r#"{"use_karras_sigmas":true}"#),
-    ("DPM++ 2S a", "DPMPlusPlus2SAncestralScheduler", "{}"),
-    ("DPM++ 2S a Karras", "DPMPlusPlus2SAncestralScheduler", r#"{"use_karras_sigmas":true}"#),
-    ("DPM++ 3M SDE", "DPMPlusPlus3MSDEScheduler", "{}"),
-    ("DPM++ 3M SDE Karras", "DPMPlusPlus3MSDEScheduler", r#"{"use_karras_sigmas":true}"#),
-    ("DPM++ 3M SDE Exponential", "DPMPlusPlus3MSDEScheduler", r#"{"use_exponential_sigmas":true}"#),
-    ("DPM fast", "DPMFastScheduler", "{}"),
-    ("RES multistep", "RESMultistepScheduler", "{}"),
-    ("ER SDE", "ERSDEScheduler", "{}"),
-    ("Gradient Estimation", "GradientEstimationEulerScheduler", "{}"),
-    ("DEIS", "DEISMultistepScheduler", "{}"),
-    ("DEIS Karras", "DEISMultistepScheduler", r#"{"use_karras_sigmas":true}"#),
-    ("iPNDM", "IPNDMScheduler", "{}"),
-    ("SA-Solver", "SASolverScheduler", "{}"),
-    ("LCM", "LCMScheduler", "{}"),
-    ("TCD", "TCDScheduler", "{}"),
+    named(
+        "DPM++ 2M SDE Heun",
+        &["dpmpp_2m_sde_heun", "dpmpp_2m_sde_heun_gpu", "k_dpmpp_2m_sde_heun"],
+        "DPMSolverMultistepScheduler",
+        r#"{"algorithm_type":"sde-dpmsolver++","solver_type":"heun"}"#,
+    ),
+    named("DPM++ 3M", &["dpmpp_3m"], "DPMSolverMultistepScheduler", r#"{"solver_order":3}"#),
+    named("DPM++ SDE", &["dpmpp_sde", "dpmpp_sde_gpu", "k_dpmpp_sde"], "DPMSolverSDEScheduler", "{}"),
+    named("DPM++ 3M SDE", &["dpmpp_3m_sde", "dpmpp_3m_sde_gpu", "k_dpmpp_3m_sde"], "DPMPlusPlus3MSDEScheduler", "{}"),
+    named("DDIM", &[], "DDIMScheduler", "{}"),
+    named("DDPM", &[], "DDPMScheduler", "{}"),
+    named("PLMS", &[], "PNDMScheduler", r#"{"skip_prk_steps":true}"#),
+    named("PNDM", &[], "PNDMScheduler", "{}"),
+    named("UniPC", &["uni_pc"], "UniPCMultistepScheduler", "{}"),
+    named("UniPC BH1", &["uni_pc_bh1"], "UniPCMultistepScheduler", r#"{"solver_type":"bh1"}"#),
+    named("UniPC BH2", &["uni_pc_bh2"], "UniPCMultistepScheduler", r#"{"solver_type":"bh2"}"#),
+    named("DEIS", &[], "DEISMultistepScheduler", "{}"),
+    named("iPNDM", &[], "IPNDMScheduler", "{}"),
+    named("SA-Solver", &["sa_solver"], "SASolverScheduler", "{}"),
+    named("RES multistep", &["res_multistep"], "RESMultistepScheduler", "{}"),
+    named("RES multistep a", &["res_multistep_ancestral"], "RESMultistepAncestralScheduler", "{}"),
+    named("ER SDE", &["er_sde"], "ERSDEScheduler", "{}"),
+    named("Gradient Estimation", &["gradient_estimation"], "GradientEstimationEulerScheduler", "{}"),
+    named("LCM", &["k_lcm"], "LCMScheduler", "{}"),
+    named("TCD", &[], "TCDScheduler", "{}"),
+];
+
+/// Noise levels of a menu, whose name may follow that of a sampler: the config key and value that choose them.
+#[derive(Debug)]
+pub struct NamedSpacing {
+    /// As A1111's menu writes it, else ComfyUI's.
+    pub name: &'static str,
+    pub aliases: &'static [&'static str],
+    /// A config flag of diffusers; for a class without it `sigma_spacing` is set to `spacing`.
+    pub flag: Option<&'static str>,
+    pub spacing: Option<&'static str>,
+}
+
+const fn spacing(name: &'static str, aliases: &'static [&'static str], flag: Option<&'static str>, spacing: Option<&'static str>) -> NamedSpacing {
+    NamedSpacing { name, aliases, flag, spacing }
+}
+
+/// Every name of noise levels. `Align Your Steps` needs to know the model's family, so a pipeline replaces it by one of the three that name it.
+pub static SPACINGS: &[NamedSpacing] = &[
+    spacing("Karras", &["ka"], Some("use_karras_sigmas"), Some("karras")),
+    spacing("Exponential", &[], Some("use_exponential_sigmas"), Some("exponential")),
+    spacing("Beta", &[], Some("use_beta_sigmas"), Some("beta")),
+    spacing("Lu", &[], Some("use_lu_lambdas"), None),
+    spacing("Polyexponential", &[], None, Some("polyexponential")),
+    spacing("Normal", &["Uniform"], None, Some("normal")),
+    spacing("Simple", &[], None, Some("simple")),
+    spacing("SGM Uniform", &[], None, Some("sgm_uniform")),
+    spacing("DDIM Uniform", &[], None, Some("ddim_uniform")),
+    spacing("KL Optimal", &[], None, Some("kl_optimal")),
+    spacing("Smoothstep", &[], None, Some("smoothstep")),
+    spacing("GITS", &[], None, Some("gits")),
+    spacing("Align Your Steps", &["AYS"], None, Some("ays")),
+    spacing("AYS SD15", &["AYS SD1"], None, Some("ays_sd15")),
+    spacing("AYS SDXL", &[], None, Some("ays_sdxl")),
+    spacing("AYS SVD", &[], None, Some("ays_svd")),
 ];

@@ -7,7 +7,7 @@
 //! 4. `value` present: it becomes register `m<i>`;
 //! 5. `correct` present: it replaces `sample`;
 //! 6. each entry of `save` becomes a register;
-//! 7. the result is `next`; what a caller sees as the clean prediction is `denoised`, or `x0` without it;
+//! 7. the result is `next`; what a caller sees as the clean prediction is `denoised`, or `x0` without it; `estimate` is a second result;
 //! 8. the registers in `drop` are no longer needed.
 //!
 //! Nothing else is remembered. A run that starts later (image to image) is another plan with that `begin_index`, because
@@ -28,8 +28,8 @@ pub struct PlanOptions {
     pub timesteps: Option<Vec<f64>>,
     /// Custom noise levels, descending, the final zero included.
     pub sigmas: Option<Vec<f64>>,
-    /// A named schedule of noise levels, for classes that take custom sigmas; see `SIGMA_SCHEDULES`.
-    pub sigma_schedule: Option<String>,
+    /// Named noise levels in place of the config's; see `SIGMA_SPACINGS`.
+    pub sigma_spacing: Option<String>,
     /// First row to execute. Default 0.
     pub begin_index: usize,
     /// DDIM, TCD: share of fresh noise, 0 to 1. Defaults 0 and 0.3.
@@ -98,9 +98,6 @@ impl PlanOptions {
     }
 
     pub(crate) fn no_sigmas(&self) -> Result<()> {
-        if let Some(name) = &self.sigma_schedule {
-            return Err(SamplerError::argument("sigmaSchedule", "nothing (this scheduler takes no custom sigmas)", format!("{name:?}")));
-        }
         match &self.sigmas {
             Some(list) => Err(SamplerError::argument("sigmas", "nothing (this scheduler takes no custom sigmas)", format!("{list:?}"))),
             None => Ok(()),
@@ -210,6 +207,9 @@ pub struct Row {
     pub next: Lin,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub denoised: Option<Lin>,
+    /// The step's result by a lower order, for whoever controls the error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<Lin>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub drop: Vec<String>,
     /// Why this row cannot be executed (a coefficient is infinite); executing it is an error.
@@ -227,8 +227,13 @@ impl Row {
     }
 
     fn combinations(&self) -> impl Iterator<Item = &Lin> {
-        let optional = [&self.churn, &self.value, &self.correct, &self.denoised].into_iter().flatten();
+        let optional = [&self.churn, &self.value, &self.correct, &self.denoised, &self.estimate].into_iter().flatten();
         optional.chain([&self.x0, &self.next]).chain(self.prepare.iter().chain(&self.save).map(|(_, l)| l))
+    }
+
+    /// True where a combination reads `register`.
+    pub(crate) fn reads(&self, register: &str) -> bool {
+        self.combinations().any(|l| l.reads(register))
     }
 
     fn makes(&self) -> Vec<String> {
@@ -257,6 +262,8 @@ pub struct Plan {
     pub begin_index: usize,
     /// True where a row draws noise.
     pub stochastic: bool,
+    /// True where a row reads the model's unconditional answer, register `uncond`.
+    pub unconditional: bool,
     /// One per model evaluation, from `begin_index` on.
     pub rows: Vec<Row>,
 }
@@ -270,7 +277,7 @@ pub(crate) fn seal(rows: &mut [Row]) {
     }
     for i in 0..rows.len() {
         for register in rows[i].makes() {
-            let last = (i..rows.len()).rev().find(|&j| rows[j].combinations().any(|l| l.reads(&register))).unwrap_or(i);
+            let last = (i..rows.len()).rev().find(|&j| rows[j].reads(&register)).unwrap_or(i);
             rows[last].drop.push(register);
         }
     }

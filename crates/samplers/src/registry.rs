@@ -68,6 +68,11 @@ impl Entry {
     pub(crate) fn defaults(&self) -> Map<String, Value> {
         serde_json::from_str(self.defaults_json).unwrap_or_default()
     }
+
+    /// Can its noise levels be named by `sigma_spacing`? Not where they are fixed by the algorithm or by integer timesteps.
+    pub(crate) fn spaced(&self) -> bool {
+        self.defaults().contains_key("use_karras_sigmas") && self.class != "DPMFastScheduler" || self.class == "EulerAncestralDiscreteScheduler"
+    }
 }
 
 /// Every sampler: a new one is a file and a line here.
@@ -97,7 +102,11 @@ pub static ENTRIES: &[Entry] = &[
     crate::dpmpp_2s_ancestral::ENTRY,
     crate::dpmpp_3m_sde::ENTRY,
     crate::dpm_fast::ENTRY,
+    crate::dpm_adaptive::ENTRY,
+    crate::euler_cfg_pp::ENTRY,
+    crate::euler_cfg_pp::ANCESTRAL,
     crate::res_multistep::ENTRY,
+    crate::res_multistep::ANCESTRAL,
     crate::er_sde::ENTRY,
     crate::gradient_estimation::ENTRY,
 ];

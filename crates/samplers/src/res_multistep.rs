@@ -1,13 +1,15 @@
 //! RES multistep (ComfyUI `sample_res_multistep`): the refined exponential solver of arXiv:2308.02157, second order, one evaluation.
 //!
-//! h = ln(s / s'), c2 = ln(s / s_before) / h: next = e^-h x + h (b1 x0 + b2 x0_before), b2 = phi2(-h)/c2, b1 = phi1(-h) - b2, with
-//! phi1(z) = (e^z - 1)/z and phi2(z) = (phi1(z) - 1)/z. The first and the last step are Euler steps.
+//! h = ln(s / s'), c2 = ln(s_down / s_before) / h, s_down = s: next = e^-h x + h (b1 x0 + b2 x0_before), b2 = phi2(-h)/c2, b1 = phi1(-h) - b2, with
+//! phi1(z) = (e^z - 1)/z and phi2(z) = (phi1(z) - 1)/z. The first and the last step are Euler steps. Ancestral: s' is the down part of the
+//! next level, and noise is added; s_before is still compared with the down part that the step before ended at.
 
 use crate::config::Config;
 use crate::error::Result;
+use crate::euler::split;
 use crate::k_family;
 use crate::lin::reg;
-use crate::plan::{PlanOptions, Row, Schedule};
+use crate::plan::{Noise, PlanOptions, Row, Schedule};
 use crate::registry::{Entry, NoiseRule, Stochastic, Velocity};
 
 pub(crate) const ENTRY: Entry = Entry {
@@ -25,23 +27,44 @@ pub(crate) const ENTRY: Entry = Entry {
     rows,
 };
 
+pub(crate) const ANCESTRAL: Entry = Entry {
+    class: "RESMultistepAncestralScheduler",
+    step_options: &["eta", "sNoise"],
+    stochastic: Stochastic::Always,
+    rows: ancestral_rows,
+    ..ENTRY
+};
+
 fn rows(config: &Config, options: &PlanOptions, schedule: &Schedule) -> Result<Vec<Row>> {
+    steps(config, options, schedule, 0.0)
+}
+
+fn ancestral_rows(config: &Config, options: &PlanOptions, schedule: &Schedule) -> Result<Vec<Row>> {
+    steps(config, options, schedule, options.eta.unwrap_or(1.0))
+}
+
+fn steps(config: &Config, options: &PlanOptions, schedule: &Schedule, eta: f64) -> Result<Vec<Row>> {
     let sigmas = &schedule.sigmas;
+    let parts = |i: usize| if eta > 0.0 { split(sigmas[i], sigmas[i + 1], eta) } else { (sigmas[i + 1], 0.0) };
     (options.begin_index..schedule.timesteps.len())
         .map(|i| {
             let mut row = k_family::row(config, schedule, i, sigmas[i])?;
             let newest = k_family::keep(&mut row);
-            let (from, to) = (sigmas[i], sigmas[i + 1]);
+            let (from, (to, up)) = (sigmas[i], parts(i));
             let ratio = to / from;
             if to == 0.0 || i == options.begin_index {
                 row.next = reg("sample") * ratio + newest * (1.0 - ratio);
-                return Ok(row);
+            } else {
+                let h = (from / to).ln();
+                let c2 = (parts(i - 1).0 / sigmas[i - 1]).ln() / h;
+                let phi1 = (-h).exp_m1() / -h;
+                let b2 = (phi1 - 1.0) / -h / c2;
+                row.next = reg("sample") * ratio + newest * (h * (phi1 - b2)) + reg(format!("m{}", i - 1)) * (h * b2);
             }
-            let h = (from / to).ln();
-            let c2 = (from / sigmas[i - 1]).ln() / h;
-            let phi1 = (-h).exp_m1() / -h;
-            let b2 = (phi1 - 1.0) / -h / c2;
-            row.next = reg("sample") * ratio + newest * (h * (phi1 - b2)) + reg(format!("m{}", i - 1)) * (h * b2);
+            if up > 0.0 {
+                row.noise = Some(Noise::Normal);
+                row.next = row.next + reg("noise") * (up * options.s_noise.unwrap_or(1.0));
+            }
             Ok(row)
         })
         .collect()

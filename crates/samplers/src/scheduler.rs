@@ -7,6 +7,7 @@ use crate::plan::{seal, Plan, PlanOptions, Schedule};
 use crate::registry::{NoiseRule, Velocity};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 
 /// One sampler with its configuration; holds no run state.
 #[derive(Debug, Clone)]
@@ -35,8 +36,19 @@ impl Scheduler {
         &self.config
     }
 
-    fn schedule(&self, options: &PlanOptions) -> Result<Schedule> {
-        let schedule = (self.config.entry.schedule)(&self.config, options)?;
+    /// The config of a run: `sigmaSpacing` takes the place of the config's own.
+    fn config_of(&self, options: &PlanOptions) -> Result<Cow<'_, Config>> {
+        Ok(match &options.sigma_spacing {
+            Some(name) if options.sigmas.is_some() => {
+                return Err(SamplerError::argument("sigmaSpacing", "only one of sigmas and sigmaSpacing", format!("{name:?}")));
+            }
+            Some(name) => Cow::Owned(self.config.with_spacing(name)?),
+            None => Cow::Borrowed(&self.config),
+        })
+    }
+
+    fn schedule(&self, config: &Config, options: &PlanOptions) -> Result<Schedule> {
+        let schedule = (config.entry.schedule)(config, options)?;
         if options.begin_index >= schedule.timesteps.len() {
             let most = schedule.timesteps.len().saturating_sub(1);
             return Err(SamplerError::argument("beginIndex", format!("an integer from 0 to {most}"), options.begin_index.to_string()));
@@ -46,8 +58,9 @@ impl Scheduler {
 
     /// Everything a run needs, decided beforehand.
     pub fn plan(&self, options: &PlanOptions) -> Result<Plan> {
-        let schedule = self.schedule(options)?;
-        let mut rows = (self.config.entry.rows)(&self.config, options, &schedule)?;
+        let config = self.config_of(options)?;
+        let schedule = self.schedule(&config, options)?;
+        let mut rows = (config.entry.rows)(&config, options, &schedule)?;
         seal(&mut rows);
         Ok(Plan {
             class_name: self.config.class(),
@@ -56,6 +69,7 @@ impl Scheduler {
             order: schedule.order,
             begin_index: options.begin_index,
             stochastic: rows.iter().any(|r| r.noise.is_some()),
+            unconditional: rows.iter().any(|r| r.reads("uncond")),
             timesteps: schedule.timesteps,
             sigmas: schedule.sigmas,
             rows,
@@ -75,8 +89,8 @@ impl Scheduler {
         let needs_run = entry.noise != NoiseRule::Bars || entry.velocity == Velocity::Position;
         let none_given = options.num_inference_steps.is_none() && options.timesteps.is_none() && options.sigmas.is_none();
         let schedule = match none_given && !needs_run {
-            true => self.schedule(&PlanOptions::steps(1))?,
-            false => self.schedule(options)?,
+            true => self.schedule(&self.config, &PlanOptions::steps(1))?,
+            false => self.schedule(&*self.config_of(options)?, options)?,
         };
         if let Some(index) = begin.filter(|&i| i > schedule.timesteps.len()) {
             return Err(SamplerError::argument("begin", format!("an index up to {}", schedule.timesteps.len()), index.to_string()));

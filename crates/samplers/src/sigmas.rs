@@ -5,6 +5,7 @@
 
 use crate::config::Config;
 use crate::error::Result;
+use crate::sigma_schedules::named;
 use crate::timesteps::linspace;
 
 /// numpy.interp over the training grid 0..T-1, ends held.
@@ -92,10 +93,15 @@ pub(crate) enum Spacing {
     Exponential,
     Beta,
     Flow,
+    /// One of [`crate::sigma_schedules`], which outranks the flags.
+    Named(&'static str),
 }
 
-/// The first chosen of karras, lu, exponential, beta, flow; else the sigmas of the timesteps.
+/// `sigma_spacing`, else the first chosen of karras, lu, exponential, beta, flow, else the sigmas of the timesteps.
 pub(crate) fn spacing(config: &Config) -> Spacing {
+    if let Some(name) = named(config) {
+        return Spacing::Named(name);
+    }
     let options = [
         ("use_karras_sigmas", Spacing::Karras),
         ("use_lu_lambdas", Spacing::Lu),
