@@ -40,6 +40,14 @@ impl ProjectionShape {
         Err(ModelError::Weights("Expected an IP-Adapter with image_proj.proj, image_proj.proj.3 or image_proj.latents but found none of them".into()))
     }
 
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Plain { .. } => "plain",
+            Self::Full { .. } => "full",
+            Self::Plus { .. } => "plus",
+        }
+    }
+
     pub fn context(&self) -> usize {
         match *self {
             Self::Plain { context, .. } | Self::Full { context, .. } | Self::Plus { context, .. } => context,
@@ -133,7 +141,7 @@ impl ImageProjection {
         })
     }
 
-    /// Embeddings (B, D), or (B, S, D) for Plus -> (B, T, context); (B, context) for full-face.
+    /// Embeddings (B, D), or (B, S, D) for Plus -> (B, T, context); for full-face the shape but the last dimension stays.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match self {
             Self::Plain { proj, norm, context } => Ok(norm.forward(&proj.forward(x)?.reshape((x.dim(0)?, PLAIN_TOKENS, *context))?)?),

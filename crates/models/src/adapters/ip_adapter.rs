@@ -1,20 +1,30 @@
 use super::image_mask::downsample;
 use super::image_projection::{ImageProjection, ProjectionShape};
 use crate::blocks::kv_cache::{KvCache, KvEntry};
+use crate::config::ConfigFile;
 use crate::error::{ModelError, Result};
 use crate::load::{load, Bias, Builder, LoadContext, LoadReport};
 use crate::weights::WeightScope;
 use candle_core::{DType, Tensor};
 use nd_kernels::{attention, Linear, Mask};
+use serde_json::json;
 use std::sync::Arc;
 
 /// Image prompts for a UNet, in the published flat layout (`image_proj.*`, `ip_adapter.1.to_k_ip.weight`, ...): plain, Plus and full-face.
 /// Immutable and re-entrant. Source: diffusers attention_processor.py `IPAdapterAttnProcessor2_0`.
 pub struct IpAdapter {
     shape: ProjectionShape,
+    config: IpAdapterConfig,
     report: LoadReport,
     parts: Parts,
     kv: KvCache,
+}
+
+/// What an adapter's weights tell of it, as the `config.json` that the published files lack.
+#[derive(Clone, Debug)]
+pub struct IpAdapterConfig {
+    /// `kind` (plain, full or plus), `image_width`, `context_width`, `layers`.
+    pub file: ConfigFile,
 }
 
 struct Parts {
@@ -49,7 +59,20 @@ impl IpAdapter {
             Ok(Parts { projection: ImageProjection::new(b, shape)?, layers: widths.iter().enumerate().map(layer).collect::<Result<_>>()? })
         };
         let (parts, report) = load("IP-Adapter", &scope, ctx, build)?;
-        Ok(Self { shape, report, kv: KvCache::new(parts.layers.len()), parts })
+        let values = [
+            ("kind", json!(shape.kind())),
+            ("image_width", json!(shape.image())),
+            ("context_width", json!(shape.context())),
+            ("layers", json!(parts.layers.len())),
+        ];
+        let values = values.into_iter().map(|(key, value)| (key.to_string(), value)).collect();
+        let config = IpAdapterConfig { file: ConfigFile { values, unknown: Vec::new() } };
+        Ok(Self { shape, config, report, kv: KvCache::new(parts.layers.len()), parts })
+    }
+
+    /// Kind and sizes, found from the weights.
+    pub fn config(&self) -> &IpAdapterConfig {
+        &self.config
     }
 
     /// Unexpected keys and sizes found while loading.
@@ -67,15 +90,20 @@ impl IpAdapter {
         self.shape.context()
     }
 
-    /// Embeddings of N images, (B, N, D), for Plus hidden states (B, N, S, D) -> tokens (B, N, T, D'), for full-face (B, N, D').
+    /// Embeddings of N images, (B, N, D), for Plus hidden states (B, N, S, D) -> tokens (B, N, T, D'). Full-face takes either:
+    /// (B, N, D) -> (B, N, D'), (B, N, S, D) -> (B, N, S, D').
     pub fn project(&self, image_embeds: &Tensor) -> Result<Tensor> {
         let width = self.shape.image();
-        let is_plus = matches!(self.shape, ProjectionShape::Plus { .. });
+        let (takes_embeds, takes_states) = match self.shape {
+            ProjectionShape::Plain { .. } => (true, false),
+            ProjectionShape::Full { .. } => (true, true),
+            ProjectionShape::Plus { .. } => (false, true),
+        };
         let (batch, images) = match *image_embeds.dims() {
-            [b, n, d] if !is_plus && d == width && b * n > 0 => (b, n),
-            [b, n, s, d] if is_plus && d == width && b * n * s > 0 => (b, n),
+            [b, n, d] if takes_embeds && d == width && b * n > 0 => (b, n),
+            [b, n, s, d] if takes_states && d == width && b * n * s > 0 => (b, n),
             _ => {
-                let shape = if is_plus { "(B, N, S, " } else { "(B, N, " };
+                let shape = if takes_states { "(B, N, S, " } else { "(B, N, " };
                 return Err(ModelError::shape("image_embeds", format!("shape {shape}{width})"), image_embeds));
             }
         };

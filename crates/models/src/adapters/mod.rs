@@ -7,9 +7,10 @@ mod motion;
 mod t2i;
 mod temporal;
 
-pub use ip_adapter::{ImagePrompt, IpAdapter};
+pub use ip_adapter::{ImagePrompt, IpAdapter, IpAdapterConfig};
 pub use motion::{Motion, MotionAdapter, MotionConfig};
 pub use t2i::{T2IAdapter, T2IAdapterConfig};
+pub use temporal::FrameWindows;
 
 pub(crate) use ip_adapter::PreparedPrompt;
 pub(crate) use motion::MotionPlace;

@@ -1,4 +1,4 @@
-use super::temporal::{TemporalShape, TemporalTransformer};
+use super::temporal::{FrameWindows, TemporalShape, TemporalTransformer};
 use crate::config::{ConfigFile, ConfigReader, DEPTHS, WIDTHS};
 use crate::error::{ModelError, Result};
 use crate::load::{load, Builder, LoadContext, LoadReport};
@@ -113,8 +113,10 @@ impl MotionAdapter {
 #[derive(Clone, Copy)]
 pub struct Motion<'a> {
     pub adapter: &'a MotionAdapter,
-    /// From 1 to `motion_max_seq_length`.
+    /// From 1 to `motion_max_seq_length`; from the length of a window up where there are windows.
     pub frames: usize,
+    /// Windows of long videos.
+    pub windows: Option<&'a FrameWindows>,
 }
 
 /// The layer after which a motion module runs.
@@ -133,9 +135,20 @@ impl Motion<'_> {
             let received = format!("{:?} with {:?} layers", config.block_out_channels, config.motion_layers_per_block);
             return Err(ModelError::argument("motion_adapter", format!("blocks of {channels:?} channels with {layers:?} layers"), received));
         }
-        if self.frames == 0 || self.frames > config.motion_max_seq_length || !batch.is_multiple_of(self.frames) {
-            let expected = format!("a number from 1 to {} that divides the batch of {batch}", config.motion_max_seq_length);
-            return Err(ModelError::argument("frames", expected, self.frames));
+        let most = config.motion_max_seq_length;
+        let (least, most) = match self.windows {
+            None => (1, most),
+            Some(FrameWindows { stride, weights }) => {
+                if *stride == 0 || weights.is_empty() || weights.len() > most || weights.iter().any(|weight| weight.is_nan() || *weight <= 0.0) {
+                    let received = format!("{} with stride {stride}", weights.len());
+                    return Err(ModelError::argument("context_length", format!("windows of 1 to {most} frames with a stride above 0"), received));
+                }
+                (weights.len(), usize::MAX)
+            }
+        };
+        if !(least..=most).contains(&self.frames) || !batch.is_multiple_of(self.frames) {
+            let range = if most == usize::MAX { format!("of at least {least}") } else { format!("from {least} to {most}") };
+            return Err(ModelError::argument("frames", format!("a number {range} that divides the batch of {batch}"), self.frames));
         }
         Ok(())
     }
@@ -148,6 +161,6 @@ impl Motion<'_> {
             MotionPlace::Up(block, layer) => parts.up.get(block).and_then(|modules| modules.get(layer)),
             MotionPlace::Mid => parts.mid.first(),
         };
-        module.map_or(Ok(x.clone()), |module| module.forward(&x, self.frames))
+        module.map_or(Ok(x.clone()), |module| module.forward(&x, self.frames, self.windows))
     }
 }

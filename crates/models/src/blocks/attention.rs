@@ -31,12 +31,19 @@ pub(crate) struct Attention {
     slot: Option<usize>,
     /// Position among the layers that image prompts attach to.
     image_layer: Option<usize>,
+    /// Position among the layers over the image itself.
+    own_layer: Option<usize>,
 }
 
 impl Attention {
     /// Attention of tokens among themselves; `context_width` is `query_width`.
     pub fn self_attention(b: &Builder, shape: AttentionShape) -> Result<Self> {
         Self::build(b, shape, None)
+    }
+
+    /// As `self_attention`, for a layer that a call may perturb.
+    pub fn image_self_attention(b: &Builder, shape: AttentionShape, slots: &Slots) -> Result<Self> {
+        Ok(Self { own_layer: Some(slots.own(b.name())), ..Self::self_attention(b, shape)? })
     }
 
     /// Attention to the prompt.
@@ -46,7 +53,7 @@ impl Attention {
 
     /// Attention to the prompt, and to image prompts where a call has them.
     pub fn image_cross_attention(b: &Builder, shape: AttentionShape, slots: &Slots) -> Result<Self> {
-        Ok(Self { image_layer: Some(slots.image()), ..Self::cross_attention(b, shape, slots)? })
+        Ok(Self { image_layer: Some(slots.image(b.name())), ..Self::cross_attention(b, shape, slots)? })
     }
 
     /// Attention to the prompt after a LayerNorm over it.
@@ -68,14 +75,33 @@ impl Attention {
             scale: (head_width as f32).sqrt().recip(),
             slot,
             image_layer: None,
+            own_layer: None,
         })
     }
 
     /// x (B, L, C) among itself, plus the residual.
     pub fn forward_self(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
-        let (k, v) = (self.to_k.forward(x)?, self.to_v.forward(x)?);
-        let q = self.to_q.forward(x)?;
-        self.finish(&attention(&q, &k, &v, self.heads, self.scale, Mask::None)?, residual)
+        self.finish(&self.mix(x, &self.to_v.forward(x)?)?, residual)
+    }
+
+    /// As `forward_self`; the samples that the call perturbs here look at nothing but themselves.
+    pub fn forward_image(&self, x: &Tensor, cond: &Conditioning, residual: &Tensor) -> Result<Tensor> {
+        let batch = x.dim(0)?;
+        let v = self.to_v.forward(x)?;
+        let perturbed = self.own_layer.map_or(0, |layer| cond.perturbed_samples(layer)).min(batch);
+        let mixed = match batch - perturbed {
+            0 => v,
+            plain if plain == batch => self.mix(x, &v)?,
+            plain => {
+                let first = self.mix(&x.narrow(0, 0, plain)?.contiguous()?, &v.narrow(0, 0, plain)?.contiguous()?)?;
+                Tensor::cat(&[&first, &v.narrow(0, plain, perturbed)?], 0)?
+            }
+        };
+        self.finish(&mixed, residual)
+    }
+
+    fn mix(&self, x: &Tensor, v: &Tensor) -> Result<Tensor> {
+        Ok(attention(&self.to_q.forward(x)?, &self.to_k.forward(x)?, v, self.heads, self.scale, Mask::None)?)
     }
 
     /// x (B, L, C) to the prompt, plus the residual.

@@ -2,6 +2,7 @@ use super::kv_cache::KvEntry;
 use crate::adapters::{Motion, MotionPlace, PreparedPrompt};
 use crate::cancel::CancelToken;
 use crate::error::Result;
+use crate::unet::Perturbation;
 use candle_core::Tensor;
 
 /// The time embedding of one forward pass, (B, D).
@@ -24,10 +25,17 @@ pub(crate) struct Conditioning<'a> {
     pub image_prompts: &'a [PreparedPrompt<'a>],
     /// Motion modules that run after the layers.
     pub motion: Option<Motion<'a>>,
+    /// Self-attention layers in which the last samples look at nothing but themselves.
+    pub perturbed: Option<Perturbation<'a>>,
     pub cancel: &'a CancelToken,
 }
 
 impl Conditioning<'_> {
+    /// How many of the last samples a self-attention layer perturbs.
+    pub fn perturbed_samples(&self, layer: usize) -> usize {
+        self.perturbed.filter(|perturbed| perturbed.layers.contains(&layer)).map_or(0, |perturbed| perturbed.samples)
+    }
+
     /// x (B, H, W, C) after the motion module of this place, when the call has one.
     pub fn after_layer(&self, place: MotionPlace, x: Tensor) -> Result<Tensor> {
         match &self.motion {

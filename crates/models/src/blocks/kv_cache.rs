@@ -1,6 +1,6 @@
 use crate::error::Result;
 use candle_core::{Tensor, TensorId};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -66,7 +66,17 @@ impl KvEntry {
 #[derive(Default)]
 pub(crate) struct Slots {
     kv: Cell<usize>,
-    image: Cell<usize>,
+    image: RefCell<Vec<String>>,
+    own: RefCell<Vec<String>>,
+}
+
+/// Names of a model's attention layers, such as `mid_block.attentions.0.transformer_blocks.0.attn2`, in the order of their numbers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AttentionNames {
+    /// Those that image prompts attach to.
+    pub image: Vec<String>,
+    /// Those over the image itself.
+    pub own: Vec<String>,
 }
 
 impl Slots {
@@ -75,14 +85,25 @@ impl Slots {
         self.kv.replace(self.kv.get() + 1)
     }
 
-    /// The position among the layers that image prompts attach to, in diffusers' order of attention processors.
-    pub fn image(&self) -> usize {
-        self.image.replace(self.image.get() + 1)
+    /// The position of a named layer among those that image prompts attach to, in diffusers' order of attention processors.
+    pub fn image(&self, name: &str) -> usize {
+        Self::add(&self.image, name)
     }
 
-    /// How many layers image prompts attach to.
-    pub fn images(&self) -> usize {
-        self.image.get()
+    /// The position of a named layer among those over the image itself.
+    pub fn own(&self, name: &str) -> usize {
+        Self::add(&self.own, name)
+    }
+
+    fn add(names: &RefCell<Vec<String>>, name: &str) -> usize {
+        let mut names = names.borrow_mut();
+        names.push(name.to_string());
+        names.len() - 1
+    }
+
+    /// The layers that got a position.
+    pub fn names(&self) -> AttentionNames {
+        AttentionNames { image: self.image.borrow().clone(), own: self.own.borrow().clone() }
     }
 
     /// How many cache slots were handed out.

@@ -85,7 +85,7 @@ impl TransformerBlock {
         let width = shape.heads * head_width;
         let cross = AttentionShape { query_width: width, context_width: shape.context_width, heads: shape.heads, head_width, bias: Bias::No };
         let attn1 = match shape.first {
-            FirstAttention::Image => Attention::self_attention(&b.pp("attn1"), AttentionShape { context_width: width, ..cross })?,
+            FirstAttention::Image => Attention::image_self_attention(&b.pp("attn1"), AttentionShape { context_width: width, ..cross }, slots)?,
             FirstAttention::Prompt => Attention::cross_attention(&b.pp("attn1"), cross, slots)?,
         };
         Ok(Self {
@@ -103,7 +103,7 @@ impl TransformerBlock {
     fn forward(&self, x: &Tensor, cond: &Conditioning) -> Result<Tensor> {
         let normed = self.norm1.forward(x)?;
         let x = match self.first {
-            FirstAttention::Image => self.attn1.forward_self(&normed, x)?,
+            FirstAttention::Image => self.attn1.forward_image(&normed, cond, x)?,
             FirstAttention::Prompt => self.attn1.forward_cross(&normed, cond, None, x)?,
         };
         let x = self.attn2.forward_cross(&self.norm2.forward(&x)?, cond, cond.context_bias, &x)?;

@@ -80,6 +80,7 @@ impl ControlNetModel {
             kv: &kv,
             image_prompts: &[],
             motion: None,
+            perturbed: None,
             cancel: unet.cancel,
         };
         let x = trunk.down.start(unet.sample, &self.config.unet)?;

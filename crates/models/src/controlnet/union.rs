@@ -140,6 +140,7 @@ impl ControlNetUnionModel {
             kv: &kv,
             image_prompts: &[],
             motion: None,
+            perturbed: None,
             cancel: unet.cancel,
         };
         let x = trunk.down.start(unet.sample, config)?;

@@ -4,6 +4,15 @@ use crate::cancel::CancelToken;
 use crate::error::{ModelError, Result};
 use candle_core::Tensor;
 
+/// Perturbed-attention guidance: self-attention layers whose map becomes the identity. Source: arXiv:2403.17377.
+#[derive(Clone, Copy, Debug)]
+pub struct Perturbation<'a> {
+    /// Numbers of layers, in the order of `UNet2DConditionModel::self_attention_layers`.
+    pub layers: &'a [usize],
+    /// That many samples at the end of the batch are perturbed.
+    pub samples: usize,
+}
+
 /// Arguments of one UNet evaluation, in diffusers' names and shapes (images are (B, C, H, W)).
 pub struct UNetInput<'a> {
     /// Noisy latents (B, in_channels, H, W); any H and W of at least 1.
@@ -32,6 +41,8 @@ pub struct UNetInput<'a> {
     pub image_prompts: &'a [ImagePrompt<'a>],
     /// Motion modules; the batch then holds the frames of each video next to each other, and the text is repeated for them.
     pub motion: Option<Motion<'a>>,
+    /// Self-attention layers to perturb.
+    pub perturbed: Option<Perturbation<'a>>,
     /// FreeU factors.
     pub freeu: Option<FreeUFactors>,
     /// Polled between layers.
@@ -55,6 +66,7 @@ impl<'a> UNetInput<'a> {
             down_intrablock_additional_residuals: &[],
             image_prompts: &[],
             motion: None,
+            perturbed: None,
             freeu: None,
             cancel,
         }

@@ -17,5 +17,5 @@ mod up_block;
 
 pub use config::{AdditionEmbed, ClassEmbed, TimeKind, UNetConfig};
 pub use free_u::FreeUFactors as FreeU;
-pub use input::UNetInput;
+pub use input::{Perturbation, UNetInput};
 pub use model::UNet2DConditionModel;

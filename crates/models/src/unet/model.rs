@@ -6,7 +6,7 @@ use super::mid_block::MidBlock;
 use super::up_block::{UpBlock, UpPlace};
 use crate::adapters::IpAdapter;
 use crate::blocks::conditioning::Conditioning;
-use crate::blocks::kv_cache::{KvCache, Slots};
+use crate::blocks::kv_cache::{AttentionNames, KvCache, Slots};
 use crate::error::{ModelError, Result};
 use crate::load::{load, Bias, Builder, ConvShape, LoadContext, LoadReport};
 use crate::weights::WeightScope;
@@ -30,8 +30,7 @@ struct Parts {
     conv_norm_out: Option<GroupNorm>,
     conv_out: Conv2d,
     slots: usize,
-    /// Cross-attention layers that image prompts attach to.
-    image_layers: usize,
+    names: AttentionNames,
 }
 
 impl UNet2DConditionModel {
@@ -46,9 +45,14 @@ impl UNet2DConditionModel {
         &self.config
     }
 
-    /// How many cross-attention layers image prompts attach to, in the order of down, up and mid blocks.
-    pub fn image_layers(&self) -> usize {
-        self.parts.image_layers
+    /// Names of the cross-attention layers that image prompts attach to, in the order of down, up and mid blocks.
+    pub fn image_layers(&self) -> &[String] {
+        &self.parts.names.image
+    }
+
+    /// Names of the self-attention layers over the image, in the same order.
+    pub fn self_attention_layers(&self) -> &[String] {
+        &self.parts.names.own
     }
 
     /// Unexpected keys and sizes found while loading.
@@ -64,7 +68,7 @@ impl UNet2DConditionModel {
         if let Some(motion) = &input.motion {
             motion.check(batch, &self.config.block_out_channels, &self.config.layers_per_block)?;
         }
-        let prepare = |prompt: &_| IpAdapter::prepare(*prompt, batch, parts.image_layers);
+        let prepare = |prompt: &_| IpAdapter::prepare(*prompt, batch, parts.names.image.len());
         let image_prompts = input.image_prompts.iter().map(prepare).collect::<Result<Vec<_>>>()?;
         let time = parts.down.time(input, batch)?;
         let kv = self.kv.entry(input.encoder_hidden_states);
@@ -77,6 +81,7 @@ impl UNet2DConditionModel {
             kv: &kv,
             image_prompts: &image_prompts,
             motion: input.motion,
+            perturbed: input.perturbed,
             cancel: input.cancel,
         };
 
@@ -151,7 +156,7 @@ impl Parts {
             conv_norm_out: config.norm_num_groups.map(norm_out).transpose()?,
             conv_out: b.conv("conv_out", ConvShape::same(channels[0], config.out_channels, config.conv_out_kernel))?,
             slots: slots.count(),
-            image_layers: slots.images(),
+            names: slots.names(),
         })
     }
 
