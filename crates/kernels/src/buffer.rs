@@ -9,7 +9,7 @@ use std::sync::RwLockReadGuard;
 /// From this size on a buffer asks for huge pages: a page fault costs more than filling the page.
 const HUGE: usize = 1 << 21;
 
-/// A zeroed buffer of f32 or u16, aligned to 64 bytes (to 2 MiB when that large).
+/// A zeroed buffer of f32, u32 or u16, aligned to 64 bytes (to 2 MiB when that large).
 pub(crate) struct Buffer<T> {
     ptr: *mut T,
     len: usize,
@@ -24,6 +24,7 @@ unsafe impl<T: Sync> Sync for Buffer<T> {}
 /// Number types of which zero bytes are a value.
 pub(crate) trait Number: Copy {}
 impl Number for f32 {}
+impl Number for u32 {}
 impl Number for u16 {}
 
 impl<T: Number> Buffer<T> {

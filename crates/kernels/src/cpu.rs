@@ -1,5 +1,6 @@
 //! Which instruction set our CPU bodies use, decided once at run time.
 
+use crate::Storage;
 use candle_core::{DType, Device};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -105,9 +106,18 @@ pub fn peak(tries: usize) -> f64 {
 }
 
 /// The level whose bodies serve a tensor on this device stored like this, if any do.
-pub(crate) fn ours(device: &Device, storage: DType) -> Option<Level> {
-    let fits = device.is_cpu() && matches!(storage, DType::F32 | DType::F16 | DType::BF16);
+pub(crate) fn ours(device: &Device, storage: impl Into<Storage>) -> Option<Level> {
+    let fits = device.is_cpu() && matches!(storage.into(), Storage::Float(DType::F32 | DType::F16 | DType::BF16) | Storage::Int8);
     Some(level()).filter(|level| fits && *level != Level::Reference)
+}
+
+/// The level whose products of bytes serve a level: AVX-512 has them where it has VNNI.
+pub(crate) fn byte_level(level: Level) -> Level {
+    #[cfg(target_arch = "x86_64")]
+    if level == Level::Avx512 && !is_x86_feature_detected!("avx512vnni") {
+        return Level::Avx2;
+    }
+    level
 }
 
 /// The features of this CPU that matter to us, by the names of `/proc/cpuinfo` or its like.

@@ -21,8 +21,12 @@ mod layer_norm;
 mod layout;
 mod linear;
 mod linear_combination;
+pub mod machine;
+pub mod memory;
 pub mod pool;
+pub mod profile;
 mod simd;
+mod storage;
 
 pub use activation::{activation, Activation};
 pub use attention::{attention, Mask};
@@ -34,3 +38,4 @@ pub use layer_norm::LayerNorm;
 pub use layout::{nchw_to_nhwc, nhwc_to_nchw};
 pub use linear::Linear;
 pub use linear_combination::linear_combination;
+pub use storage::Storage;

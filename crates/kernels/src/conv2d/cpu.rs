@@ -53,7 +53,7 @@ impl Body {
         let widths = vec![channels; taps];
         let source = Source { widths: &widths, n, gated: false, value: |tap, k, column| values[(column * channels + k) * taps + tap] };
         Ok(Self {
-            packed: Packed::new(level, storage, &source)?,
+            packed: Packed::new(level, storage.into(), &source)?,
             bias: bias.map(to_vec).transpose()?,
             zeros: Buffer::zeroed(channels),
             shape: (n, channels, kh, kw),

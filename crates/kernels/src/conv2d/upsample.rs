@@ -28,7 +28,7 @@ impl Phases {
                 let taps = merged(parity / 2, tap / 2).flat_map(|y| merged(parity % 2, tap % 2).map(move |x| 3 * y + x));
                 taps.map(|tap| body.packed.value(tap, k, column)).sum()
             };
-            Packed::new(body.packed.level, DType::F32, &Source { widths: &widths, n, gated: false, value }).ok()
+            Packed::new(body.packed.level, DType::F32.into(), &Source { widths: &widths, n, gated: false, value }).ok()
         };
         Self((0..4).map_while(phase).collect())
     }

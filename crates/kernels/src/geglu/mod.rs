@@ -2,30 +2,34 @@
 
 use crate::argument::expect;
 use crate::linear::{check_bias, cpu};
-use crate::{Epilogue, Linear};
-use candle_core::{DType, Result, Tensor, D};
+use crate::{Epilogue, Linear, Storage};
+use candle_core::{Result, Tensor, D};
+use std::sync::Arc;
 
 /// GEGLU: `a * gelu_erf(b)` with `[a, b] = x W^T + c`; the wide intermediate is never stored on the CPU.
 /// Source: diffusers activations.py `GEGLU`; arXiv:2002.05202 section 2.
+#[derive(Clone)]
 pub struct Geglu {
     inner: usize,
     body: Body,
 }
 
+#[derive(Clone)]
 enum Body {
     Plain(Linear),
-    Cpu { body: cpu::Body, in_features: usize },
+    Cpu { body: Arc<cpu::Body>, in_features: usize },
 }
 
 impl Geglu {
     /// Packs a weight `(2 * inner, in)`, values first and gates after them, and an optional bias `(2 * inner)`; storage as in [`Linear::new`].
-    pub fn new(weight: &Tensor, bias: Option<&Tensor>, storage: DType) -> Result<Self> {
+    pub fn new(weight: &Tensor, bias: Option<&Tensor>, storage: impl Into<Storage>) -> Result<Self> {
+        let storage = storage.into();
         let even = weight.rank() == 2 && weight.dims()[0].is_multiple_of(2);
         expect(even, "shape (2 * inner, in)", "weight", weight.dims())?;
         let (rows, in_features) = weight.dims2()?;
         check_bias(bias, rows)?;
         let body = match crate::cpu::ours(weight.device(), storage) {
-            Some(level) => Body::Cpu { body: cpu::Body::new(level, weight, bias, storage, true)?, in_features },
+            Some(level) => Body::Cpu { body: Arc::new(cpu::Body::new(level, weight, bias, storage, true)?), in_features },
             None => Body::Plain(Linear::new(weight, bias, storage)?),
         };
         Ok(Self { inner: rows / 2, body })
@@ -33,6 +37,10 @@ impl Geglu {
 
     /// x (.., in) -> (.., inner).
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let _op = crate::profile::op("geglu", || {
+            let width = x.dims().last().copied().unwrap_or(1);
+            crate::profile::product(x.elem_count() / width.max(1), width, 2 * self.inner)
+        });
         match &self.body {
             Body::Plain(linear) => {
                 let wide = linear.forward(x)?;

@@ -4,12 +4,14 @@
 //! concatenated inputs (one set per source). B is packed once, see [`pack`]. Every element of C is summed in the order of the packed runs, whatever the number
 //! of rows or threads, so results do not depend on either.
 
+mod bytes;
 mod finish;
 pub(crate) mod pack;
 mod peak;
 mod rows;
 mod tile;
 
+pub(crate) use bytes::Quantised;
 pub(crate) use finish::{Finish, Phase};
 pub(crate) use pack::{Packed, Run, Source};
 pub(crate) use peak::peak;
@@ -115,7 +117,7 @@ impl<R: Rows> Task for Block<'_, R> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let Self { a, w, schedule, finish, first, rows, panels, scratch } = self;
-        let kernels = kernels::<S>();
+        let (kernels, byte_kernels) = (kernels::<S>(), bytes::kernels::<S>());
         let width = S::LANES * S::PANEL;
         // The kernel prefetches the rows after its own, hence MR pointers more than rows.
         let stride = rows.next_multiple_of(MR) + MR;
@@ -145,8 +147,16 @@ impl<R: Rows> Task for Block<'_, R> {
                         c: tile,
                         first: i == 0,
                     };
-                    kernels[panel.vectors - 1][count - 1](&call);
-                    if i + 1 == schedule.chunks.len() {
+                    let last = i + 1 == schedule.chunks.len();
+                    match &w.columns_of_bytes {
+                        None => kernels[panel.vectors - 1][count - 1](&call),
+                        Some(columns) => {
+                            let scales = last.then(|| (a.scales().add(first + r), columns.scales.as_ptr().add(panel.offset)));
+                            let start = columns.start.as_ptr().add(panel.offset);
+                            byte_kernels[panel.vectors - 1][count - 1](&bytes::ByteCall { call, start, scales })
+                        }
+                    }
+                    if last {
                         finish.store::<S>(panel, w.gated, first + r, count, tile);
                     }
                     r += count;

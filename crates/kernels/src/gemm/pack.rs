@@ -1,9 +1,11 @@
 //! Weights in the micro-kernel's order: `[panel][chunk][channel][column]`.
 
+use super::bytes::Columns;
 use crate::buffer::Buffer;
 use crate::cpu::Level;
 use crate::pool;
 use crate::simd::{geometry, Shared, Simd};
+use crate::Storage;
 use candle_core::{bail, DType, Result};
 use half::{bf16, f16};
 use std::ops::Range;
@@ -43,6 +45,8 @@ enum Data {
     F32(Buffer<f32>),
     F16(Buffer<u16>),
     Bf16(Buffer<u16>),
+    /// Four signed bytes each: channels then count quads.
+    Bytes(Buffer<u32>),
 }
 
 /// What to pack: `value(set, channel, column)` for sets of these widths and `n` output columns.
@@ -93,24 +97,53 @@ pub(crate) struct Packed {
     pub schedule: Schedule,
     pub panels: Vec<Panel>,
     data: Data,
+    /// Of a matrix of bytes.
+    pub columns_of_bytes: Option<Columns>,
 }
 
 impl Packed {
-    /// Packs for a level, rounded to `storage` (F32, F16 or BF16).
-    pub fn new<F: Fn(usize, usize, usize) -> f32 + Sync>(level: Level, storage: DType, source: &Source<F>) -> Result<Self> {
-        let schedule = cut_channels(source.widths);
-        let panels = cut_columns(level, source.n, source.gated);
-        let k = source.widths.iter().sum();
-        let len = k * panels.iter().map(|p| p.vectors * geometry(level).0).sum::<usize>();
-        let data = match storage {
-            DType::F32 => Data::F32(Buffer::zeroed(len)),
-            DType::F16 => Data::F16(Buffer::zeroed(len)),
-            DType::BF16 => Data::Bf16(Buffer::zeroed(len)),
+    /// Packs for a level, rounded to `storage`.
+    pub fn new<F: Fn(usize, usize, usize) -> f32 + Sync>(level: Level, storage: Storage, source: &Source<F>) -> Result<Self> {
+        let float = match storage {
+            Storage::Float(float) => float,
+            Storage::Int8 => return super::bytes::pack(level, source),
+        };
+        let mut packed = Self::empty(level, source);
+        let len = packed.k * packed.columns();
+        match float {
+            DType::F32 => {
+                let mut data = Buffer::zeroed(len);
+                packed.write(source, &mut data, |x| x);
+                packed.data = Data::F32(data);
+            }
+            DType::F16 => {
+                let mut data = Buffer::zeroed(len);
+                packed.write(source, &mut data, |x| f16::from_f32(x).to_bits());
+                packed.data = Data::F16(data);
+            }
+            DType::BF16 => {
+                let mut data = Buffer::zeroed(len);
+                packed.write(source, &mut data, |x| bf16::from_f32(x).to_bits());
+                packed.data = Data::Bf16(data);
+            }
             other => bail!("Expected F32, F16 or BF16 for storage but received {other:?}"),
         };
-        let mut packed = Self { level, n: source.n, k, gated: source.gated, schedule, panels, data };
-        packed.write(source);
         Ok(packed)
+    }
+
+    /// Packs quads of bytes; what belongs to their columns is missing.
+    pub fn bytes_of<F: Fn(usize, usize, usize) -> u32 + Sync>(level: Level, source: &Source<F>) -> Self {
+        let mut packed = Self::empty(level, source);
+        let mut data = Buffer::zeroed(packed.k * packed.columns());
+        packed.write(source, &mut data, |x| x);
+        packed.data = Data::Bytes(data);
+        packed
+    }
+
+    fn empty<F>(level: Level, source: &Source<F>) -> Self {
+        let (schedule, panels) = (cut_channels(source.widths), cut_columns(level, source.n, source.gated));
+        let k = source.widths.iter().sum();
+        Self { level, n: source.n, k, gated: source.gated, schedule, panels, data: Data::F32(Buffer::default()), columns_of_bytes: None }
     }
 
     /// Memory held.
@@ -118,27 +151,25 @@ impl Packed {
         match &self.data {
             Data::F32(data) => 4 * data.len(),
             Data::F16(data) | Data::Bf16(data) => 2 * data.len(),
+            Data::Bytes(data) => 4 * data.len() + 8 * self.columns(),
         }
     }
 
-    fn write<F: Fn(usize, usize, usize) -> f32 + Sync>(&mut self, source: &Source<F>) {
-        match &mut self.data {
-            Data::F32(data) => {
-                let to = Shared::new(data.as_mut_ptr());
-                self.each(source, to, |x| x)
-            }
-            Data::F16(data) => {
-                let to = Shared::new(data.as_mut_ptr());
-                self.each(source, to, |x| f16::from_f32(x).to_bits())
-            }
-            Data::Bf16(data) => {
-                let to = Shared::new(data.as_mut_ptr());
-                self.each(source, to, |x| bf16::from_f32(x).to_bits())
+    /// Calls `f` with the packed position and the source's number of every column.
+    pub fn each_column(&self, mut f: impl FnMut(usize, usize)) {
+        let lanes = geometry(self.level).0;
+        for panel in &self.panels {
+            for i in 0..panel.cols {
+                f(panel.offset + i, panel.first + i);
+                if self.gated {
+                    f(panel.offset + panel.vectors * lanes / 2 + i, self.n + panel.first + i);
+                }
             }
         }
     }
 
-    fn each<T, F: Fn(usize, usize, usize) -> f32 + Sync>(&self, source: &Source<F>, to: Shared<T>, round: impl Fn(f32) -> T + Sync + Send) {
+    fn write<A, T, F: Fn(usize, usize, usize) -> A + Sync>(&self, source: &Source<F>, data: &mut [T], round: impl Fn(A) -> T + Sync + Send) {
+        let to = Shared::new(data.as_mut_ptr());
         let lanes = geometry(self.level).0;
         pool::run(self.panels.len(), |p| {
             let panel = &self.panels[p];
@@ -185,6 +216,8 @@ impl Packed {
             Data::F32(data) => data[at],
             Data::F16(data) => f16::from_bits(data[at]).to_f32(),
             Data::Bf16(data) => bf16::from_bits(data[at]).to_f32(),
+            // Only convolutions ask, and theirs are floats.
+            Data::Bytes(_) => f32::NAN,
         }
     }
 
@@ -196,10 +229,11 @@ impl Packed {
             Data::F32(data) => S::load(data.as_ptr().add(at)),
             Data::F16(data) => S::load_f16(data.as_ptr().add(at)),
             Data::Bf16(data) => S::load_bf16(data.as_ptr().add(at)),
+            Data::Bytes(_) => S::splat(f32::NAN),
         }
     }
 
-    /// The f32 numbers of a chunk of a panel: in place, or widened into `wide`.
+    /// The f32 numbers (or quads of bytes) of a chunk of a panel: in place, or widened into `wide`.
     #[inline(always)]
     pub unsafe fn chunk<S: Simd>(&self, panel: &Panel, chunk: &Chunk, wide: &mut Buffer<f32>) -> *const f32 {
         let width = panel.vectors * S::LANES;
@@ -207,6 +241,7 @@ impl Packed {
         let len = chunk.len * width;
         match &self.data {
             Data::F32(data) => data.as_ptr().add(at),
+            Data::Bytes(data) => data.as_ptr().add(at).cast(),
             Data::F16(data) => {
                 let to = wide.at_least(len).as_mut_ptr();
                 for i in (0..len).step_by(S::LANES) {

@@ -2,6 +2,11 @@
 pub(crate) trait Rows: Sync {
     /// Pointers to the channels of rows `first..first + out.len()` of a set.
     fn fill(&self, set: usize, first: usize, out: &mut [*const f32]);
+
+    /// One scale per row, where rows are bytes.
+    fn scales(&self) -> *const f32 {
+        std::ptr::null()
+    }
 }
 
 /// Rows one behind the other: a linear layer.

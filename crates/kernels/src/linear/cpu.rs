@@ -1,33 +1,39 @@
 use crate::buffer::{dense, output, to_vec, View};
 use crate::cpu::Level;
-use crate::gemm::{gemm, Finish, Packed, Source, Strided};
-use crate::Epilogue;
-use candle_core::{DType, Result, Tensor};
+use crate::gemm::{gemm, Finish, Packed, Quantised, Source, Strided};
+use crate::{Epilogue, Storage};
+use candle_core::{Result, Tensor};
+use std::cell::RefCell;
 
 /// A packed weight matrix with its bias.
 pub(crate) struct Body {
     packed: Packed,
+    in_features: usize,
     bias: Option<Vec<f32>>,
+}
+
+thread_local! {
+    static QUANTISED: RefCell<Quantised> = RefCell::default();
 }
 
 impl Body {
     /// From (out, in); a gated one from values and gates (2 * out, in).
-    pub fn new(level: Level, weight: &Tensor, bias: Option<&Tensor>, storage: DType, gated: bool) -> Result<Self> {
+    pub fn new(level: Level, weight: &Tensor, bias: Option<&Tensor>, storage: Storage, gated: bool) -> Result<Self> {
         let (rows, inner) = weight.dims2()?;
         let weight = dense(weight)?;
         let view = View::new(&weight);
         let values = view.slice()?;
         let n = if gated { rows / 2 } else { rows };
         let source = Source { widths: &[inner], n, gated, value: |_, k, column| values[column * inner + k] };
-        Ok(Self { packed: Packed::new(level, storage, &source)?, bias: bias.map(to_vec).transpose()? })
+        Ok(Self { packed: Packed::new(level, storage, &source)?, in_features: inner, bias: bias.map(to_vec).transpose()? })
     }
 
     /// x (.., in) -> `shape` (.., out), in x's dtype.
     pub fn forward(&self, x: &Tensor, shape: &[usize], epilogue: &Epilogue) -> Result<Tensor> {
         let input = dense(x)?;
-        let rows = input.elem_count() / self.packed.k.max(1);
+        let rows = input.elem_count() / self.in_features.max(1);
         let view = View::new(&input);
-        let a = Strided { data: view.slice()?, width: self.packed.k };
+        let data = view.slice()?;
         let per_sample = epilogue.per_sample.map(dense).transpose()?;
         let residual = epilogue.residual.map(dense).transpose()?;
         let (per_sample, residual) = (per_sample.as_ref().map(View::new), residual.as_ref().map(View::new));
@@ -42,8 +48,18 @@ impl Body {
             residual,
             phase: None,
         };
+        let multiply = |out| match self.packed.columns_of_bytes {
+            None => gemm(&Strided { data, width: self.in_features }, rows, &self.packed, &finish(out)),
+            Some(_) => {
+                // Taken out, not borrowed: while this thread waits for tasks it may start another call.
+                let mut quantised = QUANTISED.take();
+                quantised.fill(self.packed.level, data, self.in_features);
+                gemm(&quantised, rows, &self.packed, &finish(out));
+                QUANTISED.set(quantised);
+            }
+        };
         // SAFETY: the product writes every row and column.
-        unsafe { output(shape, |out| gemm(&a, rows, &self.packed, &finish(out))) }?.to_dtype(x.dtype())
+        unsafe { output(shape, multiply) }?.to_dtype(x.dtype())
     }
 
     /// Memory held by the weights.

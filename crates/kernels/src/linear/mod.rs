@@ -1,36 +1,44 @@
 //! `y = x W^T + b` with everything that follows it fused.
 
 pub(crate) mod cpu;
+mod int8;
 
 use crate::argument::expect;
-use crate::Epilogue;
-use candle_core::{DType, Result, Tensor};
+use crate::{Epilogue, Storage};
+use candle_core::{Result, Tensor};
+use std::sync::Arc;
 
-/// A linear layer or 1x1 convolution. Weights are packed once, in the storage dtype; products accumulate in f32.
+/// A linear layer or 1x1 convolution. Weights are packed once, in the storage dtype; products accumulate in f32. Clones share the weights.
+#[derive(Clone)]
 pub struct Linear {
     in_features: usize,
     out_features: usize,
     body: Body,
 }
 
+#[derive(Clone)]
 enum Body {
     Plain { weight: Tensor, bias: Option<Tensor> },
-    Cpu(cpu::Body),
+    /// Numbers that bytes stand for.
+    PlainInt8 { weight: Tensor, bias: Option<Tensor> },
+    Cpu(Arc<cpu::Body>),
 }
 
 impl Linear {
     /// Packs a weight `(out, in)` or `(out, in, 1, 1)` of any float dtype and an optional bias `(out)`.
     ///
-    /// `storage` is F32, F16 or BF16: what the weight is rounded to and kept in. Errors: a weight or bias of another shape.
-    pub fn new(weight: &Tensor, bias: Option<&Tensor>, storage: DType) -> Result<Self> {
+    /// `storage` is a [`Storage`] or F32, F16 or BF16: what the weight is rounded to and kept in. Errors: a weight or bias of another shape.
+    pub fn new(weight: &Tensor, bias: Option<&Tensor>, storage: impl Into<Storage>) -> Result<Self> {
         let dims = weight.dims();
         expect(matches!(dims, [_, _] | [_, _, 1, 1]), "shape (out, in) or (out, in, 1, 1)", "weight", dims)?;
         let (out_features, in_features) = (dims[0], dims[1]);
         check_bias(bias, out_features)?;
         let weight = weight.reshape((out_features, in_features))?;
-        let body = match crate::cpu::ours(weight.device(), storage) {
-            Some(level) => Body::Cpu(cpu::Body::new(level, &weight, bias, storage, false)?),
-            None => Body::Plain { weight: weight.to_dtype(storage)?, bias: bias.cloned() },
+        let storage = storage.into();
+        let body = match (crate::cpu::ours(weight.device(), storage), storage) {
+            (Some(level), _) => Body::Cpu(Arc::new(cpu::Body::new(level, &weight, bias, storage, false)?)),
+            (None, Storage::Float(float)) => Body::Plain { weight: weight.to_dtype(float)?, bias: bias.cloned() },
+            (None, Storage::Int8) => Body::PlainInt8 { weight: int8::rounded(&weight)?, bias: bias.cloned() },
         };
         Ok(Self { in_features, out_features, body })
     }
@@ -47,8 +55,11 @@ impl Linear {
         let mut shape = x.dims().to_vec();
         shape[x.rank() - 1] = self.out_features;
         epilogue.check(&shape)?;
+        let rows = x.elem_count() / self.in_features.max(1);
+        let _op = crate::profile::op("linear", || crate::profile::product(rows, self.in_features, self.out_features));
         match &self.body {
             Body::Plain { weight, bias } => epilogue.reference(reference(x, weight, bias.as_ref())?),
+            Body::PlainInt8 { weight, bias } => epilogue.reference(reference(&int8::rounded(x)?, weight, bias.as_ref())?),
             Body::Cpu(body) => body.forward(x, &shape, epilogue),
         }
     }
@@ -66,7 +77,7 @@ impl Linear {
     /// Memory held by the weights.
     pub fn bytes(&self) -> usize {
         match &self.body {
-            Body::Plain { weight, .. } => weight.elem_count() * weight.dtype().size_in_bytes(),
+            Body::Plain { weight, .. } | Body::PlainInt8 { weight, .. } => weight.elem_count() * weight.dtype().size_in_bytes(),
             Body::Cpu(body) => body.bytes(),
         }
     }

@@ -127,4 +127,22 @@ impl Simd for Avx2 {
         let x = _mm_add_ps(x, _mm_movehl_ps(x, x));
         _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)))
     }
+    #[inline(always)]
+    unsafe fn dot4(a: __m256, b: __m256, c: __m256) -> __m256 {
+        let (a, b) = (_mm256_castps_si256(a), _mm256_castps_si256(b));
+        // Unsigned |b| times a with b's sign: two products of 127 * 127 fit into 16 bits.
+        let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(b), _mm256_sign_epi8(a, b));
+        let sums = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+        _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(c), sums))
+    }
+    #[inline(always)]
+    unsafe fn from_i32(x: __m256) -> __m256 {
+        _mm256_cvtepi32_ps(_mm256_castps_si256(x))
+    }
+    #[inline(always)]
+    unsafe fn store_bytes(p: *mut u8, x: __m256) {
+        let x = _mm256_cvtps_epi32(x);
+        let words = _mm_packs_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256::<1>(x));
+        _mm_storel_epi64(p.cast(), _mm_packs_epi16(words, words))
+    }
 }

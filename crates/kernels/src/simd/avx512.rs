@@ -122,12 +122,38 @@ impl Simd for Avx512 {
         _mm512_reduce_add_ps(x)
     }
     #[inline(always)]
+    unsafe fn highest(x: __m512) -> f32 {
+        _mm512_reduce_max_ps(x)
+    }
+    #[inline(always)]
     unsafe fn recip(x: __m512) -> __m512 {
         // One Newton step from 14 bits; a division takes four times as long.
         let r = _mm512_rcp14_ps(x);
         let e = _mm512_fnmadd_ps(x, r, _mm512_set1_ps(1.0));
         // x = infinity: r = 0 and e = NaN; keep r. x = NaN: r is NaN.
         _mm512_mask_fmadd_ps(r, _mm512_cmp_ps_mask::<_CMP_ORD_Q>(e, e), e, r)
+    }
+    // The left operand of `vpdpbusd` is unsigned.
+    const BYTE_BIAS: i32 = 128;
+    #[inline]
+    unsafe fn enter_bytes<T: Task>(task: T) -> T::Output {
+        #[target_feature(enable = "avx512f,avx512vnni,avx2,fma,f16c")]
+        unsafe fn enabled<T: Task>(task: T) -> T::Output {
+            task.run::<Avx512>()
+        }
+        enabled(task)
+    }
+    #[inline(always)]
+    unsafe fn dot4(a: __m512, b: __m512, c: __m512) -> __m512 {
+        _mm512_castsi512_ps(_mm512_dpbusd_epi32(_mm512_castps_si512(c), _mm512_castps_si512(a), _mm512_castps_si512(b)))
+    }
+    #[inline(always)]
+    unsafe fn from_i32(x: __m512) -> __m512 {
+        _mm512_cvtepi32_ps(_mm512_castps_si512(x))
+    }
+    #[inline(always)]
+    unsafe fn store_bytes(p: *mut u8, x: __m512) {
+        _mm_storeu_si128(p.cast(), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x)))
     }
     #[inline(always)]
     unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {

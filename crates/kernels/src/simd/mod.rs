@@ -66,10 +66,28 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn any_greater(a: Self::V, b: Self::V) -> bool;
     /// The sum of all lanes, in a fixed order.
     unsafe fn sum(x: Self::V) -> f32;
+    /// The largest lane.
+    unsafe fn highest(x: Self::V) -> f32 {
+        let mut lanes = [f32::NEG_INFINITY; 16];
+        Self::store(lanes.as_mut_ptr(), x);
+        lanes.into_iter().fold(f32::NEG_INFINITY, f32::max)
+    }
     /// 1 / x to about 23 bits; 0 for infinity.
     unsafe fn recip(x: Self::V) -> Self::V {
         Self::div(Self::splat(1.0), x)
     }
+    /// What [`Simd::dot4`] expects to have been added to the signed bytes of its left operand.
+    const BYTE_BIAS: i32 = 0;
+    /// Runs the task with the instructions of [`Simd::dot4`] enabled as well.
+    unsafe fn enter_bytes<T: Task>(task: T) -> T::Output {
+        Self::enter(task)
+    }
+    /// Per lane `c + a0 b0 + a1 b1 + a2 b2 + a3 b3`: a and b hold four bytes per lane, c an i32. No operand byte is -128, so every sum is exact.
+    unsafe fn dot4(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// Lanes that hold an i32, as f32.
+    unsafe fn from_i32(x: Self::V) -> Self::V;
+    /// Whole numbers in -128..=255 as one byte each.
+    unsafe fn store_bytes(p: *mut u8, x: Self::V);
     /// Transposes a LANES x LANES block: element (i, j) at `from + i * from_stride + j` goes to `to + j * to_stride + i`.
     unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
         for i in 0..Self::LANES {

@@ -112,4 +112,21 @@ impl Simd for Neon {
     unsafe fn sum(x: float32x4_t) -> f32 {
         vaddvq_f32(x)
     }
+    #[inline(always)]
+    unsafe fn dot4(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
+        let (a, b) = (vreinterpretq_s8_f32(a), vreinterpretq_s8_f32(b));
+        // Two products of 127 * 127 fit into 16 bits.
+        let pairs = vpaddq_s16(vmull_s8(vget_low_s8(a), vget_low_s8(b)), vmull_high_s8(a, b));
+        vreinterpretq_f32_s32(vpadalq_s16(vreinterpretq_s32_f32(c), pairs))
+    }
+    #[inline(always)]
+    unsafe fn from_i32(x: float32x4_t) -> float32x4_t {
+        vcvtq_f32_s32(vreinterpretq_s32_f32(x))
+    }
+    #[inline(always)]
+    unsafe fn store_bytes(p: *mut u8, x: float32x4_t) {
+        let words = vmovn_s32(vcvtq_s32_f32(x));
+        let bytes = vmovn_s16(vcombine_s16(words, words));
+        p.cast::<i32>().write_unaligned(vget_lane_s32::<0>(vreinterpret_s32_s8(bytes)))
+    }
 }

@@ -119,4 +119,22 @@ impl Simd for Scalar {
     unsafe fn sum(x: [f32; 4]) -> f32 {
         (x[0] + x[1]) + (x[2] + x[3])
     }
+    #[inline(always)]
+    unsafe fn dot4(a: [f32; 4], b: [f32; 4], c: [f32; 4]) -> [f32; 4] {
+        let mut sums = c;
+        for (i, sum) in sums.iter_mut().enumerate() {
+            let (a, b) = (a[i].to_bits().to_le_bytes(), b[i].to_bits().to_le_bytes());
+            let products = a.iter().zip(b).map(|(&a, b)| i32::from(a as i8) * i32::from(b as i8));
+            *sum = f32::from_bits((sum.to_bits() as i32 + products.sum::<i32>()) as u32);
+        }
+        sums
+    }
+    #[inline(always)]
+    unsafe fn from_i32(x: [f32; 4]) -> [f32; 4] {
+        x.map(|x| x.to_bits() as i32 as f32)
+    }
+    #[inline(always)]
+    unsafe fn store_bytes(p: *mut u8, x: [f32; 4]) {
+        p.cast::<[u8; 4]>().write_unaligned(x.map(|x| x as i32 as u8))
+    }
 }

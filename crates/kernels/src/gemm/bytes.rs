@@ -1,0 +1,263 @@
+//! Products of bytes: weights with one scale per column, rows with a scale of their own, exact integer sums. A lane of the f32 product holds four bytes
+//! here, so the driver, the panels and the row pointers are the same; only the tile differs.
+
+use super::pack::{Packed, Source};
+use super::tile::{Call, MR};
+use crate::buffer::Buffer;
+use crate::cpu::Level;
+use crate::gemm::Rows;
+use crate::pool;
+use crate::simd::{dispatch, Shared, Simd, Task};
+
+/// Bytes per lane.
+pub(crate) const QUAD: usize = 4;
+/// The largest magnitude of a byte: symmetric, so that every product of two and the sum of two such fit into 16 bits.
+const LARGEST: f32 = 127.0;
+/// Maxima below this count as zero: their reciprocals would overflow.
+const TINY: f32 = 1e-30;
+/// Numbers per task that rounds rows.
+const STEP: usize = 1 << 15;
+
+/// What belongs to a packed matrix of bytes, by packed column.
+pub(crate) struct Columns {
+    /// What a unit of the column's bytes stands for.
+    pub scales: Buffer<f32>,
+    /// Bits of the i32 that sums start from: minus the bias of the left bytes times the column's sum.
+    pub start: Buffer<f32>,
+}
+
+/// The scale of numbers with this largest magnitude, and its reciprocal.
+fn scale(largest: f32) -> (f32, f32) {
+    if largest < TINY {
+        (0.0, 0.0)
+    } else {
+        (largest / LARGEST, LARGEST / largest)
+    }
+}
+
+/// Rounds a matrix to bytes and packs it. `source.widths` count channels.
+pub(super) fn pack<F: Fn(usize, usize, usize) -> f32 + Sync>(level: Level, source: &Source<F>) -> candle_core::Result<Packed> {
+    let level = crate::cpu::byte_level(level);
+    let columns = if source.gated { 2 * source.n } else { source.n };
+    let mut factors = vec![(0.0, 0.0, 0); columns];
+    let to = Shared::new(factors.as_mut_ptr());
+    pool::run(columns, |column| {
+        let all = || source.widths.iter().enumerate().flat_map(|(set, &width)| (0..width).map(move |k| (set, k)));
+        let largest = all().map(|(set, k)| (source.value)(set, k, column).abs()).fold(0.0, f32::max);
+        let (scale, inverse) = scale(largest);
+        let sum = all().map(|(set, k)| round((source.value)(set, k, column), inverse)).map(i32::from).sum::<i32>();
+        // SAFETY: each task writes its own column.
+        unsafe { *to.get().add(column) = (scale, inverse, sum) };
+    });
+    let widths: Vec<usize> = source.widths.iter().map(|width| width.div_ceil(QUAD)).collect();
+    let quad = |set: usize, quad: usize, column: usize| {
+        let byte = |i: usize| {
+            let k = quad * QUAD + i;
+            let inside = k < source.widths[set];
+            if inside { round((source.value)(set, k, column), factors[column].1) as u8 } else { 0 }
+        };
+        u32::from_le_bytes([byte(0), byte(1), byte(2), byte(3)])
+    };
+    let quads = Source { widths: &widths, n: source.n, gated: source.gated, value: quad };
+    let mut packed = Packed::bytes_of(level, &quads);
+    let mut bytes = Columns { scales: Buffer::zeroed(packed.columns()), start: Buffer::zeroed(packed.columns()) };
+    let bias = byte_bias(level);
+    packed.each_column(|at, column| {
+        let (scale, _, sum) = factors[column];
+        bytes.scales[at] = scale;
+        bytes.start[at] = f32::from_bits((-bias * sum) as u32);
+    });
+    packed.columns_of_bytes = Some(bytes);
+    Ok(packed)
+}
+
+fn round(x: f32, inverse: f32) -> i8 {
+    (x * inverse).round_ties_even().clamp(-LARGEST, LARGEST) as i8
+}
+
+fn byte_bias(level: Level) -> i32 {
+    struct Bias;
+    impl Task for Bias {
+        type Output = i32;
+        #[inline(always)]
+        unsafe fn run<S: Simd>(self) -> i32 {
+            S::BYTE_BIAS
+        }
+    }
+    dispatch(level, Bias)
+}
+
+/// Rows rounded to bytes.
+#[derive(Default)]
+pub(crate) struct Quantised {
+    quads: Buffer<f32>,
+    scales: Buffer<f32>,
+    /// Quads from one row to the next: whole cache lines.
+    stride: usize,
+}
+
+impl Quantised {
+    /// Rounds rows of `width` channels, each by its largest magnitude.
+    pub fn fill(&mut self, level: Level, data: &[f32], width: usize) {
+        let rows = data.len() / width.max(1);
+        self.stride = width.div_ceil(QUAD).next_multiple_of(16);
+        let quads = Shared::new(self.quads.at_least((rows + MR) * self.stride).as_mut_ptr());
+        let scales = Shared::new(self.scales.at_least(rows).as_mut_ptr());
+        let (step, stride) = ((STEP / width.max(1)).max(1), self.stride);
+        let task = |i: usize| {
+            let first = i * step;
+            let count = step.min(rows - first);
+            // SAFETY: tasks write disjoint rows.
+            let (to, scales) = unsafe { (quads.get().add(first * stride), scales.get().add(first)) };
+            dispatch(level, Round { from: &data[first * width..][..count * width], width, to, stride, scales })
+        };
+        if rows * width < 2 * STEP {
+            (0..rows.div_ceil(step)).for_each(task)
+        } else {
+            pool::run(rows.div_ceil(step), task)
+        }
+    }
+}
+
+impl Rows for Quantised {
+    fn fill(&self, _set: usize, first: usize, out: &mut [*const f32]) {
+        for (i, p) in out.iter_mut().enumerate() {
+            *p = self.quads.as_ptr().wrapping_add((first + i) * self.stride);
+        }
+    }
+
+    fn scales(&self) -> *const f32 {
+        self.scales.as_ptr()
+    }
+}
+
+struct Round<'a> {
+    from: &'a [f32],
+    width: usize,
+    to: *mut f32,
+    stride: usize,
+    scales: *mut f32,
+}
+
+impl Task for Round<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let whole = self.width / S::LANES * S::LANES;
+        let rest = self.width - whole;
+        for (i, row) in self.from.chunks_exact(self.width).enumerate() {
+            let from = row.as_ptr();
+            let zero = S::splat(0.0);
+            let last = S::load_part(from.add(whole), rest);
+            let (mut high, mut low, mut nothing) = (S::max(zero, last), S::min(zero, last), S::mul(last, zero));
+            for k in (0..whole).step_by(S::LANES) {
+                let x = S::load(from.add(k));
+                (high, low, nothing) = (S::max(high, x), S::min(low, x), S::fma(x, zero, nothing));
+            }
+            let (scale, inverse) = scale(S::highest(S::max(high, S::sub(zero, low))));
+            // Zero, but NaN where the row has a number that is not finite: no byte could say so.
+            *self.scales.add(i) = scale + S::sum(nothing);
+            let to = self.to.add(i * self.stride).cast::<u8>();
+            let (inverse, bias) = (S::splat(inverse), S::splat(S::BYTE_BIAS as f32));
+            let byte = |x: S::V| {
+                let x = S::round(S::mul(x, inverse));
+                S::add(S::min(S::splat(LARGEST), S::max(S::splat(-LARGEST), x)), bias)
+            };
+            for k in (0..whole).step_by(S::LANES) {
+                S::store_bytes(to.add(k), byte(S::load(from.add(k))));
+            }
+            // What it writes beyond the row meets weights of zero, and the row ends with a whole cache line.
+            if rest > 0 {
+                S::store_bytes(to.add(whole), byte(last));
+            }
+        }
+    }
+}
+
+/// Arguments of one tile of bytes.
+pub(super) struct ByteCall {
+    pub call: Call,
+    /// Sums start here, by column of the panel.
+    pub start: *const f32,
+    /// With the last chunk the sums become numbers: times the scale of the row and of the column.
+    pub scales: Option<(*const f32, *const f32)>,
+}
+
+struct Tile<'a, const M: usize, const NV: usize>(&'a ByteCall);
+
+impl<const M: usize, const NV: usize> Task for Tile<'_, M, NV> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let ByteCall { call: Call { rows, set_stride, runs, run_count, b, c, first }, start, scales } = self.0;
+        let width = NV * S::LANES;
+        let mut acc = [[S::splat(0.0); NV]; M];
+        for r in 0..M {
+            let from = if *first { *start } else { c.add(r * width).cast_const() };
+            for j in 0..NV {
+                acc[r][j] = S::load(from.add(j * S::LANES));
+            }
+        }
+        let mut bp = *b;
+        for i in 0..*run_count {
+            let run = &*runs.add(i);
+            let pointers = rows.add(run.set * set_stride);
+            let mut a = [std::ptr::null::<f32>(); M];
+            for r in 0..M {
+                a[r] = (*pointers.add(r)).add(run.k0);
+            }
+            let mut q = 0;
+            while q < run.len {
+                for r in 0..M {
+                    S::prefetch((*pointers.add(M + r)).wrapping_add(run.k0 + q));
+                }
+                let end = run.len.min(q + 16);
+                while q < end {
+                    let mut bv = [S::splat(0.0); NV];
+                    for j in 0..NV {
+                        bv[j] = S::load(bp.add(j * S::LANES));
+                    }
+                    bp = bp.add(width);
+                    for r in 0..M {
+                        let x = S::splat(*a[r].add(q));
+                        for j in 0..NV {
+                            acc[r][j] = S::dot4(x, bv[j], acc[r][j]);
+                        }
+                    }
+                    q += 1;
+                }
+            }
+        }
+        for r in 0..M {
+            for j in 0..NV {
+                let mut sum = acc[r][j];
+                if let Some((rows, columns)) = scales {
+                    let factor = S::mul(S::splat(*rows.add(r)), S::load(columns.add(j * S::LANES)));
+                    sum = S::mul(S::from_i32(sum), factor);
+                }
+                S::store(c.add(r * width + j * S::LANES), sum);
+            }
+        }
+    }
+}
+
+unsafe fn tile<S: Simd, const M: usize, const NV: usize>(call: &ByteCall) {
+    S::enter_bytes(Tile::<M, NV>(call))
+}
+
+/// Instances by `[vectors - 1][rows - 1]`.
+pub(super) type Kernels = [[unsafe fn(&ByteCall); MR]; 4];
+
+/// The instances for an instruction set.
+pub(super) fn kernels<S: Simd>() -> &'static Kernels {
+    const {
+        &[
+            [tile::<S, 1, 1>, tile::<S, 2, 1>, tile::<S, 3, 1>, tile::<S, 4, 1>, tile::<S, 5, 1>, tile::<S, 6, 1>],
+            [tile::<S, 1, 2>, tile::<S, 2, 2>, tile::<S, 3, 2>, tile::<S, 4, 2>, tile::<S, 5, 2>, tile::<S, 6, 2>],
+            [tile::<S, 1, 3>, tile::<S, 2, 3>, tile::<S, 3, 3>, tile::<S, 4, 3>, tile::<S, 5, 3>, tile::<S, 6, 3>],
+            [tile::<S, 1, 4>, tile::<S, 2, 4>, tile::<S, 3, 4>, tile::<S, 4, 4>, tile::<S, 5, 4>, tile::<S, 6, 4>],
+        ]
+    }
+}

@@ -1,0 +1,17 @@
+use candle_core::DType;
+
+/// How a layer keeps its weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// Rounded once to this float type (F32, F16 or BF16); products are f32.
+    Float(DType),
+    /// A signed byte per weight with one scale per output channel; the input is rounded row by row to signed bytes with a scale of its own, sums are exact
+    /// integers. A product is off by about one part in a hundred (root mean square).
+    Int8,
+}
+
+impl From<DType> for Storage {
+    fn from(dtype: DType) -> Self {
+        Self::Float(dtype)
+    }
+}
