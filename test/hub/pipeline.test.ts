@@ -13,8 +13,11 @@ const extras = {
   'safety_checker/model.safetensors': 'a component that the pipeline does not have',
 }
 
-async function hubAndCache(t: ExecutionContext): Promise<{ hub: HubServer; cacheDir: string }> {
-  const hub = await HubServer.start({ ...filesOf((await localFolder('shapes')) ?? ''), ...extras })
+/** A hub with the built-in model, some files that nobody needs, and copies of files under other names. */
+async function hubAndCache(t: ExecutionContext, copies: Record<string, string> = {}): Promise<{ hub: HubServer; cacheDir: string }> {
+  const files = filesOf((await localFolder('shapes')) ?? '')
+  const copied = Object.fromEntries(Object.entries(copies).map(([to, from]) => [to, files[from] ?? '']))
+  const hub = await HubServer.start({ ...files, ...extras, ...copied })
   const cacheDir = await mkdtemp(join(tmpdir(), 'hub-'))
   t.teardown(async () => {
     await hub[Symbol.asyncDispose]()
@@ -52,6 +55,24 @@ test('automatic pipelines, single components and schedulers take an id of the hu
   t.true(tokenizer.vocabSize > 0)
   t.is((await DDIMScheduler.fromPretrained('org/tiny', { ...offline, subfolder: 'scheduler' })).constructor.name, 'DDIMScheduler')
   t.is(hub.requests.length, asked)
+})
+
+test('components without the wanted variant give their plain weights; a variant that none has is refused', async (t) => {
+  const { hub, cacheDir } = await hubAndCache(t, {
+    'unet/diffusion_pytorch_model.fp16.safetensors': 'unet/diffusion_pytorch_model.safetensors',
+  })
+  const options = { endpoint: hub.endpoint, cacheDir, variant: 'fp16' }
+  await using pipe = await StableDiffusionPipeline.fromPretrained('org/tiny', options)
+  t.deepEqual(hub.downloads.filter((path) => path.endsWith('.safetensors')).sort(), [
+    'text_encoder/model.safetensors',
+    'unet/diffusion_pytorch_model.fp16.safetensors',
+    'vae/diffusion_pytorch_model.safetensors',
+  ])
+  t.false(pipe.disposed)
+  await t.throwsAsync(StableDiffusionPipeline.fromPretrained('org/tiny', { ...options, variant: 'ema' }), {
+    code: 'ERR_WEIGHTS',
+    message: /variant "ema"/,
+  })
 })
 
 test('names that are neither a folder nor an id are refused', async (t) => {

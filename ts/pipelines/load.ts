@@ -1,7 +1,9 @@
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
 import { performance } from 'node:perf_hooks'
 import { checkSignal } from '../abort.ts'
 import { checkOptions } from '../checks.ts'
-import { ConfigError, expected } from '../errors.ts'
+import { ConfigError, expected, WeightsError } from '../errors.ts'
 import type { HubOptions } from '../hub/settings.ts'
 import { type LoadOptions, readConfig } from '../models/load.ts'
 import type { WeightsDType } from '../models/model.ts'
@@ -77,13 +79,14 @@ export async function loadComponents(
   warnSafetyChecker(index, overrides)
   const wanted = Object.entries(slots).filter(([name, slot]) => overrides[name] === undefined && isPresent(index, slot, name))
   const folder = await place.fetch({ folders: wanted.map(([, slot]) => slot.folder), files: [INDEX], variant })
+  const having = await slotsWithVariant(folder, wanted, variant)
   const failed = new AbortController()
   const stop = signal === undefined ? failed.signal : AbortSignal.any([signal, failed.signal])
   const owned: Owned[] = []
   const components: Record<string, unknown> = { ...settingsOf(index, settings), ...overrides }
   const jobs = wanted.map(async ([name, slot]) => {
     const own: LoadOptions = {
-      variant,
+      variant: having.has(name) ? variant : undefined,
       device,
       signal: stop,
       onProgress,
@@ -106,6 +109,27 @@ export async function loadComponents(
     throw error
   }
   return { components, owned, loadMs: performance.now() - started }
+}
+
+/** Names of the components that have weights of the variant, the others give their plain ones; throws `WeightsError` if none has. */
+async function slotsWithVariant(
+  folder: string,
+  slots: readonly (readonly [name: string, slot: Slot])[],
+  variant: string | undefined,
+): Promise<ReadonlySet<string>> {
+  if (variant === undefined) {
+    return new Set()
+  }
+  const found = await Promise.all(
+    slots.map(async ([, slot]) => {
+      const names = await readdir(join(folder, slot.folder)).catch(() => [])
+      return names.some((name) => /\.(safetensors|bin|json)$/.test(name) && name.split(/[.-]/).includes(variant))
+    }),
+  )
+  if (!found.includes(true)) {
+    throw new WeightsError(`Expected weights of the variant ${JSON.stringify(variant)} in ${folder} but received none`)
+  }
+  return new Set(slots.filter((_, i) => found[i]).map(([name]) => name))
 }
 
 /** Brings the files that a pipeline class needs here, without loading any; returns the folder that holds them. */
