@@ -52,7 +52,7 @@ export {
   type CLIPVisionModelWithProjectionOutput,
 } from './models/clip-vision-model.ts'
 export { DiagonalGaussianDistribution } from './models/diagonal-gaussian-distribution.ts'
-export type { FromWeightsOptions, LoadOptions, LoadProgress } from './models/load.ts'
+export type { FromConfigOptions, FromWeightsOptions, LoadOptions, LoadProgress } from './models/load.ts'
 export { Model, type WeightsDType } from './models/model.ts'
 export {
   type FreeUOptions,
@@ -74,6 +74,7 @@ export { decodeLatents, type SafetyChecker } from './pipelines/decode.ts'
 export {
   type Denoised,
   type DenoiseOptions,
+  type Denoiser,
   denoise,
   type StepReport,
   type StepState,
@@ -135,7 +136,7 @@ export * from './preprocess/index.ts'
 export { type SubPrompt, splitAnd } from './prompt/and.ts'
 export { type AttentionGrammar, parseAttention, printAttention, type WeightedText } from './prompt/attention.ts'
 export { type Chunk, type ChunkOptions, type WeightedTokens, webuiChunks } from './prompt/chunks.ts'
-export type { CompelEncoder, CompelOptions } from './prompt/compel/embeddings.ts'
+export type { CompelOptions } from './prompt/compel/embeddings.ts'
 export { encodeCompel, padToSameLength } from './prompt/compel/encode.ts'
 export { parseCompel } from './prompt/compel/parse.ts'
 export type { SplitMode } from './prompt/compel/split.ts'

@@ -3,11 +3,12 @@ import { throwIfAborted } from '../abort.ts'
 import { checkNumber } from '../checks.ts'
 import { AbortError, expected } from '../errors.ts'
 import type { Guidance, GuidanceRow } from '../guidance/guidance.ts'
-import type { UNet2DConditionModel, UNetForwardOptions } from '../models/unet-2d-condition-model.ts'
+import type { UNetForwardOptions } from '../models/unet-2d-condition-model.ts'
 import type { Generator } from '../random.ts'
 import type { Scheduler } from '../schedulers/scheduler.ts'
 import { Scope } from '../scope.ts'
 import { Tensor } from '../tensor.ts'
+import { repeatBatch } from './latents.ts'
 import { PromptBatch, type RunConditioning } from './prompt-batch.ts'
 
 /** One evaluation of the UNet, as conditions see it. */
@@ -16,7 +17,7 @@ export interface UNetStep {
   index: number
   total: number
   timestep: number
-  /** Latents of the images (B, C, H, W), unscaled. */
+  /** Latents of the images (B, C, H, W), of videos (B, C, F, H, W), unscaled. */
   latents: Tensor
   /** What the UNet is about to get: one block of B per row, scaled for the sampler. */
   sample: Tensor
@@ -49,9 +50,15 @@ export interface StepReport {
   predicted: Tensor
 }
 
+/** What the loop asks of a network: a `UNet2DConditionModel`, or something around one. */
+export interface Denoiser {
+  /** One prediction for a batch of latents; the caller owns it. */
+  forward(sample: Tensor, timestep: number, options: UNetForwardOptions): Promise<{ sample: Tensor }>
+}
+
 /** Everything that a denoising run needs. */
 export interface DenoiseOptions {
-  unet: UNet2DConditionModel
+  unet: Denoiser
   /** A scheduler of this run alone, its timesteps set. */
   scheduler: Scheduler
   /** The part of the scheduler's timesteps to run. */
@@ -167,7 +174,7 @@ async function step(options: DenoiseOptions, state: RunState, index: number, tim
   state.enter(index)
   const { rows } = state.guidance
   const { latents } = state
-  const batch = rows.length === 1 ? latents : scope.keep(latents.repeat([rows.length, 1, 1, 1]))
+  const batch = rows.length === 1 ? latents : scope.keep(repeatBatch(latents, rows.length * (latents.shape[0] ?? 1)))
   const sample = scope.keepNew(scheduler.scaleModelInput(batch, timestep), batch)
   const total = options.timesteps.length
   const view: UNetStep = { index, total, timestep, latents, sample, rows, scope }

@@ -42,7 +42,8 @@ export async function finish(run: FinishedRun): Promise<GenerateResult> {
     return { ...info(), latents: denoised.latents.clone() }
   }
   using scope = new Scope()
-  const decoded = scope.keep(await decodeLatents(vae, denoised.latents, onAbort === 'return-partial' ? undefined : call.signal))
+  const latents = prepared.pictures === undefined ? denoised.latents : scope.keep(prepared.pictures(denoised.latents))
+  const decoded = scope.keep(await decodeLatents(vae, latents, onAbort === 'return-partial' ? undefined : call.signal))
   const unit = safetyChecker || outputType === 'tensor' ? scope.keep(unitPixels(decoded)) : undefined
   const checked = safetyChecker && unit ? await applySafetyChecker(safetyChecker, unit) : undefined
   const pixels = scope.keep(checked?.pixels ?? unit)

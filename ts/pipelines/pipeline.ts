@@ -11,11 +11,19 @@ import type { Scheduler } from '../schedulers/scheduler.ts'
 import { Scope } from '../scope.ts'
 import { type Call, type Filled, planCall } from './call.ts'
 import type { SafetyChecker } from './decode.ts'
-import { denoise } from './denoise.ts'
-import { finish } from './finish.ts'
+import { type Denoised, type DenoiseOptions, denoise } from './denoise.ts'
+import { type FinishedRun, finish } from './finish.ts'
 import type { CommonOptions } from './generate-options.ts'
 import { Job, type JobContext } from './job.ts'
-import { checkComponents, type DownloadOptions, downloadComponents, loadComponents, type PipelineLoadOptions, type Slots, withoutUndefined } from './load.ts'
+import {
+  checkComponents,
+  type DownloadOptions,
+  downloadComponents,
+  loadComponents,
+  type PipelineLoadOptions,
+  type Slots,
+  withoutUndefined,
+} from './load.ts'
 import { parseOptions } from './options.ts'
 import { type Owned, Ownership } from './ownership.ts'
 import type { Encoded, Prepared } from './prepared.ts'
@@ -171,6 +179,16 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
     return {}
   }
 
+  /** Runs the steps: the loop once, where a kind of pipeline does not say otherwise. */
+  protected denoise(options: DenoiseOptions): Promise<Denoised> {
+    return denoise(options)
+  }
+
+  /** Makes the result of the final latents. */
+  protected finish(run: FinishedRun): Promise<GenerateResult> {
+    return finish(run)
+  }
+
   /** Throws `DisposedError` after `dispose()`. */
   protected assertUsable(): void {
     if (this.#disposed) {
@@ -208,9 +226,9 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
     emit({ type: 'encode', elapsedMs: encoded - begun, truncated })
     const report = reporter({ call, prepared, vae: this.vae, emit })
     const { callbackOnStepEnd: hook, eta, onAbort } = options
-    const denoised = await denoise({
+    const denoised = await this.denoise({
       ...prepared,
-      unet: this.unet,
+      unet: prepared.denoiser ?? this.unet,
       scheduler: call.scheduler,
       guidance: call.guidance,
       generator: call.noise.generator,
@@ -224,7 +242,7 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
     scope.keep(denoised.latents)
     const timings = { load: this.#origin.loadMs, encode: encoded - begun, denoise: performance.now() - encoded }
     const { vae, safetyChecker, unet } = this.components
-    return finish({
+    return this.finish({
       call,
       prepared,
       denoised,

@@ -1,10 +1,15 @@
 import type { Guidance } from '../guidance/guidance.ts'
 import type { Image } from '../image/image.ts'
-import type { DenoiseOptions } from './denoise.ts'
+import type { Tensor } from '../tensor.ts'
+import type { DenoiseOptions, Denoiser } from './denoise.ts'
 import type { RunConditioning } from './prompt-batch.ts'
 
 /** How a pipeline's latents are made: what `prepare` gives to the common run. */
 export interface Prepared extends Pick<DenoiseOptions, 'timesteps' | 'latents' | 'conditions' | 'afterStep'> {
+  /** In place of the pipeline's UNet. */
+  denoiser?: Denoiser
+  /** Latents of the run as a batch of pictures, where they are something else, as in videos; the caller owns the result. */
+  pictures?: (latents: Tensor) => Tensor
   /** In place of classifier-free guidance by the call's options. */
   guidance?: Guidance
   /** Position of the first timestep in the scheduler's own list. */

@@ -26,7 +26,8 @@ export function reporter({
     const sigma = call.scheduler.sigmas[prepared.begin + index]
     emit({ type: 'step', step, total, timestep, sigma, elapsedMs, etaMs: (elapsedMs / step) * (total - step) })
     if (every > 0 && step % every === 0 && factors !== undefined) {
-      emit({ type: 'preview', step, total, images: latentsToRgb(predicted, factors) })
+      using pictures = prepared.pictures?.(predicted) ?? predicted.clone()
+      emit({ type: 'preview', step, total, images: latentsToRgb(pictures, factors) })
     }
   }
 }
