@@ -1,9 +1,26 @@
 import { execFileSync } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { cpus, totalmem } from 'node:os'
-import { native } from '../ts/native.ts'
+import { type NativeRecord, native } from '../ts/native.ts'
 
-/** One measured thing: times of all runs in milliseconds, sorted, and the median. */
-export type Measurement = { name: string; what: string; medianMs: number; minMs: number; runs: number[] }
+/** One measured thing: times of all runs in milliseconds, sorted, and what else a run took. */
+export type Measurement = {
+  name: string
+  what: string
+  medianMs: number
+  minMs: number
+  runs: number[]
+  /** User and system time of all threads, the least of the runs. */
+  cpuMs: number
+  /** Floating point operations of one run by the direct method, in billions; 0 where nothing of ours counts. */
+  gflop: number
+  /** Pages mapped in one run, the median. */
+  faults: number
+  /** Most memory of the process while it ran, in bytes. */
+  peakBytes: number
+  /** What each operation of one more run took, if that was asked for. */
+  profile?: NativeRecord[]
+}
 
 /** Where and with what the numbers were made. */
 export type Conditions = {
@@ -40,17 +57,71 @@ export function conditions(): Conditions {
   }
 }
 
-/** Runs `work` once to warm up and then `runs` times. */
-export async function measure(name: string, what: string, runs: number, work: () => Promise<unknown>): Promise<Measurement> {
+/** Lets a new peak of resident memory begin, where the system can (Linux). */
+export function resetPeak(): void {
+  try {
+    writeFileSync('/proc/self/clear_refs', '5')
+  } catch {
+    // The peak then is that of the whole process.
+  }
+}
+
+/** The most resident memory since `resetPeak`, in bytes. */
+export function peakBytes(): number {
+  try {
+    const kib = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]
+    return Number(kib) * 1024
+  } catch {
+    return process.resourceUsage().maxRSS * 1024
+  }
+}
+
+function middle(sorted: readonly number[]): number {
+  const half = sorted.length / 2
+  return ((sorted[Math.floor(half)] ?? 0) + (sorted[Math.ceil(half) - 1] ?? 0)) / 2
+}
+
+/** Runs `work` once to warm up, while its operations are counted, then `runs` times, and once more for the profile. */
+export async function measure(
+  name: string,
+  what: string,
+  { runs, profile }: { runs: number; profile: boolean },
+  work: () => Promise<unknown>,
+): Promise<Measurement> {
+  resetPeak()
+  native.startProfile()
   await work()
+  const gflop = native.stopProfile().reduce((sum, record) => sum + record.flops, 0) / 1e9
   const times: number[] = []
+  const faults: number[] = []
+  let cpuMs = Infinity
   for (let i = 0; i < runs; i += 1) {
+    const before = process.resourceUsage()
     const started = performance.now()
     await work()
     times.push(performance.now() - started)
+    const after = process.resourceUsage()
+    faults.push(after.minorPageFault - before.minorPageFault)
+    cpuMs = Math.min(cpuMs, (after.userCPUTime - before.userCPUTime + after.systemCPUTime - before.systemCPUTime) / 1e3)
   }
-  times.sort((a, b) => a - b)
-  const middle = times.length / 2
-  const medianMs = ((times[Math.floor(middle)] ?? 0) + (times[Math.ceil(middle) - 1] ?? 0)) / 2
-  return { name, what, medianMs, minMs: times[0] ?? 0, runs: times }
+  const sorted = times.toSorted((a, b) => a - b)
+  const peak = peakBytes()
+  let records: NativeRecord[] | undefined
+  if (profile) {
+    native.startProfile()
+    await work()
+    records = native.stopProfile()
+  }
+  return {
+    name,
+    what,
+    medianMs: middle(sorted),
+    minMs: sorted[0] ?? 0,
+    runs: sorted,
+    cpuMs,
+    gflop,
+    faults: middle(faults.sort((a, b) => a - b)),
+    peakBytes: peak,
+    profile: records,
+  }
 }

@@ -1,0 +1,56 @@
+import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { AutoencoderKL, CLIPTextModel, type FromConfigOptions, UNet2DConditionModel, type WeightsDType } from 'node-diffusion'
+import { native } from '../ts/native.ts'
+
+/** Published architectures whose configs lie in benches/configs. */
+export const ARCHITECTURES: readonly string[] = ['sd15', 'sd21', 'sdxl']
+
+/** Where networks come from: a folder with weights, or a published architecture with random ones. */
+export type Origin = { model: string; architecture: string | undefined; dtype: WeightsDType }
+
+/** Random weights cost as much to run as trained ones; this seed is as good as any. */
+const SEED = 1
+
+/** A component's published `config.json`. */
+export async function readPublished(architecture: string, component: string): Promise<Record<string, unknown>> {
+  const text = await readFile(new URL(`configs/${architecture}/${component}/config.json`, import.meta.url), 'utf8')
+  return JSON.parse(text) as Record<string, unknown>
+}
+
+interface Loadable<T> {
+  fromPretrained(dir: string, options: { subfolder: string; dtype: WeightsDType }): Promise<T>
+  fromConfig(config: Record<string, unknown>, options: FromConfigOptions): Promise<T>
+}
+
+async function open<T>(kind: Loadable<T>, subfolder: string, { model, architecture, dtype }: Origin): Promise<T> {
+  return architecture === undefined
+    ? kind.fromPretrained(model, { subfolder, dtype })
+    : kind.fromConfig(await readPublished(architecture, subfolder), { seed: SEED, dtype })
+}
+
+export const openUnet = (origin: Origin): Promise<UNet2DConditionModel> => open(UNet2DConditionModel, 'unet', origin)
+export const openVae = (origin: Origin): Promise<AutoencoderKL> => open(AutoencoderKL, 'vae', origin)
+export const openTextEncoder = (origin: Origin): Promise<CLIPTextModel> => open(CLIPTextModel, 'text_encoder', origin)
+
+/** A folder of f16 safetensors files with an architecture's random weights, written once into the system's folder for temporary files. */
+export async function randomCheckpoint(architecture: string): Promise<string> {
+  const folder = join(tmpdir(), 'node-diffusion-bench', `${architecture}-f16`)
+  for (const component of ['unet', 'vae', 'text_encoder']) {
+    const path = join(folder, component, component === 'text_encoder' ? 'model.safetensors' : 'diffusion_pytorch_model.safetensors')
+    if (
+      await stat(path).then(
+        () => false,
+        () => true,
+      )
+    ) {
+      await mkdir(join(folder, component), { recursive: true })
+      const config = JSON.stringify(await readPublished(architecture, component))
+      await writeFile(join(folder, component, 'config.json'), config)
+      await native.saveRandomWeights(component, config, SEED, `${path}.part`, new native.NativeCancelToken())
+      await rename(`${path}.part`, path)
+    }
+  }
+  return folder
+}
