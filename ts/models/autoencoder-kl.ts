@@ -4,7 +4,17 @@ import { expected } from '../errors.ts'
 import { type NativeAutoencoderKl, native } from '../native.ts'
 import { handleOf, type Tensor, wrapTensor } from '../tensor.ts'
 import { DiagonalGaussianDistribution } from './diagonal-gaussian-distribution.ts'
-import { type FromWeightsOptions, type LoadOptions, type LoadPlan, loadNative, planLoad, planWeights, readConfig } from './load.ts'
+import {
+  type FromConfigOptions,
+  type FromWeightsOptions,
+  type LoadOptions,
+  type LoadPlan,
+  loadNative,
+  planLoad,
+  planRandom,
+  planWeights,
+  readConfig,
+} from './load.ts'
 import { Model } from './model.ts'
 
 /** Keys of a VAE's `config.json` (diffusers `AutoencoderKL`), completed with their defaults. */
@@ -51,6 +61,16 @@ export class AutoencoderKL extends Model {
     const plan = await planLoad(dir, options, 'vae')
     const config = await readConfig(plan.source)
     return new AutoencoderKL(await loadNative(plan, config, native.NativeAutoencoderKl.load), plan)
+  }
+
+  /**
+   * Builds the model with random weights, in PyTorch's default distributions: for training, tests and measurements of real sizes.
+   *
+   * Keys that the config lacks take Python's defaults. Source: diffusers `ModelMixin.from_config`.
+   */
+  static async fromConfig(config: Partial<AutoencoderKLConfig>, options?: FromConfigOptions): Promise<AutoencoderKL> {
+    const plan = planRandom(options, 'vae')
+    return new AutoencoderKL(await loadNative(plan, checkOptions('config', config), native.NativeAutoencoderKl.load), plan)
   }
 
   /** Builds the model from tensors by checkpoint key; keys that the config lacks take Python's defaults. */

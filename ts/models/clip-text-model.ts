@@ -4,7 +4,17 @@ import { expected } from '../errors.ts'
 import { type NativeClip, native } from '../native.ts'
 import { handleOf, Tensor, wrapTensor } from '../tensor.ts'
 import type { TokenizerOutput } from './clip-tokenizer.ts'
-import { type FromWeightsOptions, type LoadOptions, type LoadPlan, loadNative, planLoad, planWeights, readConfig } from './load.ts'
+import {
+  type FromConfigOptions,
+  type FromWeightsOptions,
+  type LoadOptions,
+  type LoadPlan,
+  loadNative,
+  planLoad,
+  planRandom,
+  planWeights,
+  readConfig,
+} from './load.ts'
 import { Model } from './model.ts'
 
 /** Keys of a CLIP text encoder's `config.json` (transformers `CLIPTextConfig`), completed with their defaults. */
@@ -106,6 +116,12 @@ export class CLIPTextModel extends TextEncoder {
     return new CLIPTextModel(await loadNative(plan, config, native.NativeClip.load), plan)
   }
 
+  /** Builds the model with random weights; keys that the config lacks take Python's defaults. See `UNet2DConditionModel.fromConfig`. */
+  static async fromConfig(config: Partial<CLIPTextConfig>, options?: FromConfigOptions): Promise<CLIPTextModel> {
+    const plan = planRandom(options, 'text_encoder')
+    return new CLIPTextModel(await loadNative(plan, checkOptions('config', config), native.NativeClip.load), plan)
+  }
+
   /** Builds the model from tensors by checkpoint key; keys that the config lacks take Python's defaults. */
   static async fromWeights(
     config: Partial<CLIPTextConfig>,
@@ -129,6 +145,15 @@ export class CLIPTextModelWithProjection extends TextEncoder {
     const plan = await planLoad(dir, options, 'text_encoder_2')
     const config = await readConfig(plan.source)
     return new CLIPTextModelWithProjection(await loadNative(plan, config, native.NativeClip.loadWithProjection), plan)
+  }
+
+  /** Builds the model with random weights; keys that the config lacks take Python's defaults. See `UNet2DConditionModel.fromConfig`. */
+  static async fromConfig(config: Partial<CLIPTextConfig>, options?: FromConfigOptions): Promise<CLIPTextModelWithProjection> {
+    const plan = planRandom(options, 'text_encoder_2')
+    return new CLIPTextModelWithProjection(
+      await loadNative(plan, checkOptions('config', config), native.NativeClip.loadWithProjection),
+      plan,
+    )
   }
 
   /** Builds the model from tensors by checkpoint key; keys that the config lacks take Python's defaults. */

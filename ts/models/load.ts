@@ -1,7 +1,7 @@
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { abortable, checkSignal, throwIfAborted } from '../abort.ts'
-import { checkOneOf, checkOptions, checkString } from '../checks.ts'
+import { checkInteger, checkOneOf, checkOptions, checkString } from '../checks.ts'
 import { ConfigError, expected } from '../errors.ts'
 import type { HubOptions } from '../hub/settings.ts'
 import type { NativeCancelToken, NativeLoadOptions } from '../native.ts'
@@ -41,10 +41,16 @@ export type LoadOptions = HubOptions & {
 /** Options of every `fromWeights`. */
 export type FromWeightsOptions = Pick<LoadOptions, 'dtype' | 'device' | 'signal' | 'onProgress'>
 
+/** Options of every `fromConfig`. */
+export type FromConfigOptions = FromWeightsOptions & {
+  /** Seed of the random weights, 0 to 2^53 - 1; the same seed gives the same weights everywhere. @default 0 */
+  seed?: number
+}
+
 /** A component's place and numbers, checked. */
 export type LoadPlan = {
-  /** Folder of the component, or tensors by checkpoint key. */
-  source: string | Record<string, Tensor>
+  /** Folder of the component, tensors by checkpoint key, or the seed of random weights. */
+  source: string | Record<string, Tensor> | number
   component: string
   dtype: WeightsDType
   device: Device
@@ -73,6 +79,11 @@ export function planWeights(weights: Record<string, Tensor>, options: FromWeight
     throw expected('an object of Tensors by checkpoint key', 'weights', weights)
   }
   return { ...checkPlan(options, component), source: weights }
+}
+
+/** Checks the arguments of a `fromConfig`. */
+export function planRandom(options: FromConfigOptions | undefined, component: string): LoadPlan {
+  return { ...checkPlan(options, component), source: checkInteger('seed', options?.seed ?? 0, { min: 0 }) }
 }
 
 function checkPlan(options: LoadOptions | undefined, component: string): Omit<LoadPlan, 'source'> {
@@ -122,19 +133,23 @@ export async function loadNative<T extends { unknownKeys: string[]; unexpectedWe
   const { onProgress, signal, variant } = plan.options
   const report = onProgress && reporter(plan.component, onProgress)
   const numbers = { config: JSON.stringify(config), variant, dtype: plan.dtype, device: plan.device }
-  const options: NativeLoadOptions =
-    typeof plan.source === 'string'
-      ? { path: plan.source, ...numbers }
-      : {
-          names: Object.keys(plan.source),
-          tensors: Object.entries(plan.source).map(([name, tensor]) => handleOf(tensor, `weights[${JSON.stringify(name)}]`)),
-          ...numbers,
-        }
+  const options = { ...numbers, ...weightsOf(plan.source) }
   const handle = await abortable(signal, (token) => load(options, token, report?.onProgress))
   report?.finish()
   warnOnce(plan.component, 'config keys that are not known and have no effect', handle.unknownKeys)
   warnOnce(plan.component, 'weights that the model has no place for', handle.unexpectedWeights)
   return handle
+}
+
+function weightsOf(source: LoadPlan['source']): Pick<NativeLoadOptions, 'path' | 'seed' | 'names' | 'tensors'> {
+  if (typeof source === 'string') {
+    return { path: source }
+  }
+  if (typeof source === 'number') {
+    return { seed: source }
+  }
+  const tensors = Object.entries(source).map(([name, tensor]) => handleOf(tensor, `weights[${JSON.stringify(name)}]`))
+  return { names: Object.keys(source), tensors }
 }
 
 const toldNames = new Set<string>()

@@ -4,7 +4,17 @@ import { expected } from '../errors.ts'
 import { type NativeTensor, type NativeUnet, type NativeUnetInput, native } from '../native.ts'
 import { handleOf, Tensor, wrapTensor } from '../tensor.ts'
 import type { TensorArray } from '../tensor-data.ts'
-import { type FromWeightsOptions, type LoadOptions, type LoadPlan, loadNative, planLoad, planWeights, readConfig } from './load.ts'
+import {
+  type FromConfigOptions,
+  type FromWeightsOptions,
+  type LoadOptions,
+  type LoadPlan,
+  loadNative,
+  planLoad,
+  planRandom,
+  planWeights,
+  readConfig,
+} from './load.ts'
 import { Model } from './model.ts'
 
 /** Keys of a UNet's `config.json` (diffusers `UNet2DConditionModel`), completed with their defaults. */
@@ -68,6 +78,16 @@ export class UNet2DConditionModel extends Model {
     const plan = await planLoad(dir, options, 'unet')
     const config = await readConfig(plan.source)
     return new UNet2DConditionModel(await loadNative(plan, config, native.NativeUnet.load), plan)
+  }
+
+  /**
+   * Builds the model with random weights, in PyTorch's default distributions: for training, tests and measurements of real sizes.
+   *
+   * Keys that the config lacks take Python's defaults. Source: diffusers `ModelMixin.from_config`.
+   */
+  static async fromConfig(config: Partial<UNet2DConditionConfig>, options?: FromConfigOptions): Promise<UNet2DConditionModel> {
+    const plan = planRandom(options, 'unet')
+    return new UNet2DConditionModel(await loadNative(plan, checkOptions('config', config), native.NativeUnet.load), plan)
   }
 
   /** Builds the model from tensors by checkpoint key; keys that the config lacks take Python's defaults. */

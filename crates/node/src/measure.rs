@@ -1,10 +1,17 @@
 //! What benches ask: where time goes, what the machine can do, how much memory native code holds.
 
-use crate::error::Result;
+use crate::error::{Failure, Result};
 use crate::task::{spawn, NativeCancelToken};
+use candle_core::DType;
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
 use nd_kernels::{machine, memory, profile};
+use nd_models::clip::{ClipTextConfig, ClipTextModel};
+use nd_models::unet::{UNet2DConditionModel, UNetConfig};
+use nd_models::vae::{AutoencoderKL, VaeConfig};
+use nd_models::weights::{save, SeededWeights, Weights};
+use nd_models::LoadContext;
+use std::path::Path;
 
 /// What operations of one kind and shape took together.
 #[napi(object, object_from_js = false)]
@@ -79,4 +86,30 @@ pub fn native_memory(reset: bool) -> NativeMemory {
         memory::reset_peak();
     }
     answer
+}
+
+/// Writes the random weights of a model as f16 safetensors, so that loading can be measured; `kind` is `unet`, `vae` or `text_encoder`.
+#[napi(catch_unwind, ts_return_type = "Promise<void>")]
+pub fn save_random_weights<'env>(
+    env: &'env Env,
+    kind: String,
+    config: String,
+    seed: f64,
+    path: String,
+    token: &NativeCancelToken,
+) -> Result<Object<'env>> {
+    let json = serde_json::from_str(&config).map_err(|error| Failure::expected("JSON", "config", error))?;
+    let context = LoadContext { cancel: token.token.clone(), ..LoadContext::cpu(DType::F16) };
+    let work = move || {
+        // Loading tells the source which tensors there are.
+        let weights = Weights::new(SeededWeights::new(seed as u64, DType::F16));
+        match kind.as_str() {
+            "unet" => drop(UNet2DConditionModel::load(&UNetConfig::from_json(&json)?, weights.scope(), &context)?),
+            "vae" => drop(AutoencoderKL::load(&VaeConfig::from_json(&json)?, weights.scope(), &context)?),
+            "text_encoder" => drop(ClipTextModel::load(&ClipTextConfig::from_json(&json)?, weights.scope(), &context)?),
+            other => return Err(Failure::expected("unet, vae or text_encoder", "kind", other)),
+        }
+        Ok(save(&weights, DType::F16, Path::new(&path))?)
+    };
+    Ok(spawn(env, &token.token, work, |_, ()| Ok(()))?)
 }
