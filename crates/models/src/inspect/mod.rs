@@ -124,7 +124,8 @@ fn family(config: &Value) -> Option<&'static str> {
     family_of_width(width as usize)
 }
 
-fn family_of_width(width: usize) -> Option<&'static str> {
+/// The family whose cross-attention reads text of this width.
+pub(crate) fn family_of_width(width: usize) -> Option<&'static str> {
     match width {
         768 => Some("sd1"),
         1024 => Some("sd2"),

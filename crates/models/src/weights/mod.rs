@@ -7,6 +7,7 @@ mod locate;
 mod open;
 mod pickle;
 mod safetensors_set;
+mod save;
 mod seeded;
 mod strided;
 
@@ -15,6 +16,7 @@ pub use header::{parse_header, Header, TensorInfo};
 pub(crate) use locate::weight_files;
 pub use locate::WeightsOptions;
 pub use safetensors_set::SafetensorsSet;
+pub use save::save;
 pub use seeded::SeededWeights;
 
 use crate::error::{ModelError, Result};
@@ -68,12 +70,17 @@ impl Weights {
     /// Opens a weights file of any format, or the weights of a model folder (single or sharded, see `WeightsOptions`), without reading
     /// tensors.
     pub fn open(path: &Path, options: &WeightsOptions) -> Result<Self> {
-        Ok(Self(Arc::from(open::open_files(&weight_files(path, options)?, path)?)))
+        Ok(Self(open::open_files(&weight_files(path, options)?, path)?))
     }
 
     /// Weights from any source.
     pub fn new(source: impl WeightSource + 'static) -> Self {
         Self(Arc::new(source))
+    }
+
+    /// Several sources as one. Errors: `ModelError::Weights` for a name in two of them.
+    pub fn join(sources: Vec<Self>, origin: &str) -> Result<Self> {
+        Ok(Self::new(open::Joined::new(sources.into_iter().map(|source| source.0).collect(), origin.to_string())?))
     }
 
     /// Weights from tensors in memory.
@@ -199,6 +206,6 @@ impl WeightSource for InMemory {
     }
 }
 
-fn missing(name: &str, origin: &str) -> ModelError {
+pub(crate) fn missing(name: &str, origin: &str) -> ModelError {
     ModelError::Weights(format!("Expected a tensor named {name} in {origin} but there is none"))
 }

@@ -7,31 +7,32 @@ use candle_core::{Device, Tensor};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Opens files that together hold one checkpoint, each by what it contains and not by its name: safetensors, torch's pickles (zip and legacy)
 /// or GGUF. Only headers are read. Errors: `ModelError::Io`, `ModelError::Weights` (also for a name in two files).
-pub(super) fn open_files(paths: &[PathBuf], origin: &Path) -> Result<Box<dyn WeightSource>> {
-    let mut sources: Vec<Box<dyn WeightSource>> = paths.iter().map(|path| open_file(path)).collect::<Result<_>>()?;
+pub(super) fn open_files(paths: &[PathBuf], origin: &Path) -> Result<Arc<dyn WeightSource>> {
+    let mut sources: Vec<Arc<dyn WeightSource>> = paths.iter().map(|path| open_file(path)).collect::<Result<_>>()?;
     match sources.len() {
         1 => sources.pop().ok_or_else(|| ModelError::Weights(format!("Expected a file at {}", origin.display()))),
-        _ => Ok(Box::new(Joined::new(sources, origin.display().to_string())?)),
+        _ => Ok(Arc::new(Joined::new(sources, origin.display().to_string())?)),
     }
 }
 
 /// Opens one file of any known format.
-fn open_file(path: &Path) -> Result<Box<dyn WeightSource>> {
+fn open_file(path: &Path) -> Result<Arc<dyn WeightSource>> {
     let map = map_file(path)?;
     let origin = path.display().to_string();
     if is_gguf(&map) {
-        return Ok(Box::new(GgufFile::new(map, origin)?));
+        return Ok(Arc::new(GgufFile::new(map, origin)?));
     }
     if is_zip(&map) || is_pickle(&map) {
-        return Ok(Box::new(TorchFile::new(map, origin)?));
+        return Ok(Arc::new(TorchFile::new(map, origin)?));
     }
     if let Some(what) = something_else(&map) {
         return Err(ModelError::Weights(format!("Expected weights (safetensors, torch or GGUF) but received {origin}: {what}")));
     }
-    Ok(Box::new(SafetensorsSet::from_map(map, &origin)?))
+    Ok(Arc::new(SafetensorsSet::from_map(map, &origin)?))
 }
 
 /// What a file without weights is, for files that people often have instead.
@@ -55,14 +56,15 @@ fn something_else(file: &[u8]) -> Option<&'static str> {
 }
 
 /// Several sources as one.
-struct Joined {
+pub(super) struct Joined {
     origin: String,
-    sources: Vec<Box<dyn WeightSource>>,
+    sources: Vec<Arc<dyn WeightSource>>,
     owners: HashMap<String, usize>,
 }
 
 impl Joined {
-    fn new(sources: Vec<Box<dyn WeightSource>>, origin: String) -> Result<Self> {
+    /// Errors: `ModelError::Weights` for a name in two sources.
+    pub fn new(sources: Vec<Arc<dyn WeightSource>>, origin: String) -> Result<Self> {
         let mut owners = HashMap::new();
         for (at, source) in sources.iter().enumerate() {
             for name in source.names() {
