@@ -3,6 +3,7 @@
 mod config;
 mod layer;
 mod text;
+mod token_rows;
 mod vision;
 
 pub(crate) use config::hidden_act;

@@ -1,11 +1,14 @@
 use super::config::ClipTextConfig;
 use super::layer::ClipLayer;
+use super::token_rows::TokenRows;
 use crate::cancel::CancelToken;
 use crate::error::{ModelError, Result};
-use crate::load::{load, Bias, Builder, LoadContext, LoadReport};
+use crate::load::{load_adaptable, Bias, Builder, LoadContext, LoadReport};
+use crate::lora::{Adaptable, Adapter, Component, ModuleIndex};
 use crate::weights::WeightScope;
 use candle_core::{DType, Tensor};
 use nd_kernels::{LayerNorm, Linear, Mask};
+use std::sync::Arc;
 
 /// The `eos_token_id` of old configs, which stands for pooling at the largest id. Source: transformers modeling_clip.py `CLIPTextTransformer.forward`.
 const LEGACY_EOS: i64 = 2;
@@ -36,7 +39,10 @@ pub struct ClipTextOutput {
 pub struct ClipTextModel {
     config: ClipTextConfig,
     report: LoadReport,
-    parts: Parts,
+    projection: TextProjection,
+    parts: Arc<Parts>,
+    tokens: TokenRows,
+    adaptable: Arc<Adaptable>,
 }
 
 struct Parts {
@@ -77,8 +83,41 @@ impl ClipTextModel {
 
     fn load_as(config: &ClipTextConfig, projection: TextProjection, scope: WeightScope, ctx: &LoadContext) -> Result<Self> {
         let name = if projection == TextProjection::None { "CLIPTextModel" } else { "CLIPTextModelWithProjection" };
-        let (parts, report) = load(name, &scope, ctx, |b| Parts::new(b, config, projection))?;
-        Ok(Self { config: config.clone(), report, parts })
+        let (parts, report, origin) = load_adaptable(name, &scope, ctx, |b| Parts::new(b, config, projection))?;
+        let adaptable = Arc::new(Adaptable::new(Component::TextEncoder, origin));
+        Ok(Self { config: config.clone(), report, projection, parts: Arc::new(parts), tokens: TokenRows::default(), adaptable })
+    }
+
+    /// The model as it was loaded, with these adapters and no others, and with the tokens of this one; layers that they leave alone are shared.
+    /// `component` tells which of a pipeline's text encoders it is. `ctx` gives token and listener only. Errors: as the UNet's.
+    pub fn with_adapters(&self, component: Component, adapters: &[Adapter], ctx: LoadContext) -> Result<Self> {
+        let (parts, report) = self.adaptable.adapt(component, adapters, ctx, |b| Parts::new(b, &self.config, self.projection))?;
+        Ok(Self { report, parts: Arc::new(parts), ..self.share() })
+    }
+
+    /// The same model with embeddings of its own for these token ids, which may lie beyond the vocabulary; all layers are shared. `rows` (n, hidden).
+    /// Errors: `ModelError::Shape`, `ModelError::Argument` for ids that leave a gap after the vocabulary.
+    pub fn with_tokens(&self, ids: &[u32], rows: &Tensor) -> Result<Self> {
+        let table = &self.parts.token_embedding;
+        let tokens = TokenRows::new(ids, rows, table)?;
+        let report = LoadReport { parameters: rows.elem_count() as u64, ..Default::default() };
+        Ok(Self { report, tokens, ..self.share() })
+    }
+
+    fn share(&self) -> Self {
+        Self {
+            config: self.config.clone(),
+            report: LoadReport::default(),
+            projection: self.projection,
+            parts: self.parts.clone(),
+            tokens: self.tokens.clone(),
+            adaptable: self.adaptable.clone(),
+        }
+    }
+
+    /// The layers by their names in adapter files.
+    pub fn modules(&self) -> &ModuleIndex {
+        self.adaptable.index()
     }
 
     /// The config that the model was loaded with.
@@ -123,9 +162,14 @@ impl ClipTextModel {
         }
     }
 
-    /// The table of token embeddings (vocab_size, C).
-    pub fn token_embedding(&self) -> &Tensor {
-        &self.parts.token_embedding
+    /// The table of token embeddings (vocab_size, C), with rows for added tokens.
+    pub fn token_embedding(&self) -> Result<Tensor> {
+        self.tokens.table(&self.parts.token_embedding)
+    }
+
+    /// Number of token ids that the model knows.
+    pub fn token_count(&self) -> usize {
+        self.tokens.count(self.config.vocab_size)
     }
 
     fn check(&self, input_ids: &Tensor) -> Result<Vec<Vec<i64>>> {
@@ -136,17 +180,17 @@ impl ClipTextModel {
             return Err(ModelError::shape(name, format!("integers of shape (B, L) with L at most {longest}"), input_ids));
         }
         let ids: Vec<Vec<i64>> = input_ids.to_dtype(DType::I64)?.to_vec2()?;
-        match ids.iter().flatten().find(|&&id| id < 0 || id >= self.config.vocab_size as i64) {
-            Some(id) => Err(ModelError::argument(name, format!("token ids from 0 to {}", self.config.vocab_size - 1), id)),
+        let count = self.token_count();
+        match ids.iter().flatten().find(|&&id| id < 0 || id >= count as i64) {
+            Some(id) => Err(ModelError::argument(name, format!("token ids from 0 to {}", count - 1), id)),
             None => Ok(ids),
         }
     }
 
     fn embed(&self, input_ids: &Tensor, ids: &[Vec<i64>]) -> Result<Tensor> {
         let (batch, length) = input_ids.dims2()?;
-        let table = &self.parts.token_embedding;
         let flat: Vec<u32> = ids.iter().flatten().map(|&id| id as u32).collect();
-        let rows = table.index_select(&Tensor::new(flat, table.device())?, 0)?.to_dtype(DType::F32)?;
+        let rows = self.tokens.select(&self.parts.token_embedding, &flat)?;
         let positions = self.parts.position_embedding.narrow(0, 0, length)?;
         Ok(rows.reshape((batch, length, ()))?.broadcast_add(&positions.unsqueeze(0)?)?)
     }

@@ -8,10 +8,12 @@ use crate::adapters::IpAdapter;
 use crate::blocks::conditioning::Conditioning;
 use crate::blocks::kv_cache::{AttentionNames, KvCache, Slots};
 use crate::error::{ModelError, Result};
-use crate::load::{load, Bias, Builder, ConvShape, LoadContext, LoadReport};
+use crate::load::{load_adaptable, Bias, Builder, ConvShape, LoadContext, LoadReport};
+use crate::lora::{Adaptable, Adapter, Component, ModuleIndex};
 use crate::weights::WeightScope;
 use candle_core::{DType, Tensor};
 use nd_kernels::{nhwc_to_nchw, Conv2d, GroupNorm, Linear};
+use std::sync::Arc;
 
 /// Predicts the noise (or what the scheduler's prediction type says) in latents, conditioned on text.
 /// Immutable and re-entrant. Source: diffusers unet_2d_condition.py `UNet2DConditionModel`.
@@ -20,6 +22,7 @@ pub struct UNet2DConditionModel {
     report: LoadReport,
     parts: Parts,
     kv: KvCache,
+    adaptable: Arc<Adaptable>,
 }
 
 struct Parts {
@@ -36,8 +39,21 @@ struct Parts {
 impl UNet2DConditionModel {
     /// Loads the weights that the config asks for. Errors: `ModelError::Weights` naming missing and mis-shaped keys, `ModelError::Cancelled`.
     pub fn load(config: &UNetConfig, scope: WeightScope, ctx: &LoadContext) -> Result<Self> {
-        let (parts, report) = load("UNet2DConditionModel", &scope, ctx, |b| Parts::new(b, config))?;
-        Ok(Self { config: config.clone(), report, kv: KvCache::new(parts.slots), parts })
+        let (parts, report, origin) = load_adaptable("UNet2DConditionModel", &scope, ctx, |b| Parts::new(b, config))?;
+        let adaptable = Arc::new(Adaptable::new(Component::Unet, origin));
+        Ok(Self { config: config.clone(), report, kv: KvCache::new(parts.slots), parts, adaptable })
+    }
+
+    /// The model as it was loaded, with these adapters and no others; layers that they leave alone are shared. `ctx` gives token and listener only.
+    /// Errors: `ModelError::Weights` for tensors that do not fit, `ModelError::Argument` for a block that the model does not have, `ModelError::Cancelled`.
+    pub fn with_adapters(&self, adapters: &[Adapter], ctx: LoadContext) -> Result<Self> {
+        let (parts, report) = self.adaptable.adapt(Component::Unet, adapters, ctx, |b| Parts::new(b, &self.config))?;
+        Ok(Self { config: self.config.clone(), report, kv: KvCache::new(parts.slots), parts, adaptable: self.adaptable.clone() })
+    }
+
+    /// The layers by their names in adapter files.
+    pub fn modules(&self) -> &ModuleIndex {
+        self.adaptable.index()
     }
 
     /// The config that the model was loaded with.

@@ -1,0 +1,90 @@
+/// A network of a pipeline that adapters change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Component {
+    Unet,
+    TextEncoder,
+    TextEncoder2,
+}
+
+impl Component {
+    /// The component's name in diffusers: `unet`, `text_encoder` or `text_encoder_2`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unet => "unet",
+            Self::TextEncoder => "text_encoder",
+            Self::TextEncoder2 => "text_encoder_2",
+        }
+    }
+}
+
+/// What names of layers start with, for each component. The first that fits counts.
+const STARTS: [(&str, Component); 14] = [
+    ("lora_unet_", Component::Unet),
+    ("lora_te1_", Component::TextEncoder),
+    ("lora_te2_", Component::TextEncoder2),
+    ("lora_te_", Component::TextEncoder),
+    ("lycoris_", Component::Unet),
+    ("unet.", Component::Unet),
+    ("text_encoder_2.", Component::TextEncoder2),
+    ("text_encoder.", Component::TextEncoder),
+    ("model.diffusion_model.", Component::Unet),
+    ("diffusion_model.", Component::Unet),
+    ("text_encoders.clip_l.transformer.", Component::TextEncoder),
+    ("text_encoders.clip_g.transformer.", Component::TextEncoder2),
+    ("clip_l.transformer.", Component::TextEncoder),
+    ("clip_g.transformer.", Component::TextEncoder2),
+];
+
+/// Wrappers that training leaves around the names.
+const WRAPPERS: [&str; 3] = ["base_model.model.", "base_model_model_", "module."];
+
+/// Names that stand without a component: attention processors of a UNet saved alone, and a text encoder trained with PEFT.
+const BARE: [(&str, Component); 9] = [
+    ("down_blocks", Component::Unet),
+    ("mid_block", Component::Unet),
+    ("up_blocks", Component::Unet),
+    ("input_blocks", Component::Unet),
+    ("middle_block", Component::Unet),
+    ("output_blocks", Component::Unet),
+    ("conv_", Component::Unet),
+    ("time_embedding", Component::Unet),
+    ("text_model", Component::TextEncoder),
+];
+
+/// The component of a layer's name in a file, and the rest of the name as `flatten` writes it.
+pub(super) fn locate(name: &str) -> Option<(Component, String)> {
+    let name = WRAPPERS.iter().fold(name, |name, wrapper| name.strip_prefix(wrapper).unwrap_or(name));
+    let prefixed = STARTS.iter().find_map(|(start, component)| name.strip_prefix(start).map(|rest| (*component, rest)));
+    let bare = || BARE.iter().find(|(start, _)| name.starts_with(start)).map(|(_, component)| (*component, name));
+    let (component, rest) = prefixed.or_else(bare)?;
+    let rest = WRAPPERS.iter().fold(rest, |rest, wrapper| rest.strip_prefix(wrapper).unwrap_or(rest));
+    Some((component, flatten(rest)))
+}
+
+/// One spelling of the names of layers: no dots, no attention processors, no `text_model`.
+pub(super) fn flatten(module: &str) -> String {
+    let flat = module.replace(".processor.", ".").replace('.', "_").replace("_processor_to_", "_to_");
+    flat.strip_prefix("text_model_").map(str::to_string).unwrap_or(flat)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_all_trainers_lead_to_one_spelling() {
+        let layer = "down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q".to_string();
+        let dotted = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q";
+        for name in [
+            format!("lora_unet_{layer}"),
+            format!("unet.{dotted}"),
+            format!("base_model.model.{dotted}"),
+            dotted.replace("attn1", "attn1.processor"),
+        ] {
+            assert_eq!(locate(&name), Some((Component::Unet, layer.clone())), "{name}");
+        }
+        let text = (Component::TextEncoder2, "encoder_layers_0_mlp_fc1".to_string());
+        assert_eq!(locate("lora_te2_text_model_encoder_layers_0_mlp_fc1"), Some(text));
+        assert_eq!(locate("alphas"), None);
+    }
+}
