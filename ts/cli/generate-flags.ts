@@ -115,7 +115,7 @@ export function addGenerateFlags(command: Command): void {
     .option('--grid', 'also write all pictures as one grid')
     .option('--preview <every>', 'also write what the model predicts after every n-th step')
     .option('--variant <name>', 'weights variant of the model folder, such as fp16')
-    .addOption(new Option('--dtype <type>', 'type that the weights are kept in').choices(['f32', 'f16', 'bf16']))
+    .addOption(new Option('--dtype <type>', 'type that the weights are kept in').choices(['f32', 'f16', 'bf16', 'int8']))
     .option('--device <name>', 'cpu, cuda or cuda:N (default: cpu)')
     .option('--threads <number>', 'threads for the work (default: one per physical core)')
     .option('--no-metadata', 'do not write prompt, seed and settings into the files')

@@ -57,7 +57,7 @@ export type LoadPlan = {
   options: LoadOptions
 }
 
-const WEIGHTS_DTYPES: readonly WeightsDType[] = ['f32', 'f16', 'bf16']
+const WEIGHTS_DTYPES: readonly WeightsDType[] = ['f32', 'f16', 'bf16', 'int8']
 
 /** Checks the options of a `fromPretrained` and finds the component's folder. */
 export async function planLoad(dir: string, options: LoadOptions | undefined, component: string): Promise<LoadPlan & { source: string }> {

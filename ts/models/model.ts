@@ -1,8 +1,11 @@
 import { DisposedError } from '../errors.ts'
 import type { Device } from '../tensor-data.ts'
 
-/** Float types that weights can be kept in; arithmetic accumulates in f32 whatever the choice. */
-export type WeightsDType = 'f32' | 'f16' | 'bf16'
+/**
+ * Types that weights can be kept in. Arithmetic is f32 whatever the float type. `int8` keeps the linear layers of a UNet's transformers as bytes with one
+ * scale per output channel and multiplies them as bytes; everything else is f16 then.
+ */
+export type WeightsDType = 'f32' | 'f16' | 'bf16' | 'int8'
 
 /** What every neural network of the SDK has in common: where it lives, and how it is freed. */
 export abstract class Model {

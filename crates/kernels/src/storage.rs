@@ -10,6 +10,16 @@ pub enum Storage {
     Int8,
 }
 
+impl Storage {
+    /// What belongs to a model of this storage but is no large linear layer is kept in this float type: f16 beside bytes.
+    pub fn float(self) -> DType {
+        match self {
+            Self::Float(dtype) => dtype,
+            Self::Int8 => DType::F16,
+        }
+    }
+}
+
 impl From<DType> for Storage {
     fn from(dtype: DType) -> Self {
         Self::Float(dtype)

@@ -3,7 +3,7 @@ use crate::error::{ModelError, Result};
 use crate::shared_layers::{Origin, SharedLayers};
 use crate::weights::{WeightScope, Weights};
 use candle_core::{DType, Device, Tensor};
-use nd_kernels::{Conv2d, Conv2dConfig, Geglu, GroupNorm, LayerNorm, Linear, Padding};
+use nd_kernels::{Conv2d, Conv2dConfig, Geglu, GroupNorm, LayerNorm, Linear, Padding, Storage};
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -21,8 +21,8 @@ pub type Progress = Box<dyn Fn(u64, u64) + Send + Sync>;
 pub struct LoadContext {
     /// Where the model runs.
     pub device: Device,
-    /// How its matrices are stored: f32, f16 or bf16.
-    pub dtype: DType,
+    /// How its matrices are stored: f32, f16, bf16, or bytes for the linear layers of transformers and f16 for everything else.
+    pub dtype: Storage,
     /// Stops the load between tensors.
     pub cancel: CancelToken,
     /// Told after each tensor.
@@ -31,8 +31,8 @@ pub struct LoadContext {
 
 impl LoadContext {
     /// On the CPU, not cancellable, silent.
-    pub fn cpu(dtype: DType) -> Self {
-        Self { device: Device::Cpu, dtype, cancel: CancelToken::new(), progress: None }
+    pub fn cpu(dtype: impl Into<Storage>) -> Self {
+        Self { device: Device::Cpu, dtype: dtype.into(), cancel: CancelToken::new(), progress: None }
     }
 }
 
@@ -49,12 +49,12 @@ pub struct LoadReport {
 
 /// Runs `build` twice: first on headers alone, which reports all missing and mis-shaped keys together, then on the weights.
 pub(crate) fn load<T>(model: &str, scope: &WeightScope, ctx: &LoadContext, build: impl Fn(&Builder) -> Result<T>) -> Result<(T, LoadReport)> {
-    if !matches!(ctx.dtype, DType::F32 | DType::F16 | DType::BF16) {
-        return Err(ModelError::argument("dtype", "f32, f16 or bf16", format!("{:?}", ctx.dtype)));
+    if !matches!(ctx.dtype.float(), DType::F32 | DType::F16 | DType::BF16) {
+        return Err(ModelError::argument("dtype", "f32, f16, bf16 or int8", format!("{:?}", ctx.dtype)));
     }
     let (report, _) = check(model, scope, ctx, &build)?;
     let read = Shared::new(&scope.weights, ctx, Mode::Read, report.bytes);
-    let loaded = build(&Builder { shared: &read, prefix: scope.prefix.clone() })?;
+    let loaded = build(&Builder::new(&read, &scope.prefix))?;
     Ok((loaded, report))
 }
 
@@ -68,7 +68,7 @@ pub(crate) fn load_adaptable<T>(
     let (report, keys) = check(model, scope, ctx, &build)?;
     let layers = SharedLayers::default();
     let read = Shared { reuse: Reuse::Keep(&layers), ..Shared::new(&scope.weights, ctx, Mode::Read, report.bytes) };
-    let loaded = build(&Builder { shared: &read, prefix: scope.prefix.clone() })?;
+    let loaded = build(&Builder::new(&read, &scope.prefix))?;
     let origin = Origin { scope: scope.clone(), device: ctx.device.clone(), dtype: ctx.dtype, layers, keys };
     Ok((loaded, report, origin))
 }
@@ -86,14 +86,14 @@ pub(crate) fn rebuild<T>(
     let size = |key: &String| weights.describe(key).map_or(0, |(element, shape)| shape.iter().product::<usize>() as u64 * element.bytes() as u64);
     let total = changed.iter().map(size).sum();
     let read = Shared { reuse: Reuse::Take(&origin.layers, changed), ..Shared::new(weights, &ctx, Mode::Read, total) };
-    let model = build(&Builder { shared: &read, prefix: origin.scope.prefix.clone() })?;
+    let model = build(&Builder::new(&read, &origin.scope.prefix))?;
     Ok((model, total))
 }
 
 /// The headers' pass: what the load will find, and the keys that the model reads.
 fn check<T>(model: &str, scope: &WeightScope, ctx: &LoadContext, build: impl Fn(&Builder) -> Result<T>) -> Result<(LoadReport, HashSet<String>)> {
     let check = Shared::new(&scope.weights, ctx, Mode::Check, 0);
-    build(&Builder { shared: &check, prefix: scope.prefix.clone() })?;
+    build(&Builder::new(&check, &scope.prefix))?;
     let report = check.report(model, scope)?;
     let keys = std::mem::take(&mut check.log().used).into_iter().collect();
     Ok((report, keys))
@@ -177,12 +177,30 @@ fn first(names: &[String]) -> String {
 pub(crate) struct Builder<'a> {
     shared: &'a Shared<'a>,
     prefix: String,
+    /// How linear layers are stored here.
+    linear: Storage,
+}
+
+impl<'a> Builder<'a> {
+    fn new(shared: &'a Shared<'a>, prefix: &str) -> Self {
+        Self { shared, prefix: prefix.to_owned(), linear: shared.ctx.dtype.float().into() }
+    }
 }
 
 impl Builder<'_> {
     /// The builder of a submodule, e.g. `pp("resnets.0")`.
     pub fn pp(&self, name: impl std::fmt::Display) -> Self {
-        Self { shared: self.shared, prefix: format!("{}{name}.", self.prefix) }
+        Self { prefix: format!("{}{name}.", self.prefix), ..self.clone() }
+    }
+
+    /// For a submodule whose linear layers may be bytes where the load asks for it: wide ones that see every position of an image.
+    pub fn in_bytes(&self) -> Self {
+        Self { linear: self.shared.ctx.dtype, ..self.clone() }
+    }
+
+    /// For layers inside such a submodule that stay floats.
+    pub fn in_floats(&self) -> Self {
+        Self { linear: self.shared.ctx.dtype.float().into(), ..self.clone() }
     }
 
     pub fn contains(&self, name: &str) -> bool {
@@ -287,7 +305,7 @@ impl Builder<'_> {
 
     /// A table of rows kept in the storage dtype.
     pub fn table(&self, name: &str, rows: usize, width: usize) -> Result<Tensor> {
-        self.layer(&[name], || Ok(self.tensor(name, &[&[rows, width]])?.to_dtype(self.shared.ctx.dtype)?))
+        self.layer(&[name], || Ok(self.tensor(name, &[&[rows, width]])?.to_dtype(self.shared.ctx.dtype.float())?))
     }
 
     fn bias(&self, bias: Bias, width: usize) -> Result<Option<Tensor>> {
@@ -303,7 +321,7 @@ impl Builder<'_> {
         at.layer(&["weight", "bias"], || {
             let weight = at.tensor("weight", &[&[outputs, inputs], &[outputs, inputs, 1, 1]])?;
             let bias = at.bias(bias, outputs)?;
-            Ok(Linear::new(&weight, bias.as_ref(), self.shared.ctx.dtype)?)
+            Ok(Linear::new(&weight, bias.as_ref(), self.linear)?)
         })
     }
 
@@ -312,7 +330,7 @@ impl Builder<'_> {
         self.layer(&[weight, bias], || {
             let weight = self.tensor(weight, &[&[outputs, inputs]])?;
             let bias = self.tensor(bias, &[&[outputs]])?;
-            Ok(Linear::new(&weight, Some(&bias), self.shared.ctx.dtype)?)
+            Ok(Linear::new(&weight, Some(&bias), self.linear)?)
         })
     }
 
@@ -325,7 +343,7 @@ impl Builder<'_> {
             if self.shared.mode == Mode::Check {
                 (weight, bias) = (weight.repeat((2, 1))?, bias.repeat(2)?);
             }
-            Ok(Geglu::new(&weight, Some(&bias), self.shared.ctx.dtype)?)
+            Ok(Geglu::new(&weight, Some(&bias), self.linear)?)
         })
     }
 
@@ -335,7 +353,7 @@ impl Builder<'_> {
         at.layer(&["weight", "bias"], || {
             let weight = at.tensor("weight", &[&[outputs, inputs, kernel, kernel]])?;
             let bias = at.bias(bias, outputs)?;
-            Ok(Conv2d::new(&weight, bias.as_ref(), Conv2dConfig { stride, padding }, self.shared.ctx.dtype)?)
+            Ok(Conv2d::new(&weight, bias.as_ref(), Conv2dConfig { stride, padding }, self.shared.ctx.dtype.float())?)
         })
     }
 
@@ -346,7 +364,7 @@ impl Builder<'_> {
         let bias = at.tensor("bias", &[&[outputs]])?;
         let (height, width, outputs, inputs) = weight.dims4()?;
         let bias = bias.repeat(height * width)?;
-        Ok(Linear::new(&weight.reshape((height * width * outputs, inputs))?, Some(&bias), self.shared.ctx.dtype)?)
+        Ok(Linear::new(&weight.reshape((height * width * outputs, inputs))?, Some(&bias), self.shared.ctx.dtype.float())?)
     }
 
     pub fn group_norm(&self, name: &str, channels: usize, groups: usize, eps: f64) -> Result<GroupNorm> {

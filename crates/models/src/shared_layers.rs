@@ -1,5 +1,6 @@
 use crate::weights::WeightScope;
-use candle_core::{DType, Device};
+use candle_core::Device;
+use nd_kernels::Storage;
 use std::any::Any;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,7 +29,7 @@ impl SharedLayers {
 pub(crate) struct Origin {
     pub scope: WeightScope,
     pub device: Device,
-    pub dtype: DType,
+    pub dtype: Storage,
     pub layers: SharedLayers,
     /// Checkpoint keys that the model reads.
     pub keys: HashSet<String>,

@@ -2,6 +2,7 @@
 
 use crate::error::{Failure, Outcome, DEVICE};
 use candle_core::{DType, Device, DeviceLocation, Tensor};
+use nd_kernels::Storage;
 
 /// The dtype of a name of the SDK.
 pub fn dtype(name: &str) -> Outcome<DType> {
@@ -15,6 +16,14 @@ pub fn dtype(name: &str) -> Outcome<DType> {
         "f64" => DType::F64,
         other => return Err(Failure::expected("one of u8, u32, i64, bf16, f16, f32, f64", "dtype", format!("{other:?}"))),
     })
+}
+
+/// How weights are kept, by a name of the SDK.
+pub fn storage(name: &str) -> Outcome<Storage> {
+    match name {
+        "int8" => Ok(Storage::Int8),
+        other => Ok(dtype(other)?.into()),
+    }
 }
 
 /// The device of a name such as `cpu` or `cuda:0`.

@@ -77,7 +77,7 @@ impl LoadJob {
             Source::Memory(tensors) => Weights::from_tensors(tensors),
             Source::Seed(seed) => Weights::new(SeededWeights::new(seed, DType::F32)),
         };
-        let (device, dtype) = (device::device(&self.device)?, device::dtype(&self.dtype)?);
+        let (device, dtype) = (device::device(&self.device)?, device::storage(&self.dtype)?);
         Ok((weights.scope(), LoadContext { device, dtype, cancel: self.cancel, progress: self.progress }))
     }
 }

@@ -26,7 +26,7 @@ pub fn spawn_load<'env, M: Network, N: ToNapiValue + 'static>(
         let config = job.config.clone();
         let (weights, context) = job.open()?;
         let model = load(&config, weights, &context)?;
-        let facts = Facts::new(model.file(), model.report(), context.dtype.size_in_bytes());
+        let facts = Facts::new(model.file(), model.report(), context.dtype.float().size_in_bytes());
         Ok((model, facts))
     };
     spawn(env, &token.token, work, move |env, (model, facts)| Ok(wrap(Handle::new(env, model, facts)?)))

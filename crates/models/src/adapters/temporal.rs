@@ -74,6 +74,7 @@ struct TemporalBlock {
 
 impl TemporalBlock {
     fn new(b: &Builder, shape: TemporalShape) -> Result<Self> {
+        let b = &b.in_bytes();
         let width = shape.channels;
         let attention =
             AttentionShape { query_width: width, context_width: width, heads: shape.heads, head_width: width / shape.heads, bias: Bias::No };

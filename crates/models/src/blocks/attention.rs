@@ -65,10 +65,12 @@ impl Attention {
     fn build(b: &Builder, shape: AttentionShape, slot: Option<usize>) -> Result<Self> {
         let AttentionShape { query_width, context_width, heads, head_width, bias } = shape;
         let inner = heads * head_width;
+        // A prompt has few tokens with a few very large channels, which bytes would round away the others for.
+        let own = if slot.is_some() { b.in_floats() } else { b.clone() };
         Ok(Self {
             to_q: b.linear("to_q", query_width, inner, bias)?,
-            to_k: b.linear("to_k", context_width, inner, bias)?,
-            to_v: b.linear("to_v", context_width, inner, bias)?,
+            to_k: own.linear("to_k", context_width, inner, bias)?,
+            to_v: own.linear("to_v", context_width, inner, bias)?,
             to_out: b.linear("to_out.0", inner, query_width, Bias::Yes)?,
             norm_cross: None,
             heads,

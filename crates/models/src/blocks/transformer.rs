@@ -38,6 +38,7 @@ pub(crate) struct Transformer2D {
 impl Transformer2D {
     pub fn new(b: &Builder, shape: TransformerShape, slots: &Slots) -> Result<Self> {
         let TransformerShape { channels, heads, layers, groups, .. } = shape;
+        let b = &b.in_bytes();
         let head_width = channels / heads;
         if head_width == 0 {
             return Err(ModelError::config("attention_head_dim", format!("at most {channels} heads"), heads));
