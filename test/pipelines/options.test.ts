@@ -21,7 +21,7 @@ test('defaults are those of diffusers', (t) => {
       prompt: 'a star',
     },
   )
-  t.deepEqual([numInferenceSteps, guidanceScale, guidanceRescale, numImagesPerPrompt, eta], [50, 7.5, 0, 1, 0])
+  t.deepEqual([numInferenceSteps, guidanceScale, guidanceRescale, numImagesPerPrompt, eta], [50, 7.5, 0, 1, undefined])
   t.deepEqual([outputType, preview], ['image', false])
   t.is(parseOptions(imageToImageSchema, { image: 'x.png' }).strength, 0.8)
   t.is(parseOptions(inpaintSchema, { image: 'x.png' }).strength, 1)

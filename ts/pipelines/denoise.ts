@@ -61,7 +61,7 @@ export interface DenoiseOptions {
   unet: Denoiser
   /** A scheduler of this run alone, its timesteps set. */
   scheduler: Scheduler
-  /** The part of the scheduler's timesteps to run. */
+  /** The part of the scheduler's timesteps to run; a sampler that decides as it goes lets it grow. */
   timesteps: readonly number[]
   /** Initial latents; the run disposes them. */
   latents: Tensor
@@ -71,7 +71,7 @@ export interface DenoiseOptions {
   guidanceScales?: readonly number[]
   conditions?: readonly UNetCondition[]
   generator?: Generator | Generator[]
-  /** @default 0 */
+  /** @default the sampler's own; 0 for TCD, as diffusers' pipelines have it */
   eta?: number
   /** Changes the latents after each step (as re-blending does); the result is owned by the run. */
   afterStep?: (latents: Tensor, index: number) => Tensor
@@ -109,7 +109,7 @@ export async function denoise(options: DenoiseOptions): Promise<Denoised> {
       await step(options, state, index, timestep)
       options.onStep?.({
         index,
-        total: timesteps.length,
+        total: options.scheduler.expectedCalls ?? timesteps.length,
         timestep,
         elapsedMs: performance.now() - started,
         predicted: state.predicted ?? state.latents,
@@ -169,7 +169,8 @@ class RunState implements Disposable {
 }
 
 async function step(options: DenoiseOptions, state: RunState, index: number, timestep: number): Promise<void> {
-  const { unet, scheduler, generator, eta = 0, signal } = options
+  const { unet, scheduler, generator, signal } = options
+  const { eta = scheduler.config._class_name === 'TCDScheduler' ? 0 : undefined } = options
   using scope = new Scope()
   state.enter(index)
   const { rows } = state.guidance
@@ -186,7 +187,8 @@ async function step(options: DenoiseOptions, state: RunState, index: number, tim
   const output = scope.keep((await unet.forward(input, timestep, { ...state.prompts.inputs(rows, index), ...extra, signal })).sample)
   const predictions = rows.length === 1 ? [output] : output.chunk(rows.length).map((part) => scope.keep(part))
   const guided = scope.keep(state.guidance.combine(predictions, { index, total, timestep }))
-  const { prevSample, predOriginalSample } = scheduler.step(guided, timestep, latents, { generator, eta })
+  const unconditional = predictions[Math.max(0, rows.map(({ prompt }) => prompt).lastIndexOf('negative'))]
+  const { prevSample, predOriginalSample } = scheduler.step(guided, timestep, latents, { generator, eta, unconditional })
   const next = options.afterStep?.(prevSample, index) ?? prevSample
   if (next !== prevSample) {
     scope.keep(prevSample)

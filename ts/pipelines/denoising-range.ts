@@ -15,6 +15,9 @@ export function rangeSteps(
   scheduler: Scheduler,
   { denoisingStart, denoisingEnd, strength, steps }: DenoisingRange & { strength: number; steps: number },
 ): RunSteps {
+  if ((denoisingStart ?? denoisingEnd) !== undefined && scheduler.expectedCalls !== undefined) {
+    throw expected('nothing (this sampler decides its steps as it goes)', 'denoisingStart or denoisingEnd', denoisingStart ?? denoisingEnd)
+  }
   if (denoisingStart !== undefined && denoisingEnd !== undefined && denoisingStart >= denoisingEnd) {
     throw expected(`a number below denoisingEnd (${denoisingEnd})`, 'denoisingStart', denoisingStart)
   }
@@ -31,11 +34,10 @@ function startingAt(scheduler: Scheduler, denoisingStart: number): RunSteps {
   if (count === 0 || begin < 0) {
     throw expected('a number that leaves a step', 'denoisingStart', denoisingStart)
   }
-  scheduler.setBeginIndex(begin)
-  return { timesteps: timesteps.slice(begin), begin }
+  return { timesteps: scheduler.beginAt(begin), begin }
 }
 
-function endingAt(timesteps: number[], limit: number, denoisingEnd: number): number[] {
+function endingAt(timesteps: readonly number[], limit: number, denoisingEnd: number): number[] {
   const kept = timesteps.filter((timestep) => timestep >= limit)
   if (kept.length === 0) {
     throw expected('a number that leaves a step', 'denoisingEnd', denoisingEnd)

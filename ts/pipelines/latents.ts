@@ -34,7 +34,7 @@ export function checkLatents(shape: readonly number[], latents: Tensor | undefin
 
 /** The part of a scheduler's timesteps that runs. */
 export interface RunSteps {
-  timesteps: number[]
+  timesteps: readonly number[]
   /** Index of the first of them in the sampler's own list. */
   begin: number
 }
@@ -47,12 +47,10 @@ export interface RunSteps {
 export function strengthSteps(scheduler: Scheduler, numInferenceSteps: number, strength: number): RunSteps {
   const kept = Math.min(Math.trunc(numInferenceSteps * strength), numInferenceSteps)
   const begin = Math.max(numInferenceSteps - kept, 0) * scheduler.order
-  const timesteps = scheduler.timesteps.slice(begin)
-  if (timesteps.length === 0) {
+  if (begin >= scheduler.timesteps.length && scheduler.expectedCalls === undefined) {
     throw expected(`at least ${1 / numInferenceSteps}, so that one of ${numInferenceSteps} steps runs,`, 'strength', strength)
   }
-  scheduler.setBeginIndex(begin)
-  return { timesteps, begin }
+  return { timesteps: scheduler.beginAt(begin), begin: scheduler.expectedCalls === undefined ? begin : 0 }
 }
 
 /**

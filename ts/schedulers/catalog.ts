@@ -13,6 +13,8 @@ export type ClassInfo = {
   readonly stepOptions: readonly string[]
   /** Python's defaults, in the order of the Python signature. */
   readonly defaults: Readonly<SchedulerConfig>
+  /** Can its noise levels be named by `sigma_spacing`? */
+  readonly spaced: boolean
   /** Classes that diffusers lists as interchangeable. */
   readonly compatibles: readonly string[]
 }
@@ -20,18 +22,39 @@ export type ClassInfo = {
 /** A name from the menus of A1111 and ComfyUI. */
 export type NamedScheduler = {
   readonly name: string
+  /** The same in other programs. */
+  readonly aliases: readonly string[]
   readonly className: string
   /** Config keys that the name implies. */
   readonly overrides: Readonly<SchedulerConfig>
 }
 
-let loaded: { classes: ReadonlyMap<string, ClassInfo>; names: readonly NamedScheduler[] } | undefined
+/** A name of noise levels, which may follow that of a sampler. */
+export type NamedSpacing = {
+  readonly name: string
+  readonly aliases: readonly string[]
+  /** Config flag of diffusers that chooses them, for classes that have it. */
+  readonly flag: string | null
+  /** `sigma_spacing` that chooses them for other classes. */
+  readonly spacing: string | null
+}
+
+/** All that is known about schedulers. */
+export type Catalog = {
+  readonly classes: ReadonlyMap<string, ClassInfo>
+  readonly names: readonly NamedScheduler[]
+  readonly spacings: readonly NamedSpacing[]
+}
+
+type CatalogJson = { classes: ClassInfo[]; names: NamedScheduler[]; spacings: NamedSpacing[] }
+
+let loaded: Catalog | undefined
 
 /** All classes and names, read from the native core once. */
-export function catalog(): { classes: ReadonlyMap<string, ClassInfo>; names: readonly NamedScheduler[] } {
+export function catalog(): Catalog {
   if (loaded === undefined) {
-    const { classes, names } = JSON.parse(native.schedulerList()) as { classes: ClassInfo[]; names: NamedScheduler[] }
-    loaded = { classes: new Map(classes.map((info) => [info.className, info])), names }
+    const { classes, ...rest } = JSON.parse(native.schedulerList()) as CatalogJson
+    loaded = { classes: new Map(classes.map((info) => [info.className, info])), ...rest }
   }
   return loaded
 }

@@ -1,3 +1,5 @@
+import type { SigmaSpacing } from './options.ts'
+
 /**
  * A scheduler's configuration: the keys of diffusers' `scheduler_config.json`. Every class has its own subset with Python's defaults;
  * unknown keys are kept.
@@ -31,6 +33,8 @@ export type SchedulerConfig = {
   flow_shift?: number
   sigma_min?: number | null
   sigma_max?: number | null
+  /** Named noise levels; not in diffusers. Outranks the flags above. */
+  sigma_spacing?: SigmaSpacing | 'ays' | null
   final_sigmas_type?: 'zero' | 'sigma_min'
   algorithm_type?: string
   solver_order?: number

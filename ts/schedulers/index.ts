@@ -1,7 +1,8 @@
-export type { ClassInfo, NamedScheduler } from './catalog.ts'
+export type { ClassInfo, NamedScheduler, NamedSpacing } from './catalog.ts'
 export { DDIMInverseScheduler, DDIMScheduler } from './ddim.ts'
 export { DDPMScheduler } from './ddpm.ts'
 export { DEISMultistepScheduler } from './deis.ts'
+export { DPMAdaptiveScheduler } from './dpm-adaptive.ts'
 export { DPMSolverSDEScheduler } from './dpm-sde.ts'
 export { DPMSolverMultistepInverseScheduler, DPMSolverMultistepScheduler, DPMSolverSinglestepScheduler } from './dpm-solver.ts'
 export { EDMDPMSolverMultistepScheduler, EDMEulerScheduler } from './edm.ts'
@@ -13,16 +14,19 @@ export {
   DPMPlusPlus2SAncestralScheduler,
   DPMPlusPlus3MSDEScheduler,
   ERSDEScheduler,
+  EulerAncestralCFGPlusPlusScheduler,
+  EulerCFGPlusPlusScheduler,
   GradientEstimationEulerScheduler,
+  RESMultistepAncestralScheduler,
   RESMultistepScheduler,
 } from './k-diffusion.ts'
 export { KDPM2AncestralDiscreteScheduler, KDPM2DiscreteScheduler } from './kdpm2.ts'
 export { LCMScheduler, TCDScheduler } from './lcm.ts'
 export { LMSDiscreteScheduler } from './lms.ts'
-export type { PlanOptions, SetTimestepsOptions, StepNumbers, StepOptions } from './options.ts'
+export type { PlanOptions, SetTimestepsOptions, SigmaSpacing, StepNumbers, StepOptions } from './options.ts'
 export type { Clip, Combination, NoiseDraw, Plan, Row, StepOutput } from './plan.ts'
 export { PNDMScheduler } from './pndm.ts'
-export { resolveScheduler, type SchedulerInfo, schedulerFromConfig, schedulers } from './resolve.ts'
+export { type ModelFamily, resolveScheduler, type SchedulerInfo, schedulerFromConfig, schedulers } from './resolve.ts'
 export { SASolverScheduler } from './sa-solver.ts'
 export { Scheduler, type SchedulerConfig } from './scheduler.ts'
 export { UniPCMultistepScheduler } from './uni-pc.ts'

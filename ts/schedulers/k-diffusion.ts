@@ -20,6 +20,21 @@ export class RESMultistepScheduler extends Scheduler {
   static override readonly className: string = 'RESMultistepScheduler'
 }
 
+/** RES multistep with fresh noise. Source: ComfyUI `sample_res_multistep_ancestral`. */
+export class RESMultistepAncestralScheduler extends Scheduler {
+  static override readonly className: string = 'RESMultistepAncestralScheduler'
+}
+
+/** Euler CFG++, arXiv:2406.08070: `step` needs `unconditional`; guidance scales of 0 to 2. Source: ComfyUI `sample_euler_cfg_pp`. */
+export class EulerCFGPlusPlusScheduler extends Scheduler {
+  static override readonly className: string = 'EulerCFGPlusPlusScheduler'
+}
+
+/** Euler CFG++ with fresh noise ('Euler a CFG++'). Source: ComfyUI `sample_euler_ancestral_cfg_pp`. */
+export class EulerAncestralCFGPlusPlusScheduler extends Scheduler {
+  static override readonly className: string = 'EulerAncestralCFGPlusPlusScheduler'
+}
+
 /** Extended reverse-time SDE solver of order 3, arXiv:2309.06169. Source: ComfyUI `sample_er_sde`. */
 export class ERSDEScheduler extends Scheduler {
   static override readonly className: string = 'ERSDEScheduler'

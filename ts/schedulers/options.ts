@@ -3,17 +3,34 @@ import { expected } from '../errors.ts'
 import type { Generator } from '../random.ts'
 import type { Tensor } from '../tensor.ts'
 
+/**
+ * Named noise levels: k-diffusion's and ComfyUI's formulas over the training levels, Align Your Steps by model family, GITS (SD 1.x), and
+ * stable-diffusion.cpp's smoothstep.
+ */
+export type SigmaSpacing =
+  | 'karras'
+  | 'exponential'
+  | 'polyexponential'
+  | 'beta'
+  | 'normal'
+  | 'simple'
+  | 'sgm_uniform'
+  | 'ddim_uniform'
+  | 'kl_optimal'
+  | 'smoothstep'
+  | 'gits'
+  | 'ays_sd15'
+  | 'ays_sdxl'
+  | 'ays_svd'
+
 /** What `setTimesteps` takes besides the number of steps. At most one of steps, `timesteps` and `sigmas`. */
 export type SetTimestepsOptions = {
   /** Custom training timesteps, descending. */
   timesteps?: readonly number[]
   /** Custom noise levels, descending, usually with a final 0. */
   sigmas?: readonly number[]
-  /**
-   * Named noise levels instead of the config's spacing, for Euler and the samplers beyond diffusers: polyexponential, kl_optimal, sgm_uniform,
-   * simple, ays_sd15, ays_sdxl, ays_svd.
-   */
-  sigmaSchedule?: string
+  /** Named noise levels instead of the config's, for classes that have noise levels of their own. @default `sigma_spacing` of the config */
+  sigmaSpacing?: SigmaSpacing
   /** LCM, TCD: share of the schedule that is run, 0 to 1. @default 1 */
   strength?: number
   /** LCM, TCD: steps of the distillation schedule. @default `original_inference_steps` of the config */
@@ -24,7 +41,7 @@ export type SetTimestepsOptions = {
 
 /** Numbers that change the rows of a run. */
 export type StepNumbers = {
-  /** DDIM, TCD: share of fresh noise, 0 to 1; other classes ignore it. @default 0, TCD 0.3 */
+  /** Share of fresh noise: DDIM and TCD 0 to 1, samplers with 'a' or 'SDE' in their name and DPM fast; other classes ignore it. @default 0, TCD 0.3, 'a' and 'SDE' 1 */
   eta?: number
   /** DDIM: derive the direction from the clipped clean sample. @default false */
   useClippedModelOutput?: boolean
@@ -46,6 +63,8 @@ export type StepOptions = StepNumbers & {
   generator?: Generator | readonly Generator[]
   /** The noise itself, in place of a draw; shape of the sample. */
   varianceNoise?: Tensor
+  /** The model's answer without the prompt, which CFG++ samplers need; shape of the sample. */
+  unconditional?: Tensor
 }
 
 /** Options of `plan`. */
@@ -55,7 +74,7 @@ export type PlanOptions = SetTimestepsOptions &
     beginIndex?: number
   }
 
-const RUN_NAMES = ['timesteps', 'sigmas', 'strength', 'originalInferenceSteps', 'mu'] as const
+const RUN_NAMES = ['timesteps', 'sigmas', 'sigmaSpacing', 'strength', 'originalInferenceSteps', 'mu'] as const
 const STEP_NAMES = ['eta', 'useClippedModelOutput', 'sChurn', 'sTmin', 'sTmax', 'sNoise', 'order'] as const
 const NUMBERS = ['eta', 'sChurn', 'sTmin', 'sNoise', 'strength'] as const
 
@@ -91,7 +110,7 @@ export function planRequest(steps: number | undefined, given: PlanOptions, accep
     numInferenceSteps: steps === undefined ? undefined : checkInteger('numInferenceSteps', steps, { min: 1, max: 10_000 }),
     timesteps: checkList('timesteps', options.timesteps),
     sigmas: checkList('sigmas', options.sigmas),
-    sigmaSchedule: options.sigmaSchedule === undefined ? undefined : checkString('sigmaSchedule', options.sigmaSchedule),
+    sigmaSpacing: options.sigmaSpacing === undefined ? undefined : checkString('sigmaSpacing', options.sigmaSpacing),
     beginIndex: options.beginIndex === undefined ? undefined : checkInteger('beginIndex', options.beginIndex, { min: 0 }),
     mu: options.mu === undefined ? undefined : checkNumber('mu', options.mu),
     originalInferenceSteps:

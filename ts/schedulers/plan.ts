@@ -2,7 +2,7 @@ import type { Tensor } from '../tensor.ts'
 
 /**
  * `Σ coefficient · register`. Registers: `sample`, `output` (the model's answer), `x0` (predicted clean sample after clipping), `noise`,
- * `m<i>` (converted output of row i) and those that rows save.
+ * `uncond` (the answer without the prompt), `m<i>` (converted output of row i) and those that rows save.
  */
 export type Combination = Readonly<Record<string, number>>
 
@@ -18,7 +18,7 @@ export type NoiseDraw =
 
 /**
  * One model evaluation. Executed in this order: draw `noise`; `churn` replaces the sample; `prepare`; `x0`, then `clip`; `value` becomes register
- * `m<index>`; `correct` replaces the sample; `save`; the result is `next`; registers in `drop` end.
+ * `m<index>`; `correct` replaces the sample; `save`; the results are `next` and `estimate`; registers in `drop` end.
  */
 export type Row = {
   /** Position in `timesteps`. */
@@ -40,6 +40,8 @@ export type Row = {
   readonly next: Combination
   /** What `step` returns as clean prediction; `x0` where absent. */
   readonly denoised?: Combination
+  /** The step's result by a lower order, for error control. */
+  readonly estimate?: Combination
   readonly drop?: readonly string[]
   /** Why executing this row is an error. */
   readonly problem?: string
@@ -62,6 +64,8 @@ export type Plan = {
   readonly beginIndex: number
   /** True where a row draws noise. */
   readonly stochastic: boolean
+  /** True where a row reads the model's answer without the prompt, register `uncond`. */
+  readonly unconditional: boolean
   /** One per model evaluation, from `beginIndex` on. */
   readonly rows: readonly Row[]
 }

@@ -1,9 +1,10 @@
 import { ConfigError, expected } from '../errors.ts'
-import { catalog, type NamedScheduler } from './catalog.ts'
+import { catalog, type NamedScheduler, type NamedSpacing } from './catalog.ts'
 import type { SchedulerConfig } from './config.ts'
 import { DDIMInverseScheduler, DDIMScheduler } from './ddim.ts'
 import { DDPMScheduler } from './ddpm.ts'
 import { DEISMultistepScheduler } from './deis.ts'
+import { DPMAdaptiveScheduler } from './dpm-adaptive.ts'
 import { DPMSolverSDEScheduler } from './dpm-sde.ts'
 import { DPMSolverMultistepInverseScheduler, DPMSolverMultistepScheduler, DPMSolverSinglestepScheduler } from './dpm-solver.ts'
 import { EDMDPMSolverMultistepScheduler, EDMEulerScheduler } from './edm.ts'
@@ -15,12 +16,16 @@ import {
   DPMPlusPlus2SAncestralScheduler,
   DPMPlusPlus3MSDEScheduler,
   ERSDEScheduler,
+  EulerAncestralCFGPlusPlusScheduler,
+  EulerCFGPlusPlusScheduler,
   GradientEstimationEulerScheduler,
+  RESMultistepAncestralScheduler,
   RESMultistepScheduler,
 } from './k-diffusion.ts'
 import { KDPM2AncestralDiscreteScheduler, KDPM2DiscreteScheduler } from './kdpm2.ts'
 import { LCMScheduler, TCDScheduler } from './lcm.ts'
 import { LMSDiscreteScheduler } from './lms.ts'
+import { meaning, nearest, plain } from './names.ts'
 import { PNDMScheduler } from './pndm.ts'
 import { SASolverScheduler } from './sa-solver.ts'
 import { Scheduler } from './scheduler.ts'
@@ -55,13 +60,20 @@ const CLASSES: readonly AnyScheduler[] = [
   TCDScheduler,
   EDMDPMSolverMultistepScheduler,
   EDMEulerScheduler,
+  DPMAdaptiveScheduler,
   DPMFastScheduler,
   DPMPlusPlus2SAncestralScheduler,
   DPMPlusPlus3MSDEScheduler,
   ERSDEScheduler,
+  EulerAncestralCFGPlusPlusScheduler,
+  EulerCFGPlusPlusScheduler,
   GradientEstimationEulerScheduler,
+  RESMultistepAncestralScheduler,
   RESMultistepScheduler,
 ]
+
+/** Families of models that Align Your Steps has noise levels for. */
+export type ModelFamily = 'sd15' | 'sdxl' | 'svd'
 
 /** One scheduler class with the names that user interfaces give to it. */
 export type SchedulerInfo = {
@@ -73,18 +85,25 @@ export type SchedulerInfo = {
   order: number
   /** Does it draw noise: never, always, with this step option above 0, or depending on this config key. */
   stochastic: boolean | string
+  /** Names of noise levels that may follow its own: 'Karras', 'SGM Uniform'; none where its levels are fixed. */
+  spacings: readonly string[]
 }
 
 /** The registry of samplers. */
 export const schedulers: { list(): SchedulerInfo[] } = {
-  /** Every class with its aliases. */
+  /** Every class with its names and their aliases. */
   list: () =>
-    [...catalog().classes.values()].map(({ className, order, stochastic }) => ({
+    [...catalog().classes.values()].map(({ className, order, stochastic, spaced, defaults }) => ({
       className,
       names: catalog().names.filter((entry) => entry.className === className),
       order,
       stochastic,
+      spacings: spaced ? catalog().spacings.flatMap((spacing) => (has(defaults, spacing) ? [spacing.name] : [])) : [],
     })),
+}
+
+function has(defaults: Readonly<SchedulerConfig>, { flag, spacing }: NamedSpacing): boolean {
+  return spacing !== null || (flag !== null && flag in defaults)
 }
 
 /**
@@ -100,18 +119,23 @@ export function schedulerFromConfig(config: SchedulerConfig, overrides: Schedule
 }
 
 /**
- * A scheduler from a menu name ('DPM++ 2M Karras', any case), a class name, a config with `_class_name`, or a scheduler (returned as it is).
+ * A scheduler from a name (of a menu or of ComfyUI, any case: 'DPM++ 2M Karras', 'dpmpp_2m sgm_uniform', 'EulerDiscrete'), a config with
+ * `_class_name`, or a scheduler (returned as it is).
  *
  * `base`: the config that names and configs start from (usually the model's own scheduler), so that betas and prediction type stay right.
- * Throws `ConfigError` with the nearest names for an unknown name.
+ * `family`: of the model, for 'Align Your Steps'. Throws `ConfigError` with the nearest names for an unknown name.
  */
-export function resolveScheduler(value: string | SchedulerConfig | Scheduler, base: SchedulerConfig = {}): Scheduler {
+export function resolveScheduler(
+  value: string | SchedulerConfig | Scheduler,
+  base: SchedulerConfig = {},
+  { family }: { family?: ModelFamily } = {},
+): Scheduler {
   if (value instanceof Scheduler) {
     return value
   }
   if (typeof value === 'string') {
-    const named = catalog().names.find(({ name }) => plain(name) === plain(value))
-    return named === undefined ? classNamed(value).fromConfig(base) : classNamed(named.className).fromConfig(base, named.overrides)
+    const { className, overrides } = meaning(value, base) ?? { className: value, overrides: {} }
+    return classNamed(className).fromConfig(base, stepsOf(family, overrides))
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw expected('a name, a config or a Scheduler', 'scheduler', value)
@@ -120,41 +144,18 @@ export function resolveScheduler(value: string | SchedulerConfig | Scheduler, ba
   if (typeof className !== 'string') {
     throw expected('a scheduler config with _class_name', 'scheduler', value)
   }
-  return classNamed(className).fromConfig(base, value)
+  return classNamed(className).fromConfig(base, stepsOf(family, value))
+}
+
+/** A config in which Align Your Steps are those of a family. */
+function stepsOf(family: ModelFamily | undefined, config: SchedulerConfig): SchedulerConfig {
+  return config.sigma_spacing === 'ays' && family !== undefined ? { ...config, sigma_spacing: `ays_${family}` } : config
 }
 
 function classNamed(name: string): AnyScheduler {
   const found = CLASSES.find(({ className }) => plain(className) === plain(name))
   if (found === undefined) {
-    const known = [...CLASSES.map(({ className }) => className), ...catalog().names.map((entry) => entry.name)]
-    throw new ConfigError(
-      `Expected a scheduler for scheduler but received ${JSON.stringify(name)}; nearest: ${nearest(name, known).join(', ')}`,
-    )
+    throw new ConfigError(`Expected a scheduler for scheduler but received ${JSON.stringify(name)}; nearest: ${nearest(name).join(', ')}`)
   }
   return found
-}
-
-function plain(name: string): string {
-  return name.toLowerCase().replace(/[\s_]+/g, '')
-}
-
-function nearest(name: string, known: readonly string[]): string[] {
-  const ranked = known.map((candidate) => ({ candidate, distance: editDistance(plain(name).slice(0, 100), plain(candidate)) }))
-  return ranked
-    .sort((a, b) => a.distance - b.distance)
-    .slice(0, 3)
-    .map(({ candidate }) => candidate)
-}
-
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++) {
-      const changed = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)
-      next.push(Math.min(changed, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1))
-    }
-    row = next
-  }
-  return row[b.length] ?? 0
 }

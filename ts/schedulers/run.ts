@@ -4,10 +4,12 @@ import { Tensor } from '../tensor.ts'
 import { BrownianNoise } from './brownian.ts'
 import type { Clip, Combination, NoiseDraw, Row, StepOutput } from './plan.ts'
 
-/** Where a step's noise comes from. */
-export type NoiseSource = {
+/** What a step reads besides sample and answer: where its noise comes from, and the answer without the prompt. */
+export type StepSource = {
   generator?: Generator | readonly Generator[]
   varianceNoise?: Tensor
+  /** The model's answer without the prompt. */
+  unconditional?: Tensor
   /** Seed of the Brownian path where the config gives one; else the generators' own seeds. */
   brownianSeed?: number
 }
@@ -18,7 +20,7 @@ export class Run implements Disposable {
   #brownian: { key: string; noise: BrownianNoise } | undefined
 
   /** Executes a row on the model's answer. Neither `output` nor `sample` is changed or disposed. */
-  step(row: Row, output: Tensor, sample: Tensor, source: NoiseSource): StepOutput {
+  step(row: Row, output: Tensor, sample: Tensor, source: StepSource): StepOutput & { estimate?: Tensor } {
     if (row.problem !== undefined) {
       throw new ConfigError(`Expected finite coefficients for step ${row.index} but received a schedule where ${row.problem}`)
     }
@@ -31,6 +33,9 @@ export class Run implements Disposable {
       ['sample', sample],
       ['output', output],
     ])
+    if (source.unconditional !== undefined) {
+      local.set('uncond', source.unconditional)
+    }
     const evaluate = (combination: Combination): Tensor => combine(combination, (name) => local.get(name) ?? this.#kept.get(name))
     const kept = new Map<string, Tensor>()
     try {
@@ -61,6 +66,7 @@ export class Run implements Disposable {
         keep(name, combination)
       }
       const prevSample = evaluate(row.next)
+      const estimate = row.estimate === undefined ? undefined : evaluate(row.estimate)
       const predOriginalSample = row.denoised === undefined ? x0 : evaluate(row.denoised)
       if (predOriginalSample !== x0) {
         own(x0)
@@ -74,7 +80,7 @@ export class Run implements Disposable {
         this.#kept.get(name)?.dispose()
         this.#kept.delete(name)
       }
-      return { prevSample, predOriginalSample }
+      return { prevSample, predOriginalSample, ...(estimate !== undefined && { estimate }) }
     } finally {
       for (const tensor of [...made, ...kept.values()]) {
         tensor.dispose()
@@ -82,7 +88,7 @@ export class Run implements Disposable {
     }
   }
 
-  #draw(noise: NoiseDraw, output: Tensor, source: NoiseSource): Tensor {
+  #draw(noise: NoiseDraw, output: Tensor, source: StepSource): Tensor {
     if (source.varianceNoise !== undefined) {
       if (source.varianceNoise.shape.join() !== output.shape.join()) {
         throw expected(`a Tensor of shape [${output.shape.join(', ')}]`, 'varianceNoise', source.varianceNoise)
@@ -98,7 +104,7 @@ export class Run implements Disposable {
     return moved
   }
 
-  #path(noise: NoiseDraw & { kind: 'brownian' }, shape: readonly number[], { generator, brownianSeed }: NoiseSource): Tensor {
+  #path(noise: NoiseDraw & { kind: 'brownian' }, shape: readonly number[], { generator, brownianSeed }: StepSource): Tensor {
     const generators: readonly Generator[] = generator === undefined ? [] : generator instanceof Generator ? [generator] : generator
     const seeds = brownianSeed !== undefined ? [brownianSeed] : generators.map(({ seed }) => seed)
     const key = `${noise.low} ${noise.high} ${seeds.join()} ${shape.join()}`

@@ -50,7 +50,8 @@ export abstract class Scheduler {
     }
     const known = classInfo(className).defaults
     if (config._class_name === undefined) {
-      const unknown = Object.keys(config).find((key) => !(key in known) && !key.startsWith('_'))
+      const own = classInfo(className).spaced ? 'sigma_spacing' : undefined
+      const unknown = Object.keys(config).find((key) => !(key in known) && key !== own && !key.startsWith('_'))
       if (unknown !== undefined) {
         throw new ConfigError(`Expected one of ${Object.keys(known).join(', ')} for a key of ${className} but received ${unknown}`)
       }
@@ -130,8 +131,7 @@ export abstract class Scheduler {
 
   /** Starts a run of `numInferenceSteps` steps, or of custom timesteps or sigmas; forgets the previous one. */
   setTimesteps(numInferenceSteps?: number, options: SetTimestepsOptions = {}): void {
-    const { timesteps, sigmas, strength, originalInferenceSteps, mu } = checkRunOptions(options)
-    const chosen = { timesteps, sigmas, strength, originalInferenceSteps, mu }
+    const chosen = { ...checkRunOptions(options) }
     const key = this.#request(numInferenceSteps, chosen)
     const plan = this.#make(key)
     this.reset()
@@ -146,6 +146,22 @@ export abstract class Scheduler {
     const { length } = this.#current().timesteps
     this.#begin = checkInteger('index', index, { min: 0, max: length - 1 })
     this.reset()
+  }
+
+  /** As `setBeginIndex`, and gives the timesteps from there on. */
+  beginAt(index: number): readonly number[] {
+    this.setBeginIndex(index)
+    return this.timesteps.slice(index)
+  }
+
+  /** Model calls that the run is going to take, where the sampler decides that as it goes. */
+  get expectedCalls(): number | undefined {
+    return undefined
+  }
+
+  /** Do the run's steps need the answer without the prompt, `unconditional`? */
+  get needsUnconditional(): boolean {
+    return this.#plan?.plan.unconditional ?? false
   }
 
   /** The position of the next step; `undefined` before the first one. */
@@ -174,16 +190,14 @@ export abstract class Scheduler {
    * Throws `InvalidArgumentError` for wrong arguments and `ConfigError` where the config has no finite step here.
    */
   step(modelOutput: Tensor, timestep: number, sample: Tensor, options: StepOptions = {}): StepOutput {
-    checkTensor('modelOutput', modelOutput)
-    checkTensor('sample', sample)
-    if (modelOutput.shape.join() !== sample.shape.join()) {
-      throw expected(`a Tensor of shape [${sample.shape.join(', ')}]`, 'modelOutput', modelOutput)
-    }
-    const { generator, varianceNoise, ...numbers } = checkOptions('options', options)
-    checkSource(generator, varianceNoise)
+    const { generator, varianceNoise, unconditional, ...numbers } = checkStep(modelOutput, sample, options)
     const row = this.#row(timestep, numbers)
     this.#numbers = numbers
-    const output = this.#run.step(row, modelOutput, sample, { generator, varianceNoise, brownianSeed: this.brownianSeed })
+    if (unconditional === undefined && this.#current().unconditional) {
+      throw expected('a Tensor (this sampler needs the answer without the prompt)', 'unconditional', unconditional)
+    }
+    const source = { generator, varianceNoise, unconditional, brownianSeed: this.brownianSeed }
+    const output = this.#run.step(row, modelOutput, sample, source)
     this.#index = row.index + 1
     return output
   }
@@ -320,6 +334,24 @@ function checkConfig(config: string): void {
       throw error
     }
   }
+}
+
+/** Checks what `step` gets; returns the options. */
+export function checkStep(modelOutput: Tensor, sample: Tensor, given: StepOptions): StepOptions {
+  checkTensor('modelOutput', modelOutput)
+  checkTensor('sample', sample)
+  const options = checkOptions('options', given)
+  checkSource(options.generator, options.varianceNoise)
+  const alike = { modelOutput, unconditional: options.unconditional }
+  for (const [name, tensor] of Object.entries(alike)) {
+    if (tensor !== undefined) {
+      checkTensor(name, tensor)
+    }
+    if (tensor !== undefined && tensor.shape.join() !== sample.shape.join()) {
+      throw expected(`a Tensor of shape [${sample.shape.join(', ')}]`, name, tensor)
+    }
+  }
+  return options
 }
 
 function checkSource(generator: unknown, varianceNoise: unknown): void {
