@@ -10,6 +10,7 @@ export {
   OutOfMemoryError,
   WeightsError,
 } from './errors.ts'
+export { CFGPlusPlusGuidance } from './guidance/cfg-plus-plus.ts'
 export {
   ClassifierFreeGuidance,
   type ClassifierFreeGuidanceOptions,
@@ -19,6 +20,7 @@ export {
   type PartWeight,
 } from './guidance/guidance.ts'
 export { ImageTextGuidance, type ImageTextGuidanceOptions } from './guidance/image-guidance.ts'
+export type { GuidanceInterval, GuidanceScale, ScaleStep } from './guidance/schedule.ts'
 export type { HubOptions } from './hub/settings.ts'
 export { CLIPImageProcessor, type CLIPImageProcessorConfig } from './image/clip-image-processor.ts'
 export { Image, type ImageInit, type SaveOptions } from './image/image.ts'
@@ -68,8 +70,7 @@ export {
   AutoPipelineForText2Image,
   type TaskPipeline,
 } from './pipelines/auto.ts'
-export { encodePrompt, type PromptOptions, type TextComponents, type TextConditioning } from './pipelines/conditioning.ts'
-export type { EncodedXL, PromptOptionsXL, TextComponentsXL } from './pipelines/conditioning-xl.ts'
+export type { PromptOptions, PromptOptionsXL } from './pipelines/conditioning.ts'
 export { decodeLatents, type SafetyChecker } from './pipelines/decode.ts'
 export {
   type Denoised,
@@ -124,28 +125,42 @@ export type { PromptInputs, PromptTrack, RunConditioning, TrackEntry } from './p
 export type { GenerateResult, ImagesResult, LatentsResult, ResultInfo, Results, TensorResult, Timings } from './pipelines/result.ts'
 export type { NoiseOptions, Seed } from './pipelines/seeds.ts'
 export { StableDiffusionPipeline } from './pipelines/stable-diffusion.ts'
-export type { EncodePromptOptions, StableDiffusionComponents } from './pipelines/stable-diffusion-base.ts'
+export type { PipelineEncodeOptions, StableDiffusionComponents } from './pipelines/stable-diffusion-base.ts'
 export {
   StableDiffusionXLImg2ImgPipeline,
   StableDiffusionXLInpaintPipeline,
   StableDiffusionXLPipeline,
 } from './pipelines/stable-diffusion-xl.ts'
-export type { EncodePromptOptionsXL, StableDiffusionXLComponents } from './pipelines/stable-diffusion-xl-base.ts'
+export type { StableDiffusionXLComponents } from './pipelines/stable-diffusion-xl-base.ts'
 export type { AestheticScores, Pair, SizeConditioning } from './pipelines/time-ids.ts'
 export * from './preprocess/index.ts'
 export { type SubPrompt, splitAnd } from './prompt/and.ts'
 export { type AttentionGrammar, parseAttention, printAttention, type WeightedText } from './prompt/attention.ts'
+export { PromptCache } from './prompt/cache.ts'
 export { type Chunk, type ChunkOptions, type WeightedTokens, webuiChunks } from './prompt/chunks.ts'
 export type { CompelOptions } from './prompt/compel/embeddings.ts'
 export { encodeCompel, padToSameLength } from './prompt/compel/encode.ts'
 export { parseCompel } from './prompt/compel/parse.ts'
 export type { SplitMode } from './prompt/compel/split.ts'
 export type { Blend, Conjunction, FlatPrompt, Fragment, Swap } from './prompt/compel/syntax.ts'
+export {
+  type ConditionedText,
+  Conditioning,
+  type ConditioningInit,
+  type ConditioningPart,
+  type EmbeddedPrompts,
+  type PromptConditioning,
+} from './prompt/conditioning.ts'
+export { type EncodePromptOptions, encodePrompt } from './prompt/encode-prompt.ts'
+export type { PromptChunk, PromptToken, TextEncoding } from './prompt/encoding.ts'
 export { extractLoras, type LoraTag } from './prompt/extra-networks.ts'
 export type { LayerOptions } from './prompt/hidden-states.ts'
 export { encodeLpw, type LpwOptions, type LpwResult } from './prompt/lpw.ts'
 export { promptSchedule, type ScheduledText } from './prompt/schedule.ts'
-export { encodeWebui, type WebuiOptions } from './prompt/webui.ts'
+export { applyStyles, findStyles, loadStyles, type PromptStyle } from './prompt/styles.ts'
+export type { PromptSyntax, SyntaxName } from './prompt/syntax-choice.ts'
+export type { ClipEncoder, TextComponents, TextComponentsXL } from './prompt/text-encoders.ts'
+export { encodeWebui, type WebuiEncoding, type WebuiOptions } from './prompt/webui.ts'
 export { expandWildcards, type Wildcards } from './prompt/wildcards.ts'
 export { Generator, type RandomDType, type RngKind, randnTensor } from './random.ts'
 export * from './schedulers/index.ts'

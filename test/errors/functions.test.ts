@@ -40,7 +40,7 @@ test('encodePrompt refuses what is not text', async (t) => {
     ['half a layer', () => pipe.encodePrompt('a', { clipSkip: 0.5 }), invalid, /for clipSkip but received 0\.5/],
     ['text as options', () => pipe.encodePrompt('a', wrong('b')), invalid, /for options but received "b"/],
     ['no signal', () => pipe.encodePrompt('a', { signal: wrong(1) }), invalid, /for signal but received 1/],
-    ['no components', () => encodePrompt(wrong({}), { prompt: 'a', guided: true }), invalid, /tokenizer/],
+    ['no components', () => encodePrompt(wrong({}), 'a'), invalid, /tokenizer/],
   ]
   await assertRefused(t, refusals)
 })

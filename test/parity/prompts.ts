@@ -4,11 +4,12 @@ import { isDeepStrictEqual } from 'node:util'
 import { CLIPTextModel, CLIPTokenizer, Tensor } from '../../ts/index.ts'
 import { type AttentionGrammar, parseAttention } from '../../ts/prompt/attention.ts'
 import { webuiChunks } from '../../ts/prompt/chunks.ts'
-import type { CompelEncoder, CompelOptions } from '../../ts/prompt/compel/embeddings.ts'
+import type { CompelOptions } from '../../ts/prompt/compel/embeddings.ts'
 import { encodeCompel, padToSameLength } from '../../ts/prompt/compel/encode.ts'
 import { parseCompel } from '../../ts/prompt/compel/parse.ts'
 import type { Blend, FlatPrompt, Fragment } from '../../ts/prompt/compel/syntax.ts'
 import { encodeLpw, type LpwOptions } from '../../ts/prompt/lpw.ts'
+import type { ClipEncoder } from '../../ts/prompt/text-encoders.ts'
 import { encodeWebui } from '../../ts/prompt/webui.ts'
 import { type ParityResult, Tally } from './tally.ts'
 
@@ -92,7 +93,7 @@ type CompelCase = {
   key?: string
 }
 
-async function compel(item: CompelCase, encoder: CompelEncoder, tally: Tally, golden: (key: string) => Tensor): Promise<void> {
+async function compel(item: CompelCase, encoder: ClipEncoder, tally: Tally, golden: (key: string) => Tensor): Promise<void> {
   const options = compelOptions(item.kwargs ?? {})
   for (const [i, { text, parsed }] of (item.prompts ?? []).entries()) {
     await tally.run(`compel ${item.config} ${JSON.stringify(text)}`, async () => {

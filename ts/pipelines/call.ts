@@ -1,23 +1,19 @@
 import { ConfigError, expected, InvalidArgumentError } from '../errors.ts'
+import { CFGPlusPlusGuidance } from '../guidance/cfg-plus-plus.ts'
 import { ClassifierFreeGuidance, type Guidance } from '../guidance/guidance.ts'
+import { type GuidanceScale, peakScale, scalesOf } from '../guidance/schedule.ts'
 import type { UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
+import { chooseWildcards, writtenPrompts } from '../prompt/encode-prompt.ts'
+import type { WrittenPrompt } from '../prompt/read-prompt.ts'
 import type { SetTimestepsOptions } from '../schedulers/options.ts'
-import { resolveScheduler } from '../schedulers/resolve.ts'
+import { type ModelFamily, resolveScheduler } from '../schedulers/resolve.ts'
 import type { Scheduler } from '../schedulers/scheduler.ts'
 import { Tensor } from '../tensor.ts'
-import { checkPrompts } from './conditioning.ts'
+import { checkPrompts, type PromptOptionsXL } from './conditioning.ts'
 import type { CommonOptions, SizeOptions } from './generate-options.ts'
 import { type NoiseSource, noiseSource } from './seeds.ts'
 
-type Defaulted =
-  | 'numInferenceSteps'
-  | 'guidanceScale'
-  | 'guidanceRescale'
-  | 'numImagesPerPrompt'
-  | 'eta'
-  | 'outputType'
-  | 'preview'
-  | 'onAbort'
+type Defaulted = 'numInferenceSteps' | 'guidanceScale' | 'guidanceRescale' | 'numImagesPerPrompt' | 'outputType' | 'preview' | 'onAbort'
 
 /** Options after their defaults are filled in. */
 export type Filled<O extends CommonOptions = CommonOptions> = O & Required<Pick<CommonOptions, Defaulted>>
@@ -38,7 +34,7 @@ export interface Call<O extends CommonOptions = CommonOptions> {
 
 /** Settles a call: checks prompts, seeds and timesteps, and makes a scheduler of its own. Throws `InvalidArgumentError`. */
 export function planCall<O extends CommonOptions>(
-  options: Filled<O>,
+  given: Filled<O>,
   {
     unet,
     scheduler,
@@ -46,26 +42,79 @@ export function planCall<O extends CommonOptions>(
     signal,
   }: { unet: UNet2DConditionModel; scheduler: Scheduler; schedule: SetTimestepsOptions; signal: AbortSignal },
 ): Call<O> {
-  const images = checkPrompts(options) * options.numImagesPerPrompt
-  checkEmbedsWidth(options, unet)
+  const images = checkPrompts(given) * given.numImagesPerPrompt
+  checkEmbedsWidth(given, unet)
+  const noise = noiseSource(given, images)
+  const options = written(given, noise)
   const embedded = unet.config.time_cond_proj_dim !== null
-  const own = ownScheduler(options.scheduler, scheduler)
+  const own = ownScheduler(options.scheduler, scheduler, unet)
   const steps = setTimesteps(own, options, schedule)
+  const scales = { scale: embedded ? 1 : peakScale(options.guidanceScale), rescale: options.guidanceRescale }
   return {
     options,
     images,
-    noise: noiseSource(options, images),
-    guidance: new ClassifierFreeGuidance({ scale: embedded ? 1 : options.guidanceScale, rescale: options.guidanceRescale }),
+    noise,
+    guidance: own.needsUnconditional && !embedded ? new CFGPlusPlusGuidance(scales) : new ClassifierFreeGuidance(scales),
     scheduler: own,
     steps,
     signal,
   }
 }
 
+/** Puts styles on the prompts and chooses wildcards: then each image has a prompt of its own. */
+function written<O extends CommonOptions>(options: Filled<O>, noise: NoiseSource): Filled<O> {
+  const { prompt, wildcards, styles, numImagesPerPrompt } = options
+  const { negativePrompt, prompt2, negativePrompt2 } = options as PromptOptionsXL
+  if (prompt === undefined || (wildcards === undefined && styles === undefined)) {
+    return options
+  }
+  const texts = { negativePrompt, prompt2, negativePrompt2, styles, numImagesPerPrompt: wildcards === undefined ? 1 : numImagesPerPrompt }
+  const prompts = writtenPrompts(prompt, texts).map((text, i) =>
+    wildcards === undefined ? text : chooseWildcards(text, wildcards, noise.seeds[i] ?? i),
+  )
+  const list = (name: keyof WrittenPrompt): string[] | undefined => {
+    const values = prompts.flatMap((text) => text[name] ?? [])
+    return values.length === prompts.length ? values : undefined
+  }
+  return {
+    ...options,
+    prompt: list('prompt'),
+    negativePrompt: list('negativePrompt'),
+    ...(prompt2 !== undefined && { prompt2: list('prompt2') }),
+    ...(negativePrompt2 !== undefined && { negativePrompt2: list('negativePrompt2') }),
+    numImagesPerPrompt: wildcards === undefined ? numImagesPerPrompt : 1,
+  }
+}
+
+/** The guidance scale of each UNet call, where the call asks for more than one number. */
+export function guidanceScales({ options, scheduler }: Call, timesteps: readonly number[]): number[] | undefined {
+  const { guidanceScale } = options
+  return typeof guidanceScale === 'number' ? undefined : scalesOf(guidanceScale, { timesteps, callsPerStep: scheduler.order })
+}
+
+/** Whether any UNet call of a run needs the negative prompts. */
+export function isGuided(guidance: Guidance, scales: readonly number[] | undefined): boolean {
+  const values = scales === undefined ? [guidance] : [...new Set(scales)].map((scale) => guidance.withScale(scale))
+  return values.some(({ rows }) => rows.some(({ prompt }) => prompt === 'negative'))
+}
+
+/** The scale as a plain number, for networks that are told it; throws `InvalidArgumentError` for a schedule. */
+export function plainScale(scale: GuidanceScale): number {
+  if (typeof scale !== 'number') {
+    throw expected('a number for a UNet that is told the scale', 'guidanceScale', scale)
+  }
+  return scale
+}
+
+/** The family of a model that Align Your Steps has noise levels for, by the width of its context. */
+const families: Readonly<Record<string, ModelFamily>> = { 768: 'sd15', 2048: 'sdxl' }
+
 /** A scheduler for one call: the pipeline's, or the one that the call names. */
-function ownScheduler(wanted: CommonOptions['scheduler'], base: Scheduler): Scheduler {
+function ownScheduler(wanted: CommonOptions['scheduler'], base: Scheduler, unet: UNet2DConditionModel): Scheduler {
   try {
-    return wanted === undefined ? base.clone() : resolveScheduler(wanted, base.config).clone()
+    return wanted === undefined
+      ? base.clone()
+      : resolveScheduler(wanted, base.config, { family: families[String(unet.config.cross_attention_dim)] }).clone()
   } catch (error) {
     throw typeof wanted === 'string' && error instanceof ConfigError ? new InvalidArgumentError(error.message, { cause: error }) : error
   }

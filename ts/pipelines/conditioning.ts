@@ -1,47 +1,56 @@
-import { checkInteger } from '../checks.ts'
 import { expected } from '../errors.ts'
-import { CLIPTextModel } from '../models/clip-text-model.ts'
-import { CLIPTokenizer } from '../models/clip-tokenizer.ts'
-import { hiddenState } from '../prompt/hidden-states.ts'
-import { Scope } from '../scope.ts'
+import type { PromptCache } from '../prompt/cache.ts'
+import { CallEncoder } from '../prompt/call-encoder.ts'
+import { Conditioning, type PromptConditioning } from '../prompt/conditioning.ts'
+import { encodePrompt } from '../prompt/encode-prompt.ts'
+import type { TextEncoding } from '../prompt/encoding.ts'
+import { zerosLike } from '../prompt/side-by-side.ts'
+import type { PromptStyle } from '../prompt/styles.ts'
+import type { PromptSyntax } from '../prompt/syntax-choice.ts'
+import { type TextComponents, type TextComponentsXL, textEncodersOf } from '../prompt/text-encoders.ts'
+import type { Wildcards } from '../prompt/wildcards.ts'
 import { Tensor } from '../tensor.ts'
-
-/** What turns text into embeddings. */
-export interface TextComponents {
-  tokenizer: CLIPTokenizer
-  textEncoder: CLIPTextModel
-}
 
 /** The prompts of a call, as given. */
 export interface PromptOptions {
   prompt?: string | string[]
   negativePrompt?: string | string[]
+  conditioning?: Conditioning
   promptEmbeds?: Tensor
   negativePromptEmbeds?: Tensor
   /** @default 1 */
   numImagesPerPrompt?: number
-  /** 1 = the layer before the last, its output still normalised by the last norm. */
   clipSkip?: number
+  promptSyntax?: PromptSyntax
+  negativePromptFrom?: number
+  styles?: readonly PromptStyle[]
+  wildcards?: Wildcards
 }
 
-/** Encoded prompts: one row per image, both (images, tokens, width). */
-export interface TextConditioning {
-  promptEmbeds: Tensor
-  /** Absent without guidance. */
-  negativePromptEmbeds?: Tensor
-  /** Text that did not fit, one entry per prompt that lost some. */
-  truncated: string[]
+/** The prompts of an SDXL call. */
+export interface PromptOptionsXL extends PromptOptions {
+  /** Text for the second encoder. @default `prompt` */
+  prompt2?: string | string[]
+  /** Negative text for the second encoder. @default `negativePrompt` */
+  negativePrompt2?: string | string[]
+  /** Pooled embedding (prompts, width), needed beside `promptEmbeds`. */
+  pooledPromptEmbeds?: Tensor
+  /** Pooled embedding of the negative prompts, needed beside `negativePromptEmbeds`. */
+  negativePooledPromptEmbeds?: Tensor
 }
 
 /**
  * Checks the prompts against each other and returns their number.
  *
- * Throws `InvalidArgumentError` unless exactly one of `prompt` and `promptEmbeds` is given, at most one of their negatives, and
+ * Throws `InvalidArgumentError` unless exactly one of `prompt`, `conditioning` and `promptEmbeds` is given, at most one of their negatives, and
  * all agree in number and shape.
  */
-export function checkPrompts({ prompt, negativePrompt, promptEmbeds, negativePromptEmbeds }: PromptOptions): number {
-  if ((prompt === undefined) === (promptEmbeds === undefined)) {
-    throw expected('exactly one of prompt and promptEmbeds', 'prompt', prompt)
+export function checkPrompts({ prompt, negativePrompt, conditioning, promptEmbeds, negativePromptEmbeds, ...rest }: PromptOptions): number {
+  if ([prompt, conditioning, promptEmbeds].filter((value) => value !== undefined).length !== 1) {
+    throw expected('exactly one of prompt, conditioning and promptEmbeds', 'prompt', prompt)
+  }
+  if (conditioning !== undefined) {
+    return checkConditioning(conditioning, { negativePrompt, negativePromptEmbeds, ...rest })
   }
   checkText('prompt', prompt)
   checkText('negativePrompt', negativePrompt)
@@ -56,6 +65,11 @@ export function checkPrompts({ prompt, negativePrompt, promptEmbeds, negativePro
   if (promptEmbeds !== undefined && promptEmbeds.shape.length !== 3) {
     throw expected('a Tensor of shape (prompts, tokens, width)', 'promptEmbeds', promptEmbeds)
   }
+  for (const [name, value] of Object.entries({ styles: rest.styles, wildcards: rest.wildcards })) {
+    if (value !== undefined && promptEmbeds !== undefined) {
+      throw expected('nothing beside promptEmbeds', name, value)
+    }
+  }
   const prompts = promptEmbeds?.shape[0] ?? (Array.isArray(prompt) ? prompt.length : 1)
   if (Array.isArray(negativePrompt) && negativePrompt.length !== prompts) {
     throw expected(`one text, or one for each of ${prompts} prompts`, 'negativePrompt', negativePrompt)
@@ -69,6 +83,29 @@ export function checkPrompts({ prompt, negativePrompt, promptEmbeds, negativePro
   return prompts
 }
 
+/** A conditioning says everything about its prompts. */
+function checkConditioning(conditioning: Conditioning, { numImagesPerPrompt: _, ...others }: PromptOptions): number {
+  if (!(conditioning instanceof Conditioning)) {
+    throw expected('a Conditioning', 'conditioning', conditioning)
+  }
+  for (const [name, value] of Object.entries(others)) {
+    const decided = [
+      'negativePrompt',
+      'negativePromptEmbeds',
+      'clipSkip',
+      'promptSyntax',
+      'styles',
+      'wildcards',
+      'prompt2',
+      'negativePrompt2',
+    ]
+    if (value !== undefined && (decided.includes(name) || (name === 'negativePromptFrom' && value !== 0))) {
+      throw expected('nothing beside conditioning, which has it already,', name, value)
+    }
+  }
+  return conditioning.prompts.length
+}
+
 function checkText(name: string, value: unknown): void {
   const texts: unknown[] = Array.isArray(value) ? value : [value ?? '']
   if (texts.length === 0 || !texts.every((text) => typeof text === 'string')) {
@@ -76,72 +113,93 @@ function checkText(name: string, value: unknown): void {
   }
 }
 
-/**
- * Encodes prompts, and negative prompts if `guided`, into one row per image; the caller owns the tensors.
- *
- * Source: diffusers `StableDiffusionPipeline.encode_prompt`.
- */
-export async function encodePrompt(
-  components: TextComponents,
-  options: PromptOptions & { guided: boolean; signal?: AbortSignal },
-): Promise<TextConditioning> {
-  const { numImagesPerPrompt = 1, clipSkip, guided, signal } = options
-  const prompts = checkPrompts(options)
-  checkInteger('numImagesPerPrompt', numImagesPerPrompt, { min: 1 })
-  if (clipSkip !== undefined) {
-    checkInteger('clipSkip', clipSkip, { min: 0 })
-  }
-  if (!(components?.tokenizer instanceof CLIPTokenizer && components.textEncoder instanceof CLIPTextModel)) {
-    throw expected('an object with a CLIPTokenizer as tokenizer and a CLIPTextModel as textEncoder', 'components', components)
-  }
-  using scope = new Scope()
-  const truncated: string[] = []
-  const encode = async (texts: string[], maxLength: number, skip?: number): Promise<Tensor> => {
-    const encoded = await encodeTexts(components, texts, { maxLength, clipSkip: skip, signal })
-    truncated.push(...encoded.truncated)
-    return scope.keep(encoded.embeds)
-  }
-  const limit = components.tokenizer.modelMaxLength
-  const positive = options.promptEmbeds ?? (await encode(listOf(options.prompt, prompts), limit, clipSkip))
-  const tokens = positive.shape[1] ?? limit
-  let negative: Tensor | undefined
-  if (guided) {
-    negative = options.negativePromptEmbeds
-    if (negative === undefined && tokens > limit) {
-      throw expected(`negativePromptEmbeds beside promptEmbeds of more than ${limit} tokens`, 'negativePromptEmbeds', negative)
+/** What a call's conditioning depends on beside its options. */
+export interface CallConditioning {
+  components: TextComponents | TextComponentsXL
+  guided: boolean
+  /** UNet calls of the whole schedule, from which image to image leaves some out. */
+  steps: number
+  /** SDXL: an absent negative prompt is zeros. */
+  zerosForEmptyPrompt?: boolean
+  cache?: PromptCache
+  signal?: AbortSignal
+}
+
+/** The conditioning of a call: the given one, or one that the caller of this owns. */
+export async function callConditioning(options: PromptOptionsXL, call: CallConditioning): Promise<Conditioning> {
+  const { conditioning, prompt, negativePromptEmbeds, promptSyntax: syntax, clipSkip } = options
+  if (conditioning !== undefined) {
+    if (conditioning.steps !== undefined && conditioning.steps !== call.steps) {
+      throw expected(`a Conditioning for ${call.steps} UNet calls`, 'conditioning', `one whose schedule is for ${conditioning.steps}`)
     }
-    negative ??= await encodeOnce(listOf(options.negativePrompt ?? '', prompts), (texts) => encode(texts, tokens), scope)
+    return conditioning
   }
-  return {
-    promptEmbeds: positive.repeatInterleave(numImagesPerPrompt, 0),
-    negativePromptEmbeds: negative?.repeatInterleave(numImagesPerPrompt, 0),
-    truncated: [...new Set(truncated)],
+  const { negativePrompt, prompt2, negativePrompt2, negativePromptFrom } = options
+  const { components, ...rest } = call
+  if (prompt !== undefined && negativePromptEmbeds === undefined) {
+    return encodePrompt(components, prompt, { negativePrompt, prompt2, negativePrompt2, negativePromptFrom, syntax, clipSkip, ...rest })
   }
+  return withEmbeds(options, call)
 }
 
-/** Runs the text encoder on equal texts only once. */
-async function encodeOnce(texts: string[], encode: (texts: string[]) => Promise<Tensor>, scope: Scope): Promise<Tensor> {
-  const first = texts[0] ?? ''
-  if (texts.length === 1 || texts.some((text) => text !== first)) {
-    return encode(texts)
+/** Prompts, negative prompts or both come as embeddings. */
+async function withEmbeds(options: PromptOptionsXL, call: CallConditioning): Promise<Conditioning> {
+  const { prompt, prompt2, promptEmbeds, pooledPromptEmbeds, negativePromptEmbeds, negativePooledPromptEmbeds } = options
+  const { components, cache, signal } = call
+  const { promptSyntax: syntax = 'plain', clipSkip, negativePromptFrom = 0 } = options
+  const text = prompt === undefined ? undefined : { syntax, prompt2, clipSkip, negativePromptFrom, ...call, guided: false }
+  const read = prompt === undefined || text === undefined ? undefined : await encodePrompt(components, prompt, text)
+  const rows = promptEmbeds === undefined ? undefined : rowsOf(promptEmbeds, pooledPromptEmbeds)
+  const prompts: PromptConditioning[] =
+    read?.prompts.slice() ??
+    (rows ?? []).map((encoding) => ({ prompt: '', negativePrompt: '', parts: [{ weight: 1, texts: always(encoding) }] }))
+  const given = { syntax: read?.syntax ?? ('embeds' as const), steps: read?.steps, empty: read?.empty, loras: read?.loras }
+  if (!call.guided) {
+    return new Conditioning({ ...given, prompts })
   }
-  return scope.keep((await encode([first])).repeatInterleave(texts.length, 0))
+  const tokens = promptEmbeds?.shape[1]
+  const encoders = textEncodersOf(components)
+  using encoder = new CallEncoder(encoders, { syntax: 'plain', negativeLength: tokens, cache, signal })
+  const negatives = negativePromptEmbeds && rowsOf(negativePromptEmbeds, negativePooledPromptEmbeds)
+  const limit = encoders.encoders[0].tokenizer.modelMaxLength
+  if (negatives === undefined && tokens !== undefined && tokens > limit) {
+    throw expected(`negativePromptEmbeds beside promptEmbeds of more than ${limit} tokens`, 'negativePromptEmbeds', undefined)
+  }
+  const whole: PromptConditioning[] = []
+  for (const [i, item] of prompts.entries()) {
+    const positive = rows?.[i]
+    whole.push({ ...item, negative: always(negatives?.[i] ?? (await negativeOf(encoder, positive, i, options, call))) })
+  }
+  const blank = negativePromptFrom > 0 ? await encoder.one({ first: '' }, 'negative') : undefined
+  const conditioning = new Conditioning({ ...given, prompts: whole, blank, negativeFrom: negativePromptFrom })
+  encoder.release(conditioning.encodings())
+  return conditioning
 }
 
-/** One text per prompt. */
-export function listOf(text: string | string[] | undefined, length: number): string[] {
-  return Array.isArray(text) ? text : Array.from({ length }, () => text ?? '')
+async function negativeOf(
+  encoder: CallEncoder,
+  positive: TextEncoding | undefined,
+  i: number,
+  { negativePrompt, negativePrompt2 }: PromptOptionsXL,
+  { zerosForEmptyPrompt }: CallConditioning,
+): Promise<TextEncoding> {
+  if (negativePrompt === undefined && zerosForEmptyPrompt && positive?.pooled !== undefined) {
+    return encoder.adopt(zerosLike(positive))
+  }
+  const textAt = (texts: string | string[] | undefined): string | undefined => (Array.isArray(texts) ? texts[i] : texts)
+  return encoder.one({ first: textAt(negativePrompt) ?? '', second: textAt(negativePrompt2) }, 'negative')
 }
 
-/** Tokenizes (padded and truncated to `maxLength`) and encodes texts; `clipSkip` counts layers back from the last. */
-export async function encodeTexts(
-  { tokenizer, textEncoder }: TextComponents,
-  texts: string[],
-  { maxLength, clipSkip, signal }: { maxLength: number; clipSkip?: number; signal?: AbortSignal },
-): Promise<{ embeds: Tensor; truncated: string[] }> {
-  const tokens = tokenizer.encode(texts, { padding: 'max_length', truncation: true, maxLength })
-  using ids = tokens.inputIds
-  using _mask = tokens.attentionMask
-  const truncated = tokens.truncated.filter((lost) => lost !== '')
-  return { embeds: await hiddenState(textEncoder, ids, { clipSkip, signal }), truncated }
+/** Embeddings (prompts, tokens, width) as one encoding for each prompt. */
+function rowsOf(embeds: Tensor, pooled: Tensor | undefined): TextEncoding[] {
+  return Array.from({ length: embeds.shape[0] ?? 0 }, (_, i) => ({
+    embeds: embeds.slice(0, i, i + 1),
+    pooled: pooled?.slice(0, i, i + 1),
+    chunks: [],
+    cut: '',
+  }))
+}
+
+function always(encoding: TextEncoding): { until: number; text: string; encoding: TextEncoding }[] {
+  return [{ until: Number.POSITIVE_INFINITY, text: '', encoding }]
 }

@@ -4,7 +4,7 @@ import type { GenerationParameters } from '../image/metadata/parameters.ts'
 import { toImages } from '../image/to-images.ts'
 import type { AutoencoderKL } from '../models/autoencoder-kl.ts'
 import { Scope } from '../scope.ts'
-import type { Call } from './call.ts'
+import { type Call, guidanceScales } from './call.ts'
 import { applySafetyChecker, decodeLatents, type SafetyChecker, unitPixels } from './decode.ts'
 import type { Denoised } from './denoise.ts'
 import type { PipelineEvent } from './events.ts'
@@ -60,19 +60,17 @@ export async function finish(run: FinishedRun): Promise<GenerateResult> {
 }
 
 /** What each picture was made with, for its metadata. */
-function parametersOf({
-  call: { options, noise, scheduler, images },
-  prepared,
-  denoised,
-  model,
-  pipeline,
-}: FinishedRun): GenerationParameters[] {
-  const { prompt, negativePrompt, numImagesPerPrompt, guidanceScale, guidanceRescale, clipSkip, eta, rng, timesteps, sigmas } = options
+function parametersOf({ call, prepared, denoised, model, pipeline }: FinishedRun): GenerationParameters[] {
+  const { options, noise, scheduler, images } = call
+  const { numImagesPerPrompt, guidanceScale, guidanceRescale, clipSkip, eta, rng, timesteps, sigmas } = options
+  const { promptSyntax = options.conditioning?.syntax, negativePromptFrom = options.conditioning?.negativeFrom ?? 0 } = options
   const at = (text: string | string[] | undefined, i: number): string | undefined =>
     Array.isArray(text) ? text[Math.floor(i / numImagesPerPrompt)] : text
+  const prompt = options.conditioning?.prompts.map((item) => item.prompt) ?? options.prompt
+  const negativePrompt = options.conditioning?.prompts.map((item) => item.negativePrompt) ?? options.negativePrompt
   const common = {
     numInferenceSteps: timesteps?.length ?? sigmas?.length ?? options.numInferenceSteps,
-    guidanceScale,
+    guidanceScale: typeof guidanceScale === 'function' ? guidanceScales(call, prepared.timesteps) : guidanceScale,
     scheduler: typeof options.scheduler === 'string' ? options.scheduler : String(scheduler.config._class_name),
     width: prepared.width,
     height: prepared.height,
@@ -80,7 +78,9 @@ function parametersOf({
     pipeline,
     ...(guidanceRescale > 0 && { guidanceRescale }),
     ...(clipSkip !== undefined && { clipSkip }),
-    ...(eta > 0 && { eta }),
+    ...(promptSyntax !== undefined && promptSyntax !== 'plain' && promptSyntax !== 'embeds' && { promptSyntax }),
+    ...(negativePromptFrom > 0 && { negativePromptFrom }),
+    ...(eta !== undefined && { eta }),
     ...(rng !== undefined && rng !== 'torch-cpu' && { rng }),
     ...(timesteps !== undefined && { timesteps }),
     ...(sigmas !== undefined && { sigmas }),

@@ -1,4 +1,9 @@
+import type { GuidanceScale } from '../guidance/schedule.ts'
 import type { ImageInput } from '../image/load-image.ts'
+import type { Conditioning } from '../prompt/conditioning.ts'
+import type { PromptStyle } from '../prompt/styles.ts'
+import type { PromptSyntax } from '../prompt/syntax-choice.ts'
+import type { Wildcards } from '../prompt/wildcards.ts'
 import type { Scheduler, SchedulerConfig } from '../schedulers/scheduler.ts'
 import type { Tensor } from '../tensor.ts'
 import type { StepState } from './denoise.ts'
@@ -19,18 +24,28 @@ export type StepCallback = (pipe: DiffusionPipeline, index: number, timestep: nu
 
 /** Options that every text-conditioned pipeline takes: diffusers' names in camelCase, with diffusers' defaults. */
 export interface CommonOptions extends NoiseOptions {
-  /** What the pictures show: one text, or one per prompt. Either this or `promptEmbeds`. */
+  /** What the pictures show: one text, or one per prompt. Either this, `conditioning` or `promptEmbeds`. */
   prompt?: string | string[]
   /** What to steer away from: one text for all prompts, or one for each. Unused without guidance. @default '' */
   negativePrompt?: string | string[]
+  /** How prompts are read: as diffusers does, or in the syntax of another tool. @default 'plain' */
+  promptSyntax?: PromptSyntax
+  /** Encoded prompts, made by `encodePrompt`. */
+  conditioning?: Conditioning
+  /** Share of the run, 0 to 1, before which the empty prompt stands in for the negative one. @default 0 */
+  negativePromptFrom?: number
+  /** Put around each prompt, in order. */
+  styles?: PromptStyle[]
+  /** Turns on `{a|b}` and `__name__` in prompts and holds the lines of the names; each image chooses by its own seed. */
+  wildcards?: Wildcards
   /** Number of denoising steps, at least 1. @default 50 */
   numInferenceSteps?: number
   /** Own timesteps, descending, instead of a step count; only for samplers that take them. */
   timesteps?: number[]
   /** Own noise levels, descending, instead of a step count; only for samplers that take them. */
   sigmas?: number[]
-  /** Weight of the prompt against the negative prompt; off at 1 and below. @default 7.5 */
-  guidanceScale?: number
+  /** Weight of the prompt against the negative prompt, off at 1 and below; also one for each step, an interval or a function. @default 7.5 */
+  guidanceScale?: GuidanceScale
   /** Share, 0 to 1, in which guidance keeps the contrast of the plain prediction. @default 0 */
   guidanceRescale?: number
   /** Images for each prompt, 1 to 1024. @default 1 */
@@ -41,7 +56,7 @@ export interface CommonOptions extends NoiseOptions {
   promptEmbeds?: Tensor
   /** Encoded negative prompts, of the same shape. */
   negativePromptEmbeds?: Tensor
-  /** Layers of the text encoder to leave out: 1 takes the layer before the last. @default none */
+  /** Layers of the text encoder to leave out: 1 takes the layer before the last; in the syntax 'a1111' that is 2. @default none */
   clipSkip?: number
   /** Sampler of this call: a name such as 'DPM++ 2M Karras', a config, or an instance (which is copied). @default the pipeline's own */
   scheduler?: string | SchedulerConfig | Scheduler

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
 import { ImageTextGuidance } from '../guidance/image-guidance.ts'
+import { peakScale } from '../guidance/schedule.ts'
 import { VaeImageProcessor } from '../image/vae-image-processor.ts'
 import type { Scope } from '../scope.ts'
 import { Tensor } from '../tensor.ts'
@@ -54,7 +55,7 @@ export class StableDiffusionInstructPix2PixPipeline extends StableDiffusionBase 
     const picture = scope.keep(repeatBatch(await this.#encode(pixels, scope, signal), images))
     const [rows = 0, columns = 0] = picture.shape.slice(2)
     const latents = prepareLatents([images, channels, rows, columns], noise, scheduler, options.latents)
-    const guidance = new ImageTextGuidance({ scale: options.guidanceScale, imageScale: options.imageGuidanceScale })
+    const guidance = new ImageTextGuidance({ scale: peakScale(options.guidanceScale), imageScale: options.imageGuidanceScale })
     return {
       latents,
       timesteps: scheduler.timesteps,

@@ -11,10 +11,12 @@ import type { Prepared } from './prepared.ts'
 import type { Results } from './result.ts'
 import { StableDiffusionBase } from './stable-diffusion-base.ts'
 
-type Unused = 'negativePrompt' | 'negativePromptEmbeds' | 'guidanceRescale' | 'eta' | 'sigmas'
+type Unused = 'negativePrompt' | 'negativePromptEmbeds' | 'negativePromptFrom' | 'guidanceRescale' | 'eta' | 'sigmas'
 
 /** What latent consistency models add: `numInferenceSteps` defaults to 4, `guidanceScale` to 8.5; they take no negative prompt. */
-export interface LatentConsistencyOptions extends Omit<CommonOptions, Unused> {
+export interface LatentConsistencyOptions extends Omit<CommonOptions, Unused | 'guidanceScale'> {
+  /** Guidance that the model imitates; it costs nothing. @default 8.5 */
+  guidanceScale?: number
   /** Steps of the schedule that the model was distilled on. @default `original_inference_steps` of the sampler */
   originalInferenceSteps?: number
 }
@@ -26,7 +28,15 @@ export interface LatentConsistencyTextOptions extends LatentConsistencyOptions, 
 export interface LatentConsistencyImageOptions extends LatentConsistencyOptions, Pick<ImageToImageOptions, 'image' | 'strength'> {}
 
 const count = z.int().min(1).max(10_000)
-const { negativePrompt: _n, negativePromptEmbeds: _e, guidanceRescale: _r, eta: _t, sigmas: _s, ...used } = commonShape
+const {
+  negativePrompt: _n,
+  negativePromptEmbeds: _e,
+  negativePromptFrom: _f,
+  guidanceRescale: _r,
+  eta: _t,
+  sigmas: _s,
+  ...used
+} = commonShape
 const shape = {
   ...used,
   numInferenceSteps: option(count.default(4), 'a whole number of at least 1', 'Number of denoising steps.'),

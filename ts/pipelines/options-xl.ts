@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { Tensor } from '../tensor.ts'
-import { imageToImageSchema, inpaintSchema, option, textToImageSchema } from './options.ts'
+import { guidanceScale, imageToImageSchema, inpaintSchema, option, textToImageSchema } from './options.ts'
 
 const text = z.union([z.string(), z.array(z.string()).min(1)])
 const tensor = z.custom<Tensor>((value) => value instanceof Tensor)
@@ -40,9 +40,7 @@ const imageShape = {
   negativeAestheticScore: option(z.number().min(0).max(10).default(2.5), 'a number from 0 to 10', 'Score that it should avoid.'),
 } as const
 
-const guidance = {
-  guidanceScale: option(z.number().default(5), 'a finite number', 'Weight of the prompt against the negative prompt; off at 1 and below.'),
-} as const
+const guidance = { guidanceScale: guidanceScale(5) } as const
 
 const strength = (value: number): { strength: z.ZodDefault<z.ZodNumber> } => ({
   strength: option(z.number().min(0).max(1).default(value), 'a number from 0 to 1', 'How much to change: the share of the steps that run.'),

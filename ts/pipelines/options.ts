@@ -1,5 +1,8 @@
 import { z } from 'zod'
 import { expected } from '../errors.ts'
+import type { GuidanceScale } from '../guidance/schedule.ts'
+import { Conditioning } from '../prompt/conditioning.ts'
+import { type PromptSyntax, syntaxName } from '../prompt/syntax-choice.ts'
 import { Generator } from '../random.ts'
 import { Tensor } from '../tensor.ts'
 
@@ -30,12 +33,52 @@ const text = z.union([z.string(), z.array(z.string()).min(1)])
 const size = z.int().min(8).max(16384)
 const tensor = z.custom<Tensor>((value) => value instanceof Tensor)
 const generator = z.custom<Generator>((value) => value instanceof Generator)
+const share = finite.min(0).max(1)
+const interval = z.strictObject({ scale: finite, from: share.optional(), to: share.optional() })
+/** A function is known only by its own type, which zod does not check. */
+const scaleFunction = z.custom<Extract<GuidanceScale, (...args: never[]) => unknown>>((value) => typeof value === 'function')
+const syntax = z.custom<PromptSyntax>((value) => {
+  syntaxName(value as PromptSyntax)
+  return true
+})
+const style = z.strictObject({ name: z.string(), prompt: z.string().optional(), negativePrompt: z.string().optional() })
 const seed = z.union([z.int().min(0), z.bigint().min(0n)])
+
+/** A guidance scale, or a schedule of scales, with a default. */
+export function guidanceScale(fallback: number): z.ZodDefault<z.ZodType<GuidanceScale, GuidanceScale>> {
+  const scale = z.union([finite, z.array(finite).min(1), interval, scaleFunction]) as z.ZodType<GuidanceScale, GuidanceScale>
+  return option(
+    scale.default(fallback),
+    'a finite number, an array of them, { scale, from, to } or a function',
+    'Weight of the prompt against the negative prompt; off at 1 and below.',
+  )
+}
 
 /** Options that every text-conditioned pipeline takes; names and defaults are those of diffusers, in camelCase. */
 export const commonShape = {
   prompt: option(text.optional(), 'a string or a non-empty array of strings', 'What the picture shows; one text, or one per prompt.'),
   negativePrompt: option(text.optional(), 'a string or a non-empty array of strings', 'What to steer away from; unused without guidance.'),
+  promptSyntax: option(
+    syntax.optional(),
+    "'plain', 'a1111', 'compel' or 'lpw'",
+    'How prompts are read: as diffusers does (plain, the default), or in the syntax of another tool.',
+  ),
+  conditioning: option(
+    z.custom<Conditioning>((value) => value instanceof Conditioning).optional(),
+    'a Conditioning',
+    'Encoded prompts, instead of `prompt`.',
+  ),
+  negativePromptFrom: option(share.optional(), 'a number from 0 to 1', 'Share of the run after which the negative prompt begins to act.'),
+  styles: option(
+    z.array(style).optional(),
+    'an array of styles with a name, prompt and negativePrompt',
+    'Put around each prompt, in order.',
+  ),
+  wildcards: option(
+    z.record(z.string(), z.array(z.string())).optional(),
+    'an object of arrays of strings',
+    'Turns on {a|b} and __name__ in prompts, and holds the lines of the names.',
+  ),
   numInferenceSteps: option(count.default(50), 'a whole number of at least 1', 'Number of denoising steps.'),
   timesteps: option(
     z.array(finite).min(1).optional(),
@@ -47,14 +90,18 @@ export const commonShape = {
     'a non-empty array of numbers of at least 0',
     'Own noise levels instead of a step count, descending.',
   ),
-  guidanceScale: option(finite.default(7.5), 'a finite number', 'Weight of the prompt against the negative prompt; off at 1 and below.'),
+  guidanceScale: guidanceScale(7.5),
   guidanceRescale: option(
     finite.min(0).max(1).default(0),
     'a number from 0 to 1',
     'Share in which guidance keeps the contrast of the plain prediction.',
   ),
   numImagesPerPrompt: option(count.max(1024).default(1), 'a whole number from 1 to 1024', 'Images per prompt.'),
-  eta: option(finite.min(0).max(1).default(0), 'a number from 0 to 1', 'Noise share of DDIM; other samplers ignore it.'),
+  eta: option(
+    finite.min(0).max(1).optional(),
+    'a number from 0 to 1',
+    'Share of fresh noise: 0 by default for DDIM, TCD and DPM fast, 1 for samplers with a or SDE in their name; others ignore it.',
+  ),
   seed: option(seed.optional(), 'a whole number of at least 0', 'Seed of the first image; image i gets seed + i. Random by default.'),
   seeds: option(z.array(seed).min(1).optional(), 'an array of whole numbers of at least 0', 'One seed per image.'),
   rng: option(

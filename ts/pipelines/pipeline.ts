@@ -9,7 +9,7 @@ import type { UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
 import type { SetTimestepsOptions } from '../schedulers/options.ts'
 import type { Scheduler } from '../schedulers/scheduler.ts'
 import { Scope } from '../scope.ts'
-import { type Call, type Filled, planCall } from './call.ts'
+import { type Call, type Filled, guidanceScales, planCall } from './call.ts'
 import type { SafetyChecker } from './decode.ts'
 import { type Denoised, type DenoiseOptions, denoise } from './denoise.ts'
 import { type FinishedRun, finish } from './finish.ts'
@@ -221,7 +221,7 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
     const prepared = await prepare(planned, scope)
     const call = { ...planned, guidance: prepared.guidance ?? planned.guidance }
     scope.keep(prepared.latents)
-    const { conditioning, truncated } = await this.encode(call, prepared, scope)
+    const { conditioning, truncated, guidance = call.guidance } = await this.encode(call, prepared, scope)
     const encoded = performance.now()
     emit({ type: 'encode', elapsedMs: encoded - begun, truncated })
     const report = reporter({ call, prepared, vae: this.vae, emit })
@@ -230,7 +230,8 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
       ...prepared,
       unet: prepared.denoiser ?? this.unet,
       scheduler: call.scheduler,
-      guidance: call.guidance,
+      guidance,
+      guidanceScales: guidanceScales(call, prepared.timesteps),
       generator: call.noise.generator,
       conditioning,
       eta,

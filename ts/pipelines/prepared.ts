@@ -25,5 +25,7 @@ export interface Prepared extends Pick<DenoiseOptions, 'timesteps' | 'latents' |
 /** Encoded text of a call. */
 export interface Encoded {
   conditioning: RunConditioning
+  /** In place of the call's guidance, where the prompts ask for more than one. */
+  guidance?: Guidance
   truncated: string[]
 }

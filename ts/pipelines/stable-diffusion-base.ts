@@ -4,12 +4,14 @@ import { AutoencoderKL } from '../models/autoencoder-kl.ts'
 import { CLIPTextModel, type CLIPTextModelWithProjection } from '../models/clip-text-model.ts'
 import { CLIPTokenizer } from '../models/clip-tokenizer.ts'
 import { UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
+import { PromptCache } from '../prompt/cache.ts'
+import type { Conditioning } from '../prompt/conditioning.ts'
+import { type EncodePromptOptions, encodePrompt } from '../prompt/encode-prompt.ts'
 import { schedulers } from '../schedulers/resolve.ts'
 import { Scheduler } from '../schedulers/scheduler.ts'
 import type { Scope } from '../scope.ts'
-import type { Tensor } from '../tensor.ts'
-import { type Call, guidanceScaleEmbedding } from './call.ts'
-import { encodePrompt, type PromptOptions } from './conditioning.ts'
+import { type Call, guidanceScaleEmbedding, plainScale } from './call.ts'
+import { encodeCall } from './encode-call.ts'
 import type { Slot, Slots } from './load.ts'
 import { type BaseComponents, DiffusionPipeline, type PipelineOrigin } from './pipeline.ts'
 import type { Encoded, Prepared } from './prepared.ts'
@@ -21,7 +23,7 @@ export interface StableDiffusionComponents extends BaseComponents {
 }
 
 /** Options of a pipeline's `encodePrompt`. */
-export type EncodePromptOptions = Pick<PromptOptions, 'negativePrompt' | 'numImagesPerPrompt' | 'clipSkip'> & { signal?: AbortSignal }
+export type PipelineEncodeOptions = Omit<EncodePromptOptions, 'zerosForEmptyPrompt' | 'cache' | 'negativeLength'>
 
 /** The slots that every family has. */
 export const baseSlots: Slots = {
@@ -83,6 +85,9 @@ export abstract class StableDiffusionBase extends DiffusionPipeline<StableDiffus
     tokenizer: tokenizerSlot('tokenizer'),
   }
 
+  /** Encoded texts, kept for the next call. */
+  readonly promptCache: PromptCache = new PromptCache()
+
   constructor(components: StableDiffusionComponents, origin?: PipelineOrigin) {
     super(components, origin)
     const kind = this.unet.config.addition_embed_type
@@ -103,33 +108,25 @@ export abstract class StableDiffusionBase extends DiffusionPipeline<StableDiffus
     return this.components.tokenizer
   }
 
-  /** Encodes prompts and negative prompts: one row per image, both (images, tokens, width). The caller owns the tensors. */
-  async encodePrompt(
-    prompt: string | string[],
-    options: EncodePromptOptions = {},
-  ): Promise<{ promptEmbeds: Tensor; negativePromptEmbeds: Tensor; truncated: string[] }> {
+  /**
+   * Encodes prompts and negative prompts, in any syntax: a conditioning for `generate`, owned by the caller. Its `promptEmbeds` and
+   * `negativePromptEmbeds` are (prompts, tokens, width).
+   */
+  async encodePrompt(prompt: string | readonly string[], options: PipelineEncodeOptions = {}): Promise<Conditioning> {
     this.assertUsable()
-    const {
-      promptEmbeds,
-      negativePromptEmbeds = promptEmbeds,
-      truncated,
-    } = await encodePrompt(this.components, { ...checkOptions('options', options), prompt, guided: true })
-    return { promptEmbeds, negativePromptEmbeds, truncated }
+    return encodePrompt(this.components, prompt, { ...checkOptions('options', options), cache: this.promptCache })
   }
 
-  protected override async encode({ options, guidance, images, signal }: Call, _prepared: Prepared, scope: Scope): Promise<Encoded> {
-    const guided = guidance.rows.some(({ prompt }) => prompt === 'negative')
-    const { promptEmbeds, negativePromptEmbeds, truncated } = await encodePrompt(this.components, { ...options, guided, signal })
-    scope.keep(promptEmbeds)
-    scope.keep(negativePromptEmbeds)
+  override dispose(): void {
+    this.promptCache.dispose()
+    super.dispose()
+  }
+
+  protected override async encode(call: Call, prepared: Prepared, scope: Scope): Promise<Encoded> {
     const dim = this.unet.config.time_cond_proj_dim
-    return {
-      truncated,
-      conditioning: {
-        positive: { embeds: promptEmbeds },
-        negative: negativePromptEmbeds && { embeds: negativePromptEmbeds },
-        timestepCond: dim === null ? undefined : scope.keep(guidanceScaleEmbedding(options.guidanceScale, dim, images)),
-      },
-    }
+    const { conditioning, ...encoded } = await encodeCall(call, { prepared, components: this.components, cache: this.promptCache, scope })
+    const timestepCond =
+      dim === null ? undefined : scope.keep(guidanceScaleEmbedding(plainScale(call.options.guidanceScale), dim, call.images))
+    return { ...encoded, conditioning: { ...conditioning, timestepCond } }
   }
 }

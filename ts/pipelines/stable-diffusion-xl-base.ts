@@ -1,15 +1,19 @@
 import { checkOptions } from '../checks.ts'
 import { ConfigError } from '../errors.ts'
 import { CLIPTextModel, CLIPTextModelWithProjection } from '../models/clip-text-model.ts'
+import { PromptCache } from '../prompt/cache.ts'
+import type { Conditioning } from '../prompt/conditioning.ts'
+import { encodePrompt } from '../prompt/encode-prompt.ts'
+import type { TextComponentsXL } from '../prompt/text-encoders.ts'
 import type { Scope } from '../scope.ts'
-import type { Tensor } from '../tensor.ts'
-import { type Call, guidanceScaleEmbedding } from './call.ts'
-import { checkPromptsXL, type EncodedXL, encodePromptXL, type PromptOptionsXL, type TextComponentsXL } from './conditioning-xl.ts'
+import { type Call, guidanceScaleEmbedding, plainScale } from './call.ts'
+import type { PromptOptionsXL } from './conditioning.ts'
+import { checkPromptsXL } from './conditioning-xl.ts'
+import { encodeCall } from './encode-call.ts'
 import type { Slots } from './load.ts'
 import { type BaseComponents, DiffusionPipeline, type PipelineOrigin } from './pipeline.ts'
 import type { Encoded, Prepared } from './prepared.ts'
-import type { PromptInputs } from './prompt-batch.ts'
-import { baseSlots, textEncoderSlot, tokenizerSlot } from './stable-diffusion-base.ts'
+import { baseSlots, type PipelineEncodeOptions, textEncoderSlot, tokenizerSlot } from './stable-diffusion-base.ts'
 import { timeIdsTensor } from './time-ids.ts'
 
 /** Components and settings of Stable Diffusion XL. */
@@ -18,14 +22,6 @@ export interface StableDiffusionXLComponents extends BaseComponents, TextCompone
   forceZerosForEmptyPrompt?: boolean
   /** The UNet is told an aesthetic score, as the refiner. @default `requires_aesthetics_score` of `model_index.json`, else false */
   requiresAestheticsScore?: boolean
-}
-
-/** Options of `encodePrompt`. */
-export type EncodePromptOptionsXL = Pick<
-  PromptOptionsXL,
-  'prompt2' | 'negativePrompt' | 'negativePrompt2' | 'numImagesPerPrompt' | 'clipSkip'
-> & {
-  signal?: AbortSignal
 }
 
 /** What the pipelines of Stable Diffusion XL share: their components, text encoding and size conditioning. */
@@ -39,6 +35,9 @@ export abstract class StableDiffusionXLBase extends DiffusionPipeline<StableDiff
   }
   static override readonly settings: readonly string[] = ['forceZerosForEmptyPrompt', 'requiresAestheticsScore']
 
+  /** Encoded texts, kept for the next call. */
+  readonly promptCache: PromptCache = new PromptCache()
+
   constructor(components: StableDiffusionXLComponents, origin?: PipelineOrigin) {
     super(components, origin)
     const kind = this.unet.config.addition_embed_type
@@ -49,35 +48,19 @@ export abstract class StableDiffusionXLBase extends DiffusionPipeline<StableDiff
     }
   }
 
-  /** Encodes prompts and negative prompts; the caller owns the tensors, one row per image. */
-  async encodePrompt(
-    prompt: string | string[],
-    options: EncodePromptOptionsXL = {},
-  ): Promise<{
-    promptEmbeds: Tensor
-    negativePromptEmbeds: Tensor
-    pooledPromptEmbeds: Tensor
-    negativePooledPromptEmbeds: Tensor
-    truncated: string[]
-  }> {
+  /**
+   * Encodes prompts and negative prompts, in any syntax: a conditioning for `generate`, owned by the caller. Its `promptEmbeds`,
+   * `pooledPromptEmbeds` and their negatives have one row per prompt.
+   */
+  async encodePrompt(prompt: string | readonly string[], options: PipelineEncodeOptions = {}): Promise<Conditioning> {
     this.assertUsable()
-    const {
-      positive,
-      negative = positive,
-      truncated,
-    } = await encodePromptXL(this.components, {
-      ...checkOptions('options', options),
-      prompt,
-      guided: true,
-      zerosForEmptyPrompt: this.zeros,
-    })
-    return {
-      promptEmbeds: positive.embeds,
-      negativePromptEmbeds: negative.embeds,
-      pooledPromptEmbeds: positive.pooled,
-      negativePooledPromptEmbeds: negative.pooled,
-      truncated,
-    }
+    const given = { ...checkOptions('options', options), cache: this.promptCache, zerosForEmptyPrompt: this.zeros }
+    return encodePrompt(this.components, prompt, given)
+  }
+
+  override dispose(): void {
+    this.promptCache.dispose()
+    super.dispose()
   }
 
   /** Size conditioning of a call. */
@@ -93,28 +76,18 @@ export abstract class StableDiffusionXLBase extends DiffusionPipeline<StableDiff
   }
 
   protected override async encode(call: Call, prepared: Prepared, scope: Scope): Promise<Encoded> {
-    const { options, guidance, images, signal } = call
-    const guided = guidance.rows.some(({ prompt }) => prompt === 'negative')
-    const { positive, negative, truncated } = await encodePromptXL(this.components, {
-      ...options,
-      guided,
-      zerosForEmptyPrompt: this.zeros,
-      signal,
-    })
     const ids = this.timeIds(call, prepared)
-    const inputs = ({ embeds, pooled }: EncodedXL, values: number[]): PromptInputs => ({
-      embeds: scope.keep(embeds),
-      textEmbeds: scope.keep(pooled),
-      timeIds: scope.keep(timeIdsTensor(values, images, this.unet, pooled.shape[1] ?? 0)),
-    })
     const dim = this.unet.config.time_cond_proj_dim
-    return {
-      truncated,
-      conditioning: {
-        positive: inputs(positive, ids.positive),
-        negative: negative && inputs(negative, ids.negative),
-        timestepCond: dim === null ? undefined : scope.keep(guidanceScaleEmbedding(options.guidanceScale, dim, images)),
-      },
-    }
+    const { conditioning, ...encoded } = await encodeCall(call, {
+      prepared,
+      components: this.components,
+      cache: this.promptCache,
+      scope,
+      zerosForEmptyPrompt: this.zeros,
+      timeIds: (role, pooled) => timeIdsTensor(ids[role], call.images, this.unet, pooled.shape[1] ?? 0),
+    })
+    const timestepCond =
+      dim === null ? undefined : scope.keep(guidanceScaleEmbedding(plainScale(call.options.guidanceScale), dim, call.images))
+    return { ...encoded, conditioning: { ...conditioning, timestepCond } }
   }
 }

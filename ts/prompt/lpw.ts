@@ -1,10 +1,11 @@
 import { expected } from '../errors.ts'
-import type { CLIPTextModel } from '../models/clip-text-model.ts'
 import type { CLIPTokenizer } from '../models/clip-tokenizer.ts'
 import { Scope } from '../scope.ts'
 import { Tensor } from '../tensor.ts'
 import { repeat, type WeightedTokens, weightedTokens } from './chunks.ts'
-import { encodeIds, type LayerOptions } from './hidden-states.ts'
+import { type EncoderText, type PromptChunk, promptChunk, type TextEncoding } from './encoding.ts'
+import { type AnyTextEncoder, encodeIds, type LayerOptions } from './hidden-states.ts'
+import type { ClipEncoder } from './text-encoders.ts'
 import { weigh } from './webui.ts'
 
 /** Options of the long-prompt-weighting community pipeline. */
@@ -32,7 +33,7 @@ export interface LpwResult {
  */
 export async function encodeLpw(
   tokenizer: CLIPTokenizer,
-  encoder: CLIPTextModel,
+  encoder: AnyTextEncoder,
   prompt: string,
   negativePrompt: string,
   options: LpwOptions = {},
@@ -63,19 +64,40 @@ export async function encodeLpw(
 
 type Layout = { tokenizer: CLIPTokenizer; chunk: number; chunks: number; noBoseosMiddle: boolean }
 
-function readTokens(tokenizer: CLIPTokenizer, text: string, limit: number): WeightedTokens {
-  const ids: number[] = []
-  const weights: number[] = []
-  for (const token of weightedTokens(tokenizer, text, 'lpw')) {
-    if (ids.length === limit) {
-      break
-    }
-    if (token !== undefined) {
-      ids.push(token.id)
-      weights.push(token.weight)
-    }
+function readTokens(tokenizer: CLIPTokenizer, text: string, limit: number): WeightedTokens & { lost: number[] } {
+  const all = lpwTokens(tokenizer, text)
+  return { ids: all.ids.slice(0, limit), weights: all.weights.slice(0, limit), lost: all.ids.slice(limit) }
+}
+
+/** Ids and weights of a text, without start and end; the word BREAK has no meaning here. */
+export function lpwTokens(tokenizer: CLIPTokenizer, text: string): WeightedTokens {
+  const tokens = [...weightedTokens(tokenizer, text, 'lpw')].filter((token) => token !== undefined)
+  return { ids: tokens.map(({ id }) => id), weights: tokens.map(({ weight }) => weight) }
+}
+
+/** Tokens in windows of `size`. */
+export function lpwChunks(tokenizer: CLIPTokenizer, { ids, weights }: WeightedTokens, size: number): PromptChunk[] {
+  return Array.from({ length: Math.max(1, Math.ceil(ids.length / size)) }, (_, i) =>
+    promptChunk(tokenizer, ids.slice(i * size, (i + 1) * size), weights.slice(i * size, (i + 1) * size)),
+  )
+}
+
+/** A prompt and its negative for Stable Diffusion 1.x and 2.x; the tensors belong to the caller. */
+export async function lpwPair(
+  { tokenizer, textEncoder }: ClipEncoder,
+  [positive, negative]: readonly [EncoderText, EncoderText],
+  options: LpwOptions,
+): Promise<[TextEncoding, TextEncoding]> {
+  const { promptEmbeds, negativePromptEmbeds } = await encodeLpw(tokenizer, textEncoder, positive.first, negative.first, options)
+  const size = tokenizer.modelMaxLength - 2
+  const describe = (text: string): Omit<TextEncoding, 'embeds'> => {
+    const { lost, ...tokens } = readTokens(tokenizer, text, size * (options.maxEmbeddingsMultiples ?? 3))
+    return { chunks: lpwChunks(tokenizer, tokens, size), cut: lost.length === 0 ? '' : tokenizer.decode(lost).trim() }
   }
-  return { ids, weights }
+  return [
+    { embeds: promptEmbeds, ...describe(positive.first) },
+    { embeds: negativePromptEmbeds, ...describe(negative.first) },
+  ]
 }
 
 /** One start and end id around the whole; weights follow the states, which may have a start and end per chunk. */
@@ -94,7 +116,7 @@ function pad({ ids, weights }: WeightedTokens, { tokenizer, chunk, chunks, noBos
   return { ids: paddedIds, weights: [...perChunk, ...repeat(1, length - perChunk.length)] }
 }
 
-async function encodeLong(encoder: CLIPTextModel, ids: readonly number[], layout: Layout, options: LayerOptions): Promise<Tensor> {
+async function encodeLong(encoder: AnyTextEncoder, ids: readonly number[], layout: Layout, options: LayerOptions): Promise<Tensor> {
   const { tokenizer, chunk, chunks, noBoseosMiddle } = layout
   if (chunks === 1) {
     return encodeIds(encoder, [ids], options)

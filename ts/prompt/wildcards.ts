@@ -16,7 +16,7 @@ const MOST_EXPANSIONS = 1000
  * `{2$$a|b|c}` takes two different ones, joined by `, `. Throws `InvalidArgumentError` for an unknown wildcard, a count beyond the
  * number of options, and wildcards that name each other in a circle.
  */
-export function expandWildcards(prompt: string, seed: number, wildcards: Wildcards = {}): string {
+export function expandWildcards(prompt: string, seed: number | bigint, wildcards: Wildcards = {}): string {
   const generator = new Generator(seed)
   const pick = (n: number): number => {
     using chosen = generator.randint(0, n, [1])

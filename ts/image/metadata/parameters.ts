@@ -1,9 +1,12 @@
+import { peakScale } from '../../guidance/schedule.ts'
+
 /** What a picture was made with: the options of the call by their names (`prompt`, `numInferenceSteps`, ...) and anything else that can be JSON. */
 export type GenerationParameters = {
   prompt?: string
   negativePrompt?: string
   numInferenceSteps?: number
-  guidanceScale?: number
+  /** A number, or the schedule: one for each step, or an interval. */
+  guidanceScale?: number | readonly number[] | { scale: number; from?: number; to?: number }
   seed?: number | bigint
   width?: number
   height?: number
@@ -80,7 +83,7 @@ function fields(parameters: GenerationParameters): [name: string, value: unknown
     ['Steps', parameters.numInferenceSteps],
     ['Sampler', sampler],
     ['Schedule type', schedule],
-    ['CFG scale', parameters.guidanceScale],
+    ['CFG scale', parameters.guidanceScale === undefined ? undefined : peakScale(parameters.guidanceScale)],
     ['Image CFG scale', parameters.imageGuidanceScale],
     ['Seed', parameters.seed],
     ['Size', width === undefined || height === undefined ? undefined : `${width}x${height}`],

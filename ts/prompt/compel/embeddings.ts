@@ -1,9 +1,10 @@
-import type { CLIPTextModel } from '../../models/clip-text-model.ts'
 import type { CLIPTokenizer } from '../../models/clip-tokenizer.ts'
 import { Scope } from '../../scope.ts'
 import { Tensor } from '../../tensor.ts'
 import { repeat, tokenIds } from '../chunks.ts'
+import { type PromptChunk, promptChunk } from '../encoding.ts'
 import { encodeIds, type LayerOptions } from '../hidden-states.ts'
+import type { ClipEncoder } from '../text-encoders.ts'
 import { type SplitMode, splitPoint } from './split.ts'
 import type { FlatPrompt, Fragment } from './syntax.ts'
 
@@ -17,18 +18,16 @@ export interface CompelOptions extends LayerOptions {
   splitLongTextMode?: SplitMode
 }
 
-/** A text encoder with its tokenizer. */
-export interface CompelEncoder {
-  tokenizer: CLIPTokenizer
-  textEncoder: CLIPTextModel
-}
-
 /** Token ids in chunks of 77, each with start and end, and the weight and mask of every token. */
 interface Layout {
   ids: number[]
   weights: number[]
   /** Position of each fragment's tokens: [first, last]; undefined for one that lost all of them. */
   ranges: ([number, number] | undefined)[]
+  /** Tokens of the prompt in each chunk. */
+  counts: number[]
+  /** Tokens that were cut. */
+  lost: number[]
 }
 
 /** A weight of 0 would ask for an infinite share of the prompt without the fragment. */
@@ -39,7 +38,7 @@ const SMALLEST_WEIGHT = 1e-5
  *
  * Returns (1, 77 * chunks, width), owned by the caller. Source: compel 2.5.1 `get_embeddings_for_weighted_prompt_fragments`.
  */
-export async function encodeFragments(encoder: CompelEncoder, fragments: readonly Fragment[], options: CompelOptions): Promise<Tensor> {
+export async function encodeFragments(encoder: ClipEncoder, fragments: readonly Fragment[], options: CompelOptions): Promise<Tensor> {
   using scope = new Scope()
   const layout = layOut(encoder.tokenizer, fragments, options)
   const base = scope.keep(await weighted(encoder, layout, undefined, options))
@@ -59,7 +58,7 @@ export async function encodeFragments(encoder: CompelEncoder, fragments: readonl
 }
 
 async function encodeWithout(
-  encoder: CompelEncoder,
+  encoder: ClipEncoder,
   fragments: readonly Fragment[],
   i: number,
   layout: Layout,
@@ -89,7 +88,7 @@ function layOut(tokenizer: CLIPTokenizer, fragments: readonly Fragment[], option
     const ids = tokenIds(tokenizer, text)
     return (truncate ? ids.slice(0, room) : ids).map((id) => ({ id, weight, fragment }))
   })
-  const layout: Layout = { ids: [], weights: [], ranges: fragments.map(() => undefined) }
+  const layout: Layout = { ids: [], weights: [], ranges: fragments.map(() => undefined), counts: [], lost: [] }
   let rest = tokens
   do {
     const end = truncate
@@ -112,14 +111,16 @@ function layOut(tokenizer: CLIPTokenizer, fragments: readonly Fragment[], option
       tokenizer.eosTokenId,
       ...repeat(tokenizer.padTokenId, room - chunk.length),
     )
+    layout.counts.push(chunk.length)
     layout.weights.push(1, ...chunk.map(({ weight }) => weight), ...repeat(1, room - chunk.length + 1))
   } while (!truncate && rest.length > 0)
+  layout.lost = rest.map(({ id }) => id)
   return layout
 }
 
 /** `empty + (state - empty) * weight`, token by token, chunk by chunk. */
 async function weighted(
-  { tokenizer, textEncoder }: CompelEncoder,
+  { tokenizer, textEncoder }: ClipEncoder,
   layout: Layout,
   mask: number[] | undefined,
   options: CompelOptions,
@@ -145,4 +146,18 @@ async function weighted(
 /** A prompt without swaps as fragments; a swap counts with its original. */
 export function fragmentsOf({ children }: FlatPrompt): Fragment[] {
   return children.flatMap((child) => (child.kind === 'swap' ? child.original : [child]))
+}
+
+/** The tokens of a prompt as they are laid out, and the text that was cut. */
+export function fragmentChunks(
+  tokenizer: CLIPTokenizer,
+  fragments: readonly Fragment[],
+  options: CompelOptions,
+): { chunks: PromptChunk[]; cut: string } {
+  const { ids, weights, counts, lost } = layOut(tokenizer, fragments, options)
+  const chunks = counts.map((count, i) => {
+    const start = i * tokenizer.modelMaxLength + 1
+    return promptChunk(tokenizer, ids.slice(start, start + count), weights.slice(start, start + count))
+  })
+  return { chunks, cut: lost.length === 0 ? '' : tokenizer.decode(lost).trim() }
 }
