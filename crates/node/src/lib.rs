@@ -3,17 +3,26 @@
 mod account;
 mod clip;
 mod clip_vision;
+mod controlnet;
+mod depth;
 mod device;
 mod error;
 mod file_lock;
 mod info;
 mod inspect;
+mod ip_adapter;
 mod load;
+mod lora;
+mod measure;
+mod motion;
 mod network;
 mod ops;
 mod random;
 mod safetensors;
+mod save_weights;
 mod scheduler;
+mod t2i_adapter;
+mod taesd;
 mod task;
 mod tensor;
 mod tokenizer;
@@ -22,7 +31,7 @@ mod vae;
 
 /// glibc maps and unmaps big activations at every allocation, which costs more than computing them.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: nd_kernels::memory::Counting<mimalloc::MiMalloc> = nd_kernels::memory::Counting(mimalloc::MiMalloc);
 
 /// Runs once, when the addon is loaded and before it has any thread.
 #[napi_derive::module_init]

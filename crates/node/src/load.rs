@@ -8,6 +8,7 @@ use candle_core::{DType, Tensor};
 use napi::bindgen_prelude::*;
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;
+use nd_models::single_file::{self, Part};
 use nd_models::weights::{SeededWeights, WeightScope, Weights, WeightsOptions};
 use nd_models::{CancelToken, ConfigFile, LoadContext, LoadReport, Progress};
 use serde_json::Value;
@@ -18,8 +19,10 @@ use std::sync::Arc;
 /// Where a model's weights are and how to keep them: `path`, or `names` with `tensors`, or `seed`.
 #[napi(object, object_to_js = false)]
 pub struct NativeLoadOptions<'env> {
-    /// A folder or a safetensors file.
+    /// A folder or a weights file.
     pub path: Option<String>,
+    /// The component of a single file, such as `unet`; the names of a diffusers folder if left out.
+    pub part: Option<String>,
     /// Names of tensors in memory.
     pub names: Option<Vec<String>>,
     pub tensors: Option<Vec<ClassInstance<'env, NativeTensor>>>,
@@ -40,6 +43,7 @@ pub type OnProgress<'env> = Option<Function<'env, FnArgs<(f64, f64)>, ()>>;
 pub struct LoadJob {
     pub config: Value,
     source: Source,
+    part: Option<String>,
     variant: Option<String>,
     device: String,
     dtype: String,
@@ -67,7 +71,16 @@ impl LoadJob {
             _ => return Err(Failure::new(INVALID_ARGUMENT, "Expected a path or tensors for options but received neither")),
         };
         let progress = on_progress.map(progress_of).transpose()?;
-        Ok(Self { config, source, variant: options.variant, device: options.device, dtype: options.dtype, cancel: cancel.clone(), progress })
+        Ok(Self {
+            config,
+            source,
+            part: options.part,
+            variant: options.variant,
+            device: options.device,
+            dtype: options.dtype,
+            cancel: cancel.clone(),
+            progress,
+        })
     }
 
     /// Opens the weights, on the engine thread.
@@ -77,12 +90,17 @@ impl LoadJob {
             Source::Memory(tensors) => Weights::from_tensors(tensors),
             Source::Seed(seed) => Weights::new(SeededWeights::new(seed, DType::F32)),
         };
+        let weights = match &self.part {
+            Some(name) => single_file::part(&weights, Part::parse(name)?)?,
+            None => weights,
+        };
         let (device, dtype) = (device::device(&self.device)?, device::storage(&self.dtype)?);
         Ok((weights.scope(), LoadContext { device, dtype, cancel: self.cancel, progress: self.progress }))
     }
 }
 
-fn progress_of(listener: Function<FnArgs<(f64, f64)>, ()>) -> Outcome<Progress> {
+/// A listener as the core tells it of progress.
+pub fn progress_of(listener: Function<FnArgs<(f64, f64)>, ()>) -> Outcome<Progress> {
     let function = listener.build_threadsafe_function::<FnArgs<(f64, f64)>>().callee_handled::<false>().weak::<true>().build()?;
     Ok(Box::new(move |done, total| {
         function.call((done as f64, total as f64).into(), ThreadsafeFunctionCallMode::NonBlocking);

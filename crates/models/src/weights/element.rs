@@ -45,6 +45,27 @@ impl Element {
         })
     }
 
+    /// The name in a safetensors header; the inverse of `parse`.
+    pub fn tag(self) -> &'static str {
+        match self {
+            Self::F64 => "F64",
+            Self::F32 => "F32",
+            Self::F16 => "F16",
+            Self::BF16 => "BF16",
+            Self::F8E4M3 => "F8_E4M3",
+            Self::F8E5M2 => "F8_E5M2",
+            Self::I64 => "I64",
+            Self::I32 => "I32",
+            Self::I16 => "I16",
+            Self::I8 => "I8",
+            Self::U64 => "U64",
+            Self::U32 => "U32",
+            Self::U16 => "U16",
+            Self::U8 => "U8",
+            Self::Bool => "BOOL",
+        }
+    }
+
     /// The short name that users see: `f16`, `bf16`, `f8e4m3`, ...
     pub fn name(self) -> String {
         format!("{self:?}").to_lowercase()

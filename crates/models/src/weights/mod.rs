@@ -10,6 +10,7 @@ mod safetensors_set;
 mod save;
 mod seeded;
 mod strided;
+mod write;
 
 pub use element::Element;
 pub use header::{parse_header, Header, TensorInfo};
@@ -18,6 +19,7 @@ pub use locate::WeightsOptions;
 pub use safetensors_set::SafetensorsSet;
 pub use save::save;
 pub use seeded::SeededWeights;
+pub use write::{atomically, write_weights, SaveOptions};
 
 use crate::error::{ModelError, Result};
 use candle_core::{Device, Tensor};
