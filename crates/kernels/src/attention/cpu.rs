@@ -2,25 +2,24 @@
 //!   S^T = K Q^T (keys are broadcast, the packed queries are the panel: the GEMM micro-kernel as it is),
 //!   P^T = 2^(S^T - max) (all vertical: no horizontal reduction anywhere),
 //!   O^T += V^T P^T (values are broadcast, P^T is the panel, in L1).
-//! No head dimension wastes lanes, neither S nor P ever leaves the cache, and keys and values are read in place.
+//! No head dimension wastes lanes, and neither S nor P ever leaves the cache.
 
 use super::down::{down, DownCall};
+use super::heads::Heads;
 use super::panel::{copy, pack_queries, transpose_blocks};
+use super::softmax::{Running, NEVER};
 use super::Mask;
 use crate::buffer::{dense, output, Buffer, View};
 use crate::cpu::Level;
 use crate::gemm::{kernels, Call, Run, MR};
 use crate::pool;
-use crate::simd::math::exp2;
 use crate::simd::{dispatch, geometry, Shared, Simd, Task};
 use candle_core::{Result, Tensor};
 use std::cell::RefCell;
 use std::f32::consts::LOG2_E;
 
 /// Keys per block, a multiple of the micro-kernel's rows: S^T of one block fits into L1. Measured flat between 48 and 96.
-const KEYS: usize = 60;
-/// A score that no exponential survives, finite so that differences of two stay numbers.
-const NEVER: f32 = -1e30;
+const KEYS: usize = 48;
 /// Multiply-adds below which waking another thread costs more than it saves.
 const SERIAL: usize = 1 << 18;
 
@@ -61,20 +60,22 @@ pub(super) fn attention(level: Level, qkv: [&Tensor; 3], heads: usize, scale: f3
     let bias = bias.as_ref().map(View::slice).transpose()?;
     let (lanes, vectors) = geometry(level);
     let blocks = queries.div_ceil(lanes * vectors);
-    let task = |i: usize, out: Shared<f32>| {
-        SCRATCH.with_borrow_mut(|scratch| {
-            let (head, first) = (i / blocks, i % blocks * lanes * vectors);
-            let causal = matches!(mask, Mask::Causal);
-            dispatch(level, Block { shape, q, k, v, bias, causal, scale, head, first, scratch, out: out.get() })
-        })
-    };
     let run = |out: Shared<f32>| {
-        let count = batch * heads * blocks;
-        if shape.batch * heads * queries * shape.keys * shape.dim < SERIAL {
-            (0..count).for_each(|i| task(i, out))
-        } else {
-            pool::run(count, |i| task(i, out))
-        }
+        Heads { batch, rows: shape.keys, heads, dim: shape.dim }.gathered(k, v, |k, v| {
+            let task = |i: usize| {
+                SCRATCH.with_borrow_mut(|scratch| {
+                    let (head, first) = (i / blocks, i % blocks * lanes * vectors);
+                    let causal = matches!(mask, Mask::Causal);
+                    dispatch(level, Block { shape, q, k, v, bias, causal, scale, head, first, scratch, out: out.get() })
+                })
+            };
+            let count = batch * heads * blocks;
+            if batch * heads * queries * shape.keys * shape.dim < SERIAL {
+                (0..count).for_each(task)
+            } else {
+                pool::run(count, task)
+            }
+        })
     };
     // SAFETY: the blocks cover all queries of all heads.
     unsafe { output(qkv[0].shape(), run) }?.to_dtype(qkv[0].dtype())
@@ -84,6 +85,7 @@ pub(super) fn attention(level: Level, qkv: [&Tensor; 3], heads: usize, scale: f3
 struct Block<'a> {
     shape: Shape,
     q: &'a [f32],
+    /// (batch, heads, keys, dim), as v.
     k: &'a [f32],
     v: &'a [f32],
     /// (batch, heads, queries, keys).
@@ -128,18 +130,15 @@ impl Block<'_> {
         let result = self.scratch.result.at_least(padded * width).as_mut_ptr();
         let at = (sample * shape.queries + first) * stride + column;
         pack_queries::<S>(q.as_ptr().add(at), stride, count, (dim, padded, width), self.scale * LOG2_E, rows, panel);
-        for i in 0..dim * NV {
-            S::store(result.add(i * S::LANES), S::splat(0.0));
-        }
-        let mut max = [S::splat(NEVER); NV];
-        let mut sum = [S::splat(0.0); NV];
+        let mut running = Running::<S::V, NV>::new::<S>();
         let visible = if self.causal { shape.keys.min(first + count) } else { shape.keys };
-        let base = sample * shape.keys * stride + column;
+        // Equal blocks, so that no short one is left over.
+        let step = visible.div_ceil(visible.div_ceil(KEYS).max(1)).next_multiple_of(MR);
         let mut k0 = 0;
         while k0 < visible {
-            let keys = KEYS.min(visible - k0);
-            let here = base + k0 * stride;
-            score::<S, NV>(k.as_ptr().add(here), stride, keys, dim, panel, scores);
+            let keys = step.min(visible - k0);
+            let here = (head * shape.keys + k0) * dim;
+            score::<S, NV>(k.as_ptr().add(here), keys, dim, panel, scores);
             if self.causal && k0 + keys > first + 1 {
                 hide_later(scores, width, k0, keys, first);
             }
@@ -147,43 +146,37 @@ impl Block<'_> {
                 let at = (head * shape.queries + first) * shape.keys + k0;
                 add_bias(scores, width, keys, bias.as_ptr().add(at), shape.keys, count);
             }
-            softmax::<S, NV>(scores, keys, dim, result, &mut max, &mut sum);
+            running.weigh::<S>(scores, keys, result, if k0 == 0 { 0 } else { dim });
             let mut i = 0;
             while i < dim {
                 let n = MR.min(dim - i);
-                let call = DownCall { a: v.as_ptr().add(here + i), step: stride, k: keys, b: scores, c: result.add(i * width) };
+                let call = DownCall { a: v.as_ptr().add(here + i), step: dim, k: keys, b: scores, c: result.add(i * width), first: k0 == 0 };
                 down::<S>(NV, n)(&call);
                 i += n;
             }
             k0 += keys;
         }
-        let mut inverse = sum;
-        for j in 0..NV {
-            inverse[j] = S::div(S::splat(1.0), sum[j]);
-        }
-        for i in 0..dim {
-            for j in 0..NV {
-                let p = result.add(i * width + j * S::LANES);
-                S::store(p, S::mul(S::load(p), inverse[j]));
-            }
-        }
         transpose_blocks::<S>(result, width, rows, padded, padded, width);
+        for j in 0..NV {
+            // The panel is done with: its first numbers take the inverse sums.
+            S::store(panel.add(j * S::LANES), S::div(S::splat(1.0), running.sum[j]));
+        }
         for i in 0..count {
-            copy::<S>(rows.add(i * padded), out.add(at + i * stride), dim, 1.0);
+            copy::<S>(rows.add(i * padded), out.add(at + i * stride), dim, *panel.add(i));
         }
     }
 }
 
 /// Scores `[key][width]` of a block of keys.
 #[inline(always)]
-unsafe fn score<S: Simd, const NV: usize>(k: *const f32, stride: usize, keys: usize, dim: usize, panel: *const f32, scores: *mut f32) {
+unsafe fn score<S: Simd, const NV: usize>(k: *const f32, keys: usize, dim: usize, panel: *const f32, scores: *mut f32) {
     let (kernels, run) = (kernels::<S>(), Run { set: 0, k0: 0, len: dim });
     let mut rows = [std::ptr::null::<f32>(); 2 * MR];
     let mut r = 0;
     while r < keys {
         let n = MR.min(keys - r);
         for (i, row) in rows.iter_mut().enumerate() {
-            *row = k.wrapping_add((r + i) * stride);
+            *row = k.wrapping_add((r + i) * dim);
         }
         // The kernel prefetches what follows the n rows that it reads.
         let call = Call { rows: rows.as_ptr(), set_stride: 0, runs: &run, run_count: 1, b: panel, c: scores.add(r * NV * S::LANES), first: true };
@@ -210,40 +203,6 @@ unsafe fn add_bias(scores: *mut f32, width: usize, keys: usize, bias: *const f32
         for lane in 0..count {
             let p = scores.add(r * width + lane);
             *p = (*p + *bias.add(lane * stride + r) * LOG2_E).max(NEVER);
-        }
-    }
-}
-
-/// Scores to weights in place, relative to the running maxima; what was summed before is rescaled where a maximum moved.
-#[inline(always)]
-unsafe fn softmax<S: Simd, const NV: usize>(scores: *mut f32, keys: usize, dim: usize, result: *mut f32, max: &mut [S::V; NV], sum: &mut [S::V; NV]) {
-    let mut high = *max;
-    for r in 0..keys {
-        for j in 0..NV {
-            high[j] = S::max(high[j], S::load(scores.add((r * NV + j) * S::LANES)));
-        }
-    }
-    let mut moved = false;
-    for j in 0..NV {
-        moved |= S::any_greater(high[j], max[j]);
-    }
-    if moved {
-        for j in 0..NV {
-            let factor = exp2::<S>(S::sub(max[j], high[j]));
-            sum[j] = S::mul(sum[j], factor);
-            for i in 0..dim {
-                let p = result.add((i * NV + j) * S::LANES);
-                S::store(p, S::mul(S::load(p), factor));
-            }
-        }
-        *max = high;
-    }
-    for r in 0..keys {
-        for j in 0..NV {
-            let p = scores.add((r * NV + j) * S::LANES);
-            let e = exp2::<S>(S::sub(S::load(p), high[j]));
-            sum[j] = S::add(sum[j], e);
-            S::store(p, e);
         }
     }
 }

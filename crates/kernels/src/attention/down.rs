@@ -3,13 +3,14 @@
 use crate::gemm::MR;
 use crate::simd::{Simd, Task};
 
-/// `c[r][..] += sum over q < k of a[q * step + r] * b[q][..]`; rows of b and c are as wide as the panel.
+/// `c[r][..] = (first ? 0 : c[r][..]) + sum over q < k of a[q * step + r] * b[q][..]`; rows of b and c are as wide as the panel.
 pub(super) struct DownCall {
     pub a: *const f32,
     pub step: usize,
     pub k: usize,
     pub b: *const f32,
     pub c: *mut f32,
+    pub first: bool,
 }
 
 struct Down<'a, const M: usize, const NV: usize>(&'a DownCall);
@@ -19,12 +20,14 @@ impl<const M: usize, const NV: usize> Task for Down<'_, M, NV> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let DownCall { a, step, k, b, c } = *self.0;
+        let DownCall { a, step, k, b, c, first } = *self.0;
         let width = NV * S::LANES;
         let mut acc = [[S::splat(0.0); NV]; M];
-        for r in 0..M {
-            for j in 0..NV {
-                acc[r][j] = S::load(c.add(r * width + j * S::LANES));
+        if !first {
+            for r in 0..M {
+                for j in 0..NV {
+                    acc[r][j] = S::load(c.add(r * width + j * S::LANES));
+                }
             }
         }
         let (mut ap, mut bp) = (a, b);

@@ -2,7 +2,9 @@
 
 mod cpu;
 mod down;
+mod heads;
 mod panel;
+mod softmax;
 
 use crate::argument::expect;
 use candle_core::{DType, Result, Tensor, D};
@@ -35,6 +37,10 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, scale: f32, m
         let fits = bias.rank() == 4 && bias.dims().iter().zip(full).all(|(&b, f)| b == 1 || b == f);
         expect(fits, &format!("a shape that broadcasts to {full:?}"), "mask", bias.dims())?;
     }
+    let _op = crate::profile::op("attention", || {
+        let flops = 4.0 * (batch * queries * keys * channels) as f64;
+        (format!("{queries} x {keys} x {}, {} heads", channels / heads, batch * heads), flops)
+    });
     match crate::cpu::ours(q.device(), q.dtype()) {
         Some(level) => cpu::attention(level, [q, k, v], heads, scale, mask),
         None => reference(q, k, v, heads, scale, mask),

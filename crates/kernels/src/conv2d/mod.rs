@@ -11,6 +11,7 @@ use crate::argument::{expect, image};
 use crate::linear::check_bias;
 use crate::Epilogue;
 use candle_core::{DType, Result, Tensor};
+use std::sync::Arc;
 
 /// Zeros around the image, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,8 @@ impl Default for Conv2dConfig {
 }
 
 /// A convolution with one group and no dilation. Weights are packed once, in the storage dtype; products accumulate in f32.
+/// Clones share the weights.
+#[derive(Clone)]
 pub struct Conv2d {
     /// (out, in, kernel height, kernel width).
     shape: (usize, usize, usize, usize),
@@ -54,9 +57,10 @@ pub struct Conv2d {
     body: Body,
 }
 
+#[derive(Clone)]
 enum Body {
     Plain(reference::Plain),
-    Cpu(Box<cpu::Body>),
+    Cpu(Arc<cpu::Body>),
 }
 
 impl Conv2d {
@@ -67,7 +71,7 @@ impl Conv2d {
         let shape = weight.dims4()?;
         check_bias(bias, shape.0)?;
         let body = match crate::cpu::ours(weight.device(), storage) {
-            Some(level) => Body::Cpu(Box::new(cpu::Body::new(level, weight, bias, config, storage)?)),
+            Some(level) => Body::Cpu(Arc::new(cpu::Body::new(level, weight, bias, config, storage)?)),
             None => Body::Plain(reference::Plain { weight: weight.to_dtype(storage)?, bias: bias.cloned() }),
         };
         Ok(Self { shape, config, body })
@@ -115,10 +119,23 @@ impl Conv2d {
     fn run(&self, inputs: &[&Tensor], resize: Option<(usize, usize)>, epilogue: &Epilogue) -> Result<Tensor> {
         let output = self.output_shape(inputs, resize)?;
         epilogue.check(&output)?;
+        let _op = crate::profile::op("conv", || self.describe(&output, resize.is_some()));
         match &self.body {
             Body::Plain(plain) => epilogue.reference(plain.forward(inputs, resize, self.config)?),
             Body::Cpu(body) => body.forward(inputs, resize, output, epilogue),
         }
+    }
+
+    /// Sizes and the direct method's FLOPs, for profiles.
+    fn describe(&self, &[batch, height, width, out]: &[usize; 4], resized: bool) -> (String, f64) {
+        let (_, channels, kh, kw) = self.shape;
+        let how = match (resized, self.config.stride) {
+            (true, _) => " resized",
+            (_, 1) => "",
+            _ => " strided",
+        };
+        let flops = 2.0 * (batch * height * width * out * channels * kh * kw) as f64;
+        (format!("{kh}x{kw}{how} {channels} -> {out} at {batch}x{height}x{width}"), flops)
     }
 
     /// Checks the inputs against each other and the weight.

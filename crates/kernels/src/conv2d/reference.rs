@@ -4,6 +4,7 @@ use super::Conv2dConfig;
 use candle_core::{Result, Tensor, D};
 
 /// Weights as they came: `(out, in, kh, kw)` and `(out)`.
+#[derive(Clone)]
 pub(super) struct Plain {
     pub weight: Tensor,
     pub bias: Option<Tensor>,

@@ -7,16 +7,19 @@ mod statistics;
 use crate::argument::{expect, expect_shape};
 use crate::Activation;
 use candle_core::{DType, Result, Tensor};
+use std::sync::Arc;
 
 /// `(x - mean) / sqrt(variance + eps) * weight + bias` with statistics over the positions and channels of each group; arXiv:1803.08494.
+#[derive(Clone)]
 pub struct GroupNorm {
     channels: usize,
     body: Body,
 }
 
+#[derive(Clone)]
 enum Body {
     Plain(reference::Plain),
-    Cpu(cpu::Body),
+    Cpu(Arc<cpu::Body>),
 }
 
 /// Replaces `weight` and `bias` per sample: `norm(x) * (1 + scale) + shift`, both (B, C).
@@ -30,7 +33,7 @@ impl GroupNorm {
         let channels = weight.dims()[0];
         expect(groups > 0 && channels.is_multiple_of(groups), &format!("a divisor of {channels}"), "groups", groups)?;
         let body = match crate::cpu::ours(weight.device(), DType::F32) {
-            Some(level) => Body::Cpu(cpu::Body::new(level, weight, bias, groups, eps)?),
+            Some(level) => Body::Cpu(Arc::new(cpu::Body::new(level, weight, bias, groups, eps)?)),
             None => Body::Plain(reference::Plain { weight: weight.clone(), bias: bias.clone(), groups, eps }),
         };
         Ok(Self { channels, body })
@@ -64,6 +67,7 @@ impl GroupNorm {
             expect_shape(scale, &[positions[0], channels], "scale")?;
             expect_shape(shift, &[positions[0], channels], "shift")?;
         }
+        let _op = crate::profile::op("group norm", || (format!("{:?} x {channels}", &inputs[0].dims()[..rank - 1]), 0.0));
         match &self.body {
             Body::Plain(plain) => plain.forward(inputs, scale_shift, activation),
             Body::Cpu(body) => body.forward(inputs, scale_shift, activation),

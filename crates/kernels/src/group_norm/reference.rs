@@ -4,6 +4,7 @@ use crate::Activation;
 use candle_core::{Result, Tensor, D};
 
 /// Weights as they came.
+#[derive(Clone)]
 pub(super) struct Plain {
     pub weight: Tensor,
     pub bias: Tensor,

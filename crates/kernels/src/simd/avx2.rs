@@ -114,6 +114,10 @@ impl Simd for Avx2 {
         _mm256_mul_ps(x, _mm256_castsi256_ps(bits))
     }
     #[inline(always)]
+    unsafe fn add_exponent(x: __m256, t: __m256) -> __m256 {
+        _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), _mm256_slli_epi32::<23>(_mm256_castps_si256(t))))
+    }
+    #[inline(always)]
     unsafe fn where_positive(x: __m256, yes: __m256, no: __m256) -> __m256 {
         _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_GE_OQ>(x, _mm256_setzero_ps()))
     }

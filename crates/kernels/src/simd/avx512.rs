@@ -110,6 +110,10 @@ impl Simd for Avx512 {
         _mm512_scalef_ps(x, n)
     }
     #[inline(always)]
+    unsafe fn add_exponent(x: __m512, t: __m512) -> __m512 {
+        _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(x), _mm512_slli_epi32::<23>(_mm512_castps_si512(t))))
+    }
+    #[inline(always)]
     unsafe fn where_positive(x: __m512, yes: __m512, no: __m512) -> __m512 {
         _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_GE_OQ>(x, _mm512_setzero_ps()), no, yes)
     }

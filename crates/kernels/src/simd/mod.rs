@@ -60,6 +60,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn round(x: Self::V) -> Self::V;
     /// x * 2^n for integer n; zero below the normal numbers.
     unsafe fn scale2(x: Self::V, n: Self::V) -> Self::V;
+    /// x * 2^n for `t = 1.5 * 2^23 + n`, x near 1 and |n| <= 100.
+    unsafe fn add_exponent(x: Self::V, t: Self::V) -> Self::V;
     /// `yes` where x >= 0, else `no`.
     unsafe fn where_positive(x: Self::V, yes: Self::V, no: Self::V) -> Self::V;
     /// Whether a > b in any lane.

@@ -101,6 +101,11 @@ impl Simd for Neon {
         vmulq_f32(x, vreinterpretq_f32_s32(bits))
     }
     #[inline(always)]
+    unsafe fn add_exponent(x: float32x4_t, t: float32x4_t) -> float32x4_t {
+        let n = vshlq_n_s32::<23>(vreinterpretq_s32_f32(t));
+        vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(x), n))
+    }
+    #[inline(always)]
     unsafe fn where_positive(x: float32x4_t, yes: float32x4_t, no: float32x4_t) -> float32x4_t {
         vbslq_f32(vcgeq_f32(x, vdupq_n_f32(0.0)), yes, no)
     }

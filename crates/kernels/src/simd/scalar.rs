@@ -104,6 +104,10 @@ impl Simd for Scalar {
         map(x, n, |x, n| x * f32::from_bits(((n.clamp(-127.0, 128.0) as i32 + 127) << 23) as u32))
     }
     #[inline(always)]
+    unsafe fn add_exponent(x: [f32; 4], t: [f32; 4]) -> [f32; 4] {
+        map(x, t, |x, t| f32::from_bits(x.to_bits().wrapping_add(t.to_bits() << 23)))
+    }
+    #[inline(always)]
     unsafe fn where_positive(x: [f32; 4], yes: [f32; 4], no: [f32; 4]) -> [f32; 4] {
         let mut y = no;
         for i in 0..4 {
