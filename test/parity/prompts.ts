@@ -1,15 +1,16 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
-import { CLIPTextModel, CLIPTokenizer, Tensor } from '../../ts/index.ts'
+import { CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer, Tensor } from '../../ts/index.ts'
 import { type AttentionGrammar, parseAttention } from '../../ts/prompt/attention.ts'
 import { webuiChunks } from '../../ts/prompt/chunks.ts'
 import type { CompelOptions } from '../../ts/prompt/compel/embeddings.ts'
 import { encodeCompel, padToSameLength } from '../../ts/prompt/compel/encode.ts'
 import { parseCompel } from '../../ts/prompt/compel/parse.ts'
 import type { Blend, FlatPrompt, Fragment } from '../../ts/prompt/compel/syntax.ts'
+import { encodePrompt } from '../../ts/prompt/encode-prompt.ts'
 import { encodeLpw, type LpwOptions } from '../../ts/prompt/lpw.ts'
-import type { ClipEncoder } from '../../ts/prompt/text-encoders.ts'
+import type { ClipEncoder, TextComponentsXL } from '../../ts/prompt/text-encoders.ts'
 import { encodeWebui } from '../../ts/prompt/webui.ts'
 import { type ParityResult, Tally } from './tally.ts'
 
@@ -34,6 +35,14 @@ export async function parityPrompts(packDir: string): Promise<ParityResult> {
   const folder = join(packDir, 'pipelines', 'tiny-sd15')
   const tokenizer = await CLIPTokenizer.fromPretrained(folder, { subfolder: 'tokenizer' })
   const encoder = await CLIPTextModel.fromPretrained(folder, { subfolder: 'text_encoder' })
+
+  const xl = join(packDir, 'pipelines', 'tiny-sdxl')
+  const components: TextComponentsXL = {
+    tokenizer: await CLIPTokenizer.fromPretrained(xl, { subfolder: 'tokenizer' }),
+    textEncoder: await CLIPTextModel.fromPretrained(xl, { subfolder: 'text_encoder' }),
+    tokenizer2: await CLIPTokenizer.fromPretrained(xl, { subfolder: 'tokenizer_2' }),
+    textEncoder2: await CLIPTextModelWithProjection.fromPretrained(xl, { subfolder: 'text_encoder_2' }),
+  }
 
   for (const item of await read<AttentionCase[]>('attention.json')) {
     for (const grammar of ['webui', 'lpw'] as const) {
@@ -78,30 +87,28 @@ export async function parityPrompts(packDir: string): Promise<ParityResult> {
     })
   }
   for (const item of await read<CompelCase[]>('compel.json')) {
-    await compel(item, { tokenizer, textEncoder: encoder }, tally, golden)
+    await compel(item, { encoder: { tokenizer, textEncoder: encoder }, components }, tally, golden)
   }
   return tally.result()
 }
 
+type Encoders = { encoder: ClipEncoder; components: TextComponentsXL }
 type CompelPrompt = { text: string; parsed: unknown; error?: unknown }
 type CompelCase = {
   config?: string
   kwargs?: Record<string, unknown>
   prompts?: CompelPrompt[]
   pad_to_same_length?: [string, string]
-  sdxl?: unknown
+  sdxl?: [prompt: string, negative: string]
   key?: string
 }
 
-async function compel(item: CompelCase, encoder: ClipEncoder, tally: Tally, golden: (key: string) => Tensor): Promise<void> {
+async function compel(item: CompelCase, { encoder, components }: Encoders, tally: Tally, golden: (key: string) => Tensor): Promise<void> {
   const options = compelOptions(item.kwargs ?? {})
   for (const [i, { text, parsed }] of (item.prompts ?? []).entries()) {
     await tally.run(`compel ${item.config} ${JSON.stringify(text)}`, async () => {
       const tree = parseCompel(text)
       same('tree', { conjunction: tree.parts.map(describePart), weights: tree.weights, type: 'AND' }, parsed)
-      if (options === undefined) {
-        return `options ${JSON.stringify(item.kwargs)}`
-      }
       using embeds = await encodeCompel(encoder, text, options)
       tally.near('embeddings', embeds.squeeze(0), golden(`compel/${item.config}/${i}`), TOLERANCE)
       return undefined
@@ -118,27 +125,41 @@ async function compel(item: CompelCase, encoder: ClipEncoder, tally: Tally, gold
     })
   }
   if (item.sdxl !== undefined) {
-    await tally.run(`compel ${item.key}`, async () => 'two encoders')
+    const [prompt, negativePrompt] = item.sdxl
+    await tally.run(`compel ${item.key}`, async () => {
+      using conditioning = await encodePrompt(components, prompt, { syntax: 'compel', negativePrompt })
+      for (const [name, tensor] of Object.entries(conditioning.at())) {
+        tally.near(name, tensor as Tensor, golden(`${item.key}/${sdxlKeys[name as keyof typeof sdxlKeys]}`), TOLERANCE)
+      }
+      return undefined
+    })
   }
 }
 
 const MODES = { SENTENCES: 'sentences', PHRASES: 'phrases', WORDS: 'words', BRUTAL: 'brutal' } as const
 
-/** Options of `Compel(...)`; undefined for one that is not supported. */
+/** Names of the goldens of CompelForSDXL. */
+const sdxlKeys = {
+  promptEmbeds: 'embeds',
+  negativePromptEmbeds: 'negative_embeds',
+  pooledPromptEmbeds: 'pooled_embeds',
+  negativePooledPromptEmbeds: 'negative_pooled_embeds',
+} as const
+
+/** Options of `Compel(...)`. */
 function compelOptions({
   truncate_long_prompts,
   downweight_mode,
   split_long_text_mode,
   returned_embeddings_type,
-}: Record<string, unknown>): CompelOptions | undefined {
-  if (returned_embeddings_type === 'PENULTIMATE_HIDDEN_STATES_NON_NORMALIZED') {
-    return undefined
-  }
+}: Record<string, unknown>): CompelOptions {
   return {
     truncateLongPrompts: truncate_long_prompts !== false,
     downweightMode: downweight_mode === 'REMOVE' ? 'remove' : 'mask',
     ...(typeof split_long_text_mode === 'string' ? { splitLongTextMode: MODES[split_long_text_mode as keyof typeof MODES] } : {}),
-    ...(returned_embeddings_type === 'PENULTIMATE_HIDDEN_STATES_NORMALIZED' ? { clipSkip: 1 } : {}),
+    ...(returned_embeddings_type === undefined
+      ? {}
+      : { clipSkip: 1, norm: returned_embeddings_type === 'PENULTIMATE_HIDDEN_STATES_NORMALIZED' }),
   }
 }
 
