@@ -45,7 +45,7 @@ export interface LoadedComponents {
 
 const INDEX = 'model_index.json'
 /** Pipeline classes whose folders hold networks of this package; the components decide which of them a folder is good for. */
-const READABLE = /^(StableDiffusion(?!3)|LatentConsistencyModel)/
+const READABLE = /^(StableDiffusion(?!3)|LatentConsistencyModel|AnimateDiff)/
 
 /** Reads a pipeline's `model_index.json`; throws `ConfigError` if it is missing or of another kind of model. */
 export async function readModelIndex(place: ModelSource): Promise<Record<string, unknown>> {

@@ -11,8 +11,8 @@ import type { Scheduler } from '../schedulers/scheduler.ts'
 import { Scope } from '../scope.ts'
 import { type Call, type Filled, guidanceScales, planCall } from './call.ts'
 import type { SafetyChecker } from './decode.ts'
-import { type Denoised, type DenoiseOptions, denoise } from './denoise.ts'
-import { type FinishedRun, finish } from './finish.ts'
+import { denoise } from './denoise.ts'
+import { finish } from './finish.ts'
 import type { CommonOptions } from './generate-options.ts'
 import { Job, type JobContext } from './job.ts'
 import {
@@ -179,16 +179,6 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
     return {}
   }
 
-  /** Runs the steps: the loop once, where a kind of pipeline does not say otherwise. */
-  protected denoise(options: DenoiseOptions): Promise<Denoised> {
-    return denoise(options)
-  }
-
-  /** Makes the result of the final latents. */
-  protected finish(run: FinishedRun): Promise<GenerateResult> {
-    return finish(run)
-  }
-
   /** Throws `DisposedError` after `dispose()`. */
   protected assertUsable(): void {
     if (this.#disposed) {
@@ -226,7 +216,7 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
     emit({ type: 'encode', elapsedMs: encoded - begun, truncated })
     const report = reporter({ call, prepared, vae: this.vae, emit })
     const { callbackOnStepEnd: hook, eta, onAbort } = options
-    const denoised = await this.denoise({
+    const denoised = await (prepared.denoise ?? denoise)({
       ...prepared,
       unet: prepared.denoiser ?? this.unet,
       scheduler: call.scheduler,
@@ -243,7 +233,7 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
     scope.keep(denoised.latents)
     const timings = { load: this.#origin.loadMs, encode: encoded - begun, denoise: performance.now() - encoded }
     const { vae, safetyChecker, unet } = this.components
-    return this.finish({
+    return (prepared.finish ?? finish)({
       call,
       prepared,
       denoised,

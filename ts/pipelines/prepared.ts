@@ -1,8 +1,10 @@
 import type { Guidance } from '../guidance/guidance.ts'
 import type { Image } from '../image/image.ts'
 import type { Tensor } from '../tensor.ts'
-import type { DenoiseOptions, Denoiser } from './denoise.ts'
+import type { Denoised, DenoiseOptions, Denoiser } from './denoise.ts'
+import type { FinishedRun } from './finish.ts'
 import type { RunConditioning } from './prompt-batch.ts'
+import type { GenerateResult } from './result.ts'
 
 /** How a pipeline's latents are made: what `prepare` gives to the common run. */
 export interface Prepared extends Pick<DenoiseOptions, 'timesteps' | 'latents' | 'conditions' | 'afterStep'> {
@@ -10,6 +12,10 @@ export interface Prepared extends Pick<DenoiseOptions, 'timesteps' | 'latents' |
   denoiser?: Denoiser
   /** Latents of the run as a batch of pictures, where they are something else, as in videos; the caller owns the result. */
   pictures?: (latents: Tensor) => Tensor
+  /** In place of one run of the loop. */
+  denoise?: (options: DenoiseOptions) => Promise<Denoised>
+  /** In place of decoding the final latents as pictures. */
+  finish?: (run: FinishedRun) => Promise<GenerateResult>
   /** In place of classifier-free guidance by the call's options. */
   guidance?: Guidance
   /** Position of the first timestep in the scheduler's own list. */
