@@ -9,7 +9,7 @@
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
-/** r" A loaded autoencoder. */
+/** A loaded autoencoder. */
 export declare class NativeAutoencoderKl {
   get config(): string
   get unknownKeys(): Array<string>
@@ -27,7 +27,7 @@ export declare class NativeCancelToken {
   cancel(): void
 }
 
-/** r" A loaded text encoder. */
+/** A loaded text encoder. */
 export declare class NativeClip {
   get config(): string
   get unknownKeys(): Array<string>
@@ -41,7 +41,7 @@ export declare class NativeClip {
   tokenEmbedding(): NativeTensor
 }
 
-/** r" A loaded image encoder. */
+/** A loaded image encoder. */
 export declare class NativeClipVision {
   get config(): string
   get unknownKeys(): Array<string>
@@ -50,6 +50,16 @@ export declare class NativeClipVision {
   static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeClipVision>
   static loadWithProjection(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeClipVision>
   forward(pixelValues: NativeTensor, hiddenStates: boolean, token: NativeCancelToken): Promise<NativeClipVisionOutput>
+}
+
+/** A loaded depth estimator. */
+export declare class NativeDpt {
+  get config(): string
+  get unknownKeys(): Array<string>
+  get unexpectedWeights(): Array<string>
+  dispose(): void
+  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeDpt>
+  forward(pixelValues: NativeTensor, token: NativeCancelToken): Promise<NativeTensor>
 }
 
 /** An advisory lock on a file (`flock` on Unix, as Python's filelock takes it); freed when released, dropped, or when the process ends. */
@@ -72,6 +82,15 @@ export declare class NativeGenerator {
   randint(low: number, high: number, shape: Array<number>): NativeTensor
   randperm(n: number): NativeTensor
   clone(): NativeGenerator
+}
+
+/** A loaded motion adapter. */
+export declare class NativeMotion {
+  get config(): string
+  get unknownKeys(): Array<string>
+  get unexpectedWeights(): Array<string>
+  dispose(): void
+  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeMotion>
 }
 
 /** A tensor in native memory; immutable apart from `dispose()`. */
@@ -124,7 +143,7 @@ export declare class NativeTokenizer {
   get length(): number
 }
 
-/** r" A loaded UNet. */
+/** A loaded UNet. */
 export declare class NativeUnet {
   get config(): string
   get unknownKeys(): Array<string>
@@ -142,6 +161,9 @@ export declare function inspect(path: string, token: NativeCancelToken): Promise
 
 /** Reads every tensor of a safetensors file. */
 export declare function loadSafetensors(path: string, token: NativeCancelToken): Promise<NativeTensorMap>
+
+/** Measures them, for about half a second. */
+export declare function machinePeaks(token: NativeCancelToken): Promise<NativePeaks>
 
 /** What the encoder gives; `hiddenStates` is empty unless asked for. */
 export interface NativeClipOutput {
@@ -174,6 +196,13 @@ export interface NativeEncoding {
   truncated: Array<string>
 }
 
+/** Windows of a long video. */
+export interface NativeFrameWindows {
+  stride: number
+  /** One number for each frame of a window. */
+  weights: Array<number>
+}
+
 /** FreeU's factors. */
 export interface NativeFreeU {
   s1: number
@@ -198,19 +227,58 @@ export interface NativeInfo {
   cuda: boolean
 }
 
-/** Where a model's weights are and how to keep them: `path`, or `names` with `tensors`. */
+/** Where a model's weights are and how to keep them: `path`, or `names` with `tensors`, or `seed`. */
 export interface NativeLoadOptions {
   /** A folder or a safetensors file. */
   path?: string
   /** Names of tensors in memory. */
   names?: Array<string>
   tensors?: Array<NativeTensor>
+  /** Random weights of this seed. */
+  seed?: number
   /** The config as JSON. */
   config: string
   /** The `fp16` of `name.fp16.safetensors`. */
   variant?: string
   dtype: string
   device: string
+}
+
+/** Memory that native code holds; `reset` begins a new peak. */
+export declare function nativeMemory(reset: boolean): NativeMemory
+
+/** Bytes of native memory: in use now, and the most since the last reset. */
+export interface NativeMemory {
+  live: number
+  peak: number
+}
+
+/** Rates that the machine reaches with all threads of the pool; 0 where the CPU lacks the instruction. */
+export interface NativePeaks {
+  /** GFLOP/s of f32 multiply-adds. */
+  f32: number
+  /** GFLOP/s of bf16 dot products. */
+  bf16: number
+  /** GOP/s of int8 dot products. */
+  int8: number
+  /** GB/s read from memory. */
+  read: number
+  /** GB/s read plus written by copying. */
+  copy: number
+}
+
+/** What operations of one kind and shape took together. */
+export interface NativeRecord {
+  /** `linear`, `conv`, `attention`, ...; `other` is everything outside of operations. */
+  kind: string
+  shape: string
+  calls: number
+  seconds: number
+  /** User and system time of all threads. */
+  cpuSeconds: number
+  /** Of the direct method. */
+  flops: number
+  faults: number
 }
 
 /** Tensors and their names, in the order of the file. */
@@ -241,6 +309,10 @@ export interface NativeUnetInput {
   midBlockAdditionalResidual?: NativeTensor
   downIntrablockAdditionalResiduals?: Array<NativeTensor>
   freeu?: NativeFreeU
+  motion?: NativeMotion
+  /** Frames of each video; only with `motion`. */
+  frames?: number
+  windows?: NativeFrameWindows
 }
 
 /** How the autoencoder runs. */
@@ -248,6 +320,9 @@ export interface NativeVaeOptions {
   slicing: boolean
   tiling?: NativeTiling
 }
+
+/** Writes the random weights of a model as f16 safetensors, so that loading can be measured; `kind` is `unet`, `vae` or `text_encoder`. */
+export declare function saveRandomWeights(kind: string, config: string, seed: number, path: string, token: NativeCancelToken): Promise<void>
 
 /** Writes tensors to a safetensors file, through a temporary name beside it. */
 export declare function saveSafetensors(path: string, names: Array<string>, tensors: Array<NativeTensor>, token: NativeCancelToken): Promise<void>
@@ -266,3 +341,9 @@ export declare function schedulerPlan(config: string, options: string): string
 
 /** Sets the threads of the pool that all native work shares; 0 means one for each physical core. */
 export declare function setThreads(threads: number): void
+
+/** Starts recording what each operation of this process costs. */
+export declare function startProfile(): void
+
+/** Ends the recording; the times of the records sum to the time since its start. */
+export declare function stopProfile(): Array<NativeRecord>

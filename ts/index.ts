@@ -62,6 +62,17 @@ export {
   UNet2DConditionModel,
   type UNetForwardOptions,
 } from './models/unet-2d-condition-model.ts'
+export { AnimateDiffPipeline } from './pipelines/animatediff.ts'
+export type { AnimateDiffComponents } from './pipelines/animatediff-base.ts'
+export type {
+  AnimateDiffOptions,
+  AnimateDiffVideoToVideoOptions,
+  VideoOptions,
+  VideoResults,
+  VideosResult,
+} from './pipelines/animatediff-options.ts'
+export { animateDiffSchema, animateDiffVideoToVideoSchema } from './pipelines/animatediff-options.ts'
+export { AnimateDiffVideoToVideoPipeline } from './pipelines/animatediff-video-to-video.ts'
 export {
   type AnyComponents,
   type AutoPipeline,
@@ -167,3 +178,4 @@ export * from './schedulers/index.ts'
 export { Scope } from './scope.ts'
 export { Tensor } from './tensor.ts'
 export type { Device, DType, NestedNumbers, TensorArray, TypedArray } from './tensor-data.ts'
+export * from './video/index.ts'

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as nd from '../../ts/index.ts'
 import { resolveScheduler, type Scheduler, type SchedulerConfig, schedulerFromConfig, schedulers } from '../../ts/schedulers/index.ts'
@@ -68,7 +68,7 @@ export async function buildPipeline(folder: string, item: PipelineCase): Promise
     if (slot === undefined || typeof path !== 'string') {
       throw new Error(`no component ${name}`)
     }
-    overrides[camelCase(name)] = await slot.load(join(folder, path), {})
+    overrides[camelCase(name)] = await slot.load(await componentFolder(join(folder, path), slot.folder), {})
   }
   const base = join(folder, item.base)
   if (item.scheduler !== undefined) {
@@ -82,6 +82,12 @@ export async function buildPipeline(folder: string, item: PipelineCase): Promise
     pipe.unet.enableFreeU(item.setup.freeu)
   }
   return pipe
+}
+
+/** The folder of a part: that of a model, or the one inside it that has the part's name. */
+async function componentFolder(path: string, name: string): Promise<string> {
+  const inner = join(path, name)
+  return (await stat(inner).catch(() => undefined))?.isDirectory() ? inner : path
 }
 
 /**

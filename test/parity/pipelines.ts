@@ -1,6 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DiffusionError, type StepState, Tensor } from '../../ts/index.ts'
+import { batchToFrames } from '../../ts/video/frames.ts'
 import { parityImageProcessor } from './image-processor.ts'
 import { type AnyPipeline, buildPipeline, callOptions, missingSupport, type PipelineCase } from './pipeline-cases.ts'
 import { type ParityResult, Tally, Uncovered } from './tally.ts'
@@ -64,8 +65,13 @@ async function compare(
   const callbackOnStepEnd = (_pipe: unknown, _index: number, _timestep: number, { latents }: StepState): void => void steps.push(latents)
   const { latents } = await pipe.generate({ ...options(), outputType: 'latent', callbackOnStepEnd })
   tally.near('context of the first UNet call', recording.context, expectedContext(item, tensors), tolerance.embeds)
-  tally.near('input of the first UNet call', recording.sample, tensors['mid/unet_in.sample'], tolerance.unet)
-  tally.near('output of the first UNet call', recording.output, tensors['mid/unet_out'], tolerance.unet)
+  tally.near(
+    'input of the first UNet call',
+    asVideos(recording.sample, tensors['mid/unet_in.sample']),
+    tensors['mid/unet_in.sample'],
+    tolerance.unet,
+  )
+  tally.near('output of the first UNet call', asVideos(recording.output, tensors['mid/unet_out']), tensors['mid/unet_out'], tolerance.unet)
   if (item.unet_timesteps !== undefined) {
     tally.near('timesteps of the UNet calls', Tensor.from(recording.timesteps), Tensor.from(item.unet_timesteps), 1e-6)
   }
@@ -74,10 +80,17 @@ async function compare(
   const { tensor } = await pipe.generate({ ...options(), outputType: 'tensor' })
   tally.near('image', tensor, tensors['out/image'], tolerance.image)
   const { images } = await pipe.generate(options())
-  const levels = images && Tensor.stack(images.map((image) => image.toTensor()))
+  const flat = images && Tensor.stack(images.map((image) => image.toTensor()))
+  const levels = flat?.reshape(tensors['out/image_u8']?.shape ?? flat.shape)
   const loud = Number(item.call.guidance_scale ?? 7.5) >= 5
   tally.near('image bytes', levels, tensors['out/image_u8']?.to('f32').div(255), (loud ? 2.001 : 1.001) / 255)
   pipe.dispose()
+}
+
+/** What our UNet gets for videos, frame by frame (B F, C, H, W), as the reference's sees it: (B, C, F, H, W). */
+function asVideos(recorded: Tensor | undefined, stored: Tensor | undefined): Tensor | undefined {
+  const frames = stored?.shape.length === 5 ? stored.shape[2] : undefined
+  return recorded && frames !== undefined ? batchToFrames(recorded, frames) : recorded
 }
 
 /** Keeps what the UNet gets and gives; the tensors are cloned, as the loop disposes its own. */

@@ -1,6 +1,8 @@
 export { type BlurOptions, blur, invert, type TileOptions, tile } from './blur.ts'
 export { type CannyOptions, canny } from './canny.ts'
+export { DepthDetector } from './depth-detector.ts'
 export { type Detector, detectorFor, type PreprocessorName, preprocessors } from './detector.ts'
+export { type DPTConfig, DPTForDepthEstimation } from './dpt-for-depth-estimation.ts'
 export type { PreprocessorOptions } from './input.ts'
 export { blurMask, featherMask, growMask, inpaintCondition, invertMask } from './masks.ts'
 export { type ShuffleOptions, shuffle } from './shuffle.ts'

@@ -5,6 +5,7 @@ import type { ImageInput } from '../image/load-image.ts'
 import type { Pixels } from '../image/pixels.ts'
 import { eachRow } from '../image/slices.ts'
 import { Generator } from '../random.ts'
+import { applyTaps, cubicTaps } from './cubic.ts'
 import type { Plane } from './gaussian.ts'
 import { type PreprocessorOptions, readRgb } from './input.ts'
 
@@ -62,34 +63,7 @@ function sample({ width, height, data }: Pixels, x: number, y: number, out: Uint
 function disk(noise: Plane, width: number, height: number, scale: number): Float64Array {
   const columns = cubicTaps(noise.width, width + 2 * scale).slice(scale, scale + width)
   const rows = cubicTaps(noise.height, height + 2 * scale).slice(scale, scale + height)
-  const wide = new Float64Array(width * noise.height)
-  for (let y = 0; y < noise.height; y += 1) {
-    for (const [x, { at, weights }] of columns.entries()) {
-      wide[y * width + x] = at.reduce((sum, place, i) => sum + (noise.data[y * noise.width + place] ?? 0) * (weights[i] ?? 0), 0)
-    }
-  }
-  const out = new Float64Array(width * height)
-  let [low, high] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]
-  for (const [y, { at, weights }] of rows.entries()) {
-    for (let x = 0; x < width; x += 1) {
-      const value = at.reduce((sum, place, i) => sum + (wide[place * width + x] ?? 0) * (weights[i] ?? 0), 0)
-      out[y * width + x] = value
-      low = Math.min(low, value)
-      high = Math.max(high, value)
-    }
-  }
+  const out = applyTaps(noise, columns, rows)
+  const [low, high] = out.reduce(([least, most], value) => [Math.min(least, value), Math.max(most, value)], [out[0] ?? 0, out[0] ?? 0])
   return out.map((value) => (high > low ? (value - low) / (high - low) : 0))
-}
-
-function cubicTaps(input: number, output: number): { at: number[]; weights: number[] }[] {
-  const a = -0.75
-  return Array.from({ length: output }, (_, position) => {
-    const center = ((position + 0.5) * input) / output - 0.5
-    const floor = Math.floor(center)
-    const x = center - floor
-    const outer = (d: number): number => ((a * (d + 1) - 5 * a) * (d + 1) + 8 * a) * (d + 1) - 4 * a
-    const inner = (d: number): number => ((a + 2) * d - (a + 3)) * d * d + 1
-    const weights = [outer(x), inner(x), inner(1 - x), outer(1 - x)]
-    return { at: weights.map((_, i) => Math.min(input - 1, Math.max(0, floor + i - 1))), weights }
-  })
 }

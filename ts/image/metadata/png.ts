@@ -3,12 +3,14 @@ import { crc32, inflateSync } from 'node:zlib'
 /** The eight bytes that begin every PNG file. */
 export const pngSignature: Buffer = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a])
 
-type Chunk = { type: string; data: Buffer; start: number; end: number }
+/** A part of a PNG file, from `start` to `end`. */
+export type Chunk = { type: string; data: Buffer; start: number; end: number }
 
 /** Longest text that is unpacked from one chunk, so that a crafted file cannot fill the memory. */
 const longestText = 16 * 1024 * 1024
 
-function* chunks(file: Buffer): Generator<Chunk> {
+/** The chunks of a PNG file, up to the first damaged one. */
+export function* chunks(file: Buffer): Generator<Chunk> {
   for (let start = pngSignature.length; start + 12 <= file.length; ) {
     const length = file.readUInt32BE(start)
     const end = start + 12 + length
@@ -20,7 +22,8 @@ function* chunks(file: Buffer): Generator<Chunk> {
   }
 }
 
-function chunk(type: string, data: Buffer): Buffer {
+/** A chunk as it stands in a file. */
+export function chunk(type: string, data: Buffer): Buffer {
   const body = Buffer.concat([Buffer.from(type, 'latin1'), data])
   const out = Buffer.alloc(body.length + 8)
   out.writeUInt32BE(data.length, 0)

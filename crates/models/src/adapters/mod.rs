@@ -7,6 +7,7 @@ mod motion;
 mod t2i;
 mod temporal;
 
+pub use image_mask::downsample as downsample_image_mask;
 pub use ip_adapter::{ImagePrompt, IpAdapter, IpAdapterConfig};
 pub use motion::{Motion, MotionAdapter, MotionConfig};
 pub use t2i::{T2IAdapter, T2IAdapterConfig};

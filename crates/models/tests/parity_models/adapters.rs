@@ -153,7 +153,7 @@ fn motion(folder: &Folder) -> Result<Runner> {
         let (batch, channels, frames, height, width) = video.dims5()?;
         let images = video.transpose(1, 2)?.contiguous()?.reshape((batch * frames, channels, height, width))?;
         let inputs = Inputs::new(call).with_sample(images);
-        let out = unet.forward(&UNetInput { motion: Some(Motion { adapter: &adapter, frames }), ..inputs.borrow() })?;
+        let out = unet.forward(&UNetInput { motion: Some(Motion { adapter: &adapter, frames, windows: None }), ..inputs.borrow() })?;
         let channels = out.dim(1)?;
         let out = out.reshape((batch, frames, channels, height, width))?.transpose(1, 2)?.contiguous()?;
         let mut check = Check::default();

@@ -1,0 +1,110 @@
+import { ConfigError, expected } from '../errors.ts'
+import { encodePrompt } from '../prompt/encode-prompt.ts'
+import type { Scope } from '../scope.ts'
+import { Tensor } from '../tensor.ts'
+import { framesToBatch } from '../video/frames.ts'
+import { checkFreeInit } from '../video/free-init.ts'
+import { checkFreeNoise, frameWindows } from '../video/free-noise.ts'
+import { MotionAdapter } from '../video/motion-adapter.ts'
+import { blendStops, travelStops } from '../video/prompt-travel.ts'
+import { UNetMotionModel } from '../video/unet-motion-model.ts'
+import { freeInitRounds } from './animatediff-free-init.ts'
+import type { VideoOptions } from './animatediff-options.ts'
+import type { Call } from './call.ts'
+import { finishVideos } from './finish-videos.ts'
+import type { Slots } from './load.ts'
+import type { PipelineOrigin } from './pipeline.ts'
+import type { Encoded, Prepared } from './prepared.ts'
+import { StableDiffusionBase, type StableDiffusionComponents } from './stable-diffusion-base.ts'
+
+/** Components of AnimateDiff: a Stable Diffusion 1.x model and motion modules for it. */
+export interface AnimateDiffComponents extends StableDiffusionComponents {
+  motionAdapter: MotionAdapter
+}
+
+/** What the pipelines of AnimateDiff share: the motion adapter, and how a run on videos differs from one on pictures. */
+export abstract class AnimateDiffBase extends StableDiffusionBase {
+  static override readonly slots: Slots = {
+    ...StableDiffusionBase.slots,
+    motionAdapter: {
+      folder: 'motion_adapter',
+      type: 'MotionAdapter',
+      classNames: ['MotionAdapter'],
+      is: (value) => value instanceof MotionAdapter,
+      load: (dir, options) => MotionAdapter.fromPretrained(dir, options),
+    },
+  }
+
+  declare readonly components: Readonly<AnimateDiffComponents>
+
+  constructor(components: AnimateDiffComponents, origin?: PipelineOrigin) {
+    super(components, origin)
+  }
+
+  /** The motion modules. */
+  get motionAdapter(): MotionAdapter {
+    return this.components.motionAdapter
+  }
+
+  /** How a run on videos differs: the network, the rounds, the result. `steps` sets the sampler for a round. */
+  protected videoRun(
+    { options, noise, scheduler }: Call<VideoOptions>,
+    frames: number,
+    steps: (count: number) => readonly number[],
+  ): Pick<Prepared, 'denoiser' | 'pictures' | 'denoise' | 'finish' | 'parameters'> {
+    const freeNoise = options.freeNoise && checkFreeNoise(options.freeNoise, frames)
+    const freeInit = options.freeInit && checkFreeInit(options.freeInit)
+    const most = this.motionAdapter.config.motion_max_seq_length
+    const [name, length] = freeNoise === undefined ? ['numFrames', frames] : ['freeNoise.contextLength', freeNoise.contextLength]
+    if (length > most) {
+      const advice = freeNoise === undefined ? ', or freeNoise for more' : ''
+      throw expected(`at most ${most}, as the motion adapter was trained with${advice},`, name, length)
+    }
+    if (freeInit !== undefined && (options.timesteps !== undefined || options.sigmas !== undefined)) {
+      throw expected('numInferenceSteps without timesteps or sigmas, beside freeInit,', 'timesteps', options.timesteps ?? options.sigmas)
+    }
+    return {
+      denoiser: new UNetMotionModel(this.unet, this.motionAdapter, { windows: freeNoise && frameWindows(freeNoise) }),
+      pictures: framesToBatch,
+      denoise:
+        freeInit &&
+        ((run) => freeInitRounds(run, { freeInit, generator: noise.generator, scheduler, steps, count: options.numInferenceSteps })),
+      finish: (run) => finishVideos(run, { frames, fps: options.fps ?? 8 }),
+      parameters: { numFrames: frames },
+    }
+  }
+
+  /** As for pictures; prompts that change from frame to frame get one row for each frame. */
+  protected override async encode(call: Call<VideoOptions>, prepared: Prepared, scope: Scope): Promise<Encoded> {
+    const { promptTravel, negativePromptTravel, prompt, negativePrompt = '', numImagesPerPrompt, clipSkip } = call.options
+    if (promptTravel === undefined && negativePromptTravel === undefined) {
+      return super.encode(call, prepared, scope)
+    }
+    if (
+      typeof prompt !== 'string' ||
+      typeof negativePrompt !== 'string' ||
+      call.options.promptEmbeds ||
+      call.options.negativePromptEmbeds
+    ) {
+      throw expected('one text for prompt and negativePrompt, beside promptTravel,', 'prompt', prompt)
+    }
+    const frames = prepared.latents.shape[2] ?? 0
+    const truncated: string[] = []
+    const journey = async (text: string, travel: VideoOptions['promptTravel'], name: string, skip?: number): Promise<Tensor> => {
+      const stops = travelStops(text, travel, frames, name)
+      const texts = stops.map((stop) => stop.text)
+      const encoded = scope.keep(await encodePrompt(this.components, texts, { clipSkip: skip, guided: false, signal: call.signal }))
+      truncated.push(...encoded.truncated)
+      const rows = encoded.prompts.flatMap((item) => item.parts[0]?.texts[0]?.encoding.embeds ?? [])
+      const row = scope.keep(blendStops(scope.keep(Tensor.cat(rows)), stops, frames))
+      return scope.keep(row.repeat([numImagesPerPrompt, 1, 1]))
+    }
+    if (this.unet.config.time_cond_proj_dim !== null) {
+      throw new ConfigError('Expected time_cond_proj_dim null in the UNet’s config for promptTravel but received a number')
+    }
+    const guided = call.guidance.rows.some((row) => row.prompt === 'negative')
+    const positive = { embeds: await journey(prompt, promptTravel, 'promptTravel', clipSkip) }
+    const negative = guided ? { embeds: await journey(negativePrompt, negativePromptTravel, 'negativePromptTravel') } : undefined
+    return { truncated, conditioning: { positive, negative } }
+  }
+}

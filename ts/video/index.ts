@@ -1,0 +1,6 @@
+export type { FreeInitOptions } from './free-init.ts'
+export type { FrameWeighting, FreeNoiseOptions } from './free-noise.ts'
+export { MotionAdapter, type MotionAdapterConfig } from './motion-adapter.ts'
+export type { PromptTravel } from './prompt-travel.ts'
+export { type FrameWindows, UNetMotionModel } from './unet-motion-model.ts'
+export { type SaveVideoOptions, Video } from './video.ts'
