@@ -1,5 +1,6 @@
 //! What this machine can do at most, measured: the roofs that benches compare with.
 
+use crate::cpu::{peak, Peak};
 use crate::pool;
 use rayon::prelude::*;
 use std::time::Instant;
@@ -17,7 +18,7 @@ pub struct Peaks {
     pub f32: f64,
     /// bf16 dot products in GFLOP/s; 0 where the CPU has none.
     pub bf16: f64,
-    /// int8 dot products in GOP/s; 0 where the CPU has none.
+    /// int8 multiply-adds in GOP/s, by the register tile of our products.
     pub int8: f64,
     /// Bytes read from memory in GB/s.
     pub read: f64,
@@ -29,7 +30,8 @@ pub struct Peaks {
 pub fn peaks(tries: usize) -> Peaks {
     pool::install(|| {
         let (read, copy) = bandwidth(tries);
-        Peaks { f32: together(|| crate::cpu::peak(tries)), bf16: together(|| bf16(tries)), int8: together(|| int8(tries)), read, copy }
+        let [f32, int8] = [Peak::F32, Peak::Int8].map(|of| together(|| peak(of, tries)));
+        Peaks { f32, bf16: together(|| bf16(tries)), int8, read, copy }
     })
 }
 
@@ -43,11 +45,13 @@ fn bandwidth(tries: usize) -> (f64, f64) {
     let (from, mut to) = (vec![1u64; n], vec![2u64; n]);
     let part = n / pool::threads().max(1);
     let best = |mut run: Box<dyn FnMut() + '_>| {
-        (0..tries).map(|_| {
-            let start = Instant::now();
-            run();
-            start.elapsed().as_secs_f64()
-        }).fold(f64::MAX, f64::min)
+        (0..tries)
+            .map(|_| {
+                let start = Instant::now();
+                run();
+                start.elapsed().as_secs_f64()
+            })
+            .fold(f64::MAX, f64::min)
     };
     let read = best(Box::new(|| {
         std::hint::black_box(from.par_chunks(part).map(|part| part.iter().fold(0u64, |sum, x| sum.wrapping_add(*x))).sum::<u64>());
@@ -61,17 +65,7 @@ fn bf16(tries: usize) -> f64 {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512f") {
         // SAFETY: the CPU has what it needs.
-        return best(tries, 64, || unsafe { spin::bf16(ROUNDS) });
-    }
-    let _ = tries;
-    0.0
-}
-
-fn int8(tries: usize) -> f64 {
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512f") {
-        // SAFETY: the CPU has what it needs.
-        return best(tries, 128, || unsafe { spin::int8(ROUNDS) });
+        return best(tries, || unsafe { spin::bf16(ROUNDS) });
     }
     let _ = tries;
     0.0
@@ -79,11 +73,11 @@ fn int8(tries: usize) -> f64 {
 
 /// 1e9 operations per second of rounds of [`spin::CHAINS`] instructions.
 #[cfg(target_arch = "x86_64")]
-fn best(tries: usize, per_instruction: usize, run: impl Fn()) -> f64 {
+fn best(tries: usize, run: impl Fn()) -> f64 {
     let rate = |_| {
         let start = Instant::now();
         run();
-        (ROUNDS * spin::CHAINS * per_instruction) as f64 / start.elapsed().as_secs_f64() / 1e9
+        (ROUNDS * spin::CHAINS * spin::FLOPS) as f64 / start.elapsed().as_secs_f64() / 1e9
     };
     (0..tries).map(rate).fold(0.0, f64::max)
 }
@@ -94,6 +88,8 @@ mod spin {
     use std::arch::x86_64::*;
 
     pub const CHAINS: usize = 12;
+    /// Of one instruction.
+    pub const FLOPS: usize = 64;
 
     #[target_feature(enable = "avx512f,avx512bf16")]
     pub fn bf16(rounds: usize) {
@@ -108,18 +104,6 @@ mod spin {
         }
         std::hint::black_box(sums);
     }
-
-    #[target_feature(enable = "avx512f,avx512vnni")]
-    pub fn int8(rounds: usize) {
-        let mut sums = [_mm512_setzero_si512(); CHAINS];
-        let (a, b) = (std::hint::black_box(_mm512_set1_epi8(1)), std::hint::black_box(_mm512_set1_epi8(1)));
-        for _ in 0..rounds {
-            for sum in &mut sums {
-                *sum = _mm512_dpbusd_epi32(*sum, a, b);
-            }
-        }
-        std::hint::black_box(sums);
-    }
 }
 
 #[cfg(test)]
@@ -128,6 +112,6 @@ mod tests {
     fn roofs_are_positive_where_the_cpu_has_them() {
         let peaks = super::peaks(1);
         assert!(peaks.f32 > 0.0 && peaks.read > 0.0 && peaks.copy > 0.0, "{peaks:?}");
-        assert_eq!(peaks.int8 > 0.0, crate::cpu::features().contains(&"avx512vnni"));
+        assert_eq!(peaks.bf16 > 0.0, crate::cpu::features().contains(&"avx512bf16"));
     }
 }

@@ -87,7 +87,8 @@ impl Drop for Op {
         let took = self.start.until_now();
         let shape = std::mem::take(&mut self.shape);
         if let Some(recording) = RECORDING.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
-            let record = recording.records.entry((self.kind, shape.clone())).or_insert_with(|| Record { kind: self.kind, shape, ..Record::default() });
+            let record =
+                recording.records.entry((self.kind, shape.clone())).or_insert_with(|| Record { kind: self.kind, shape, ..Record::default() });
             record.calls += 1;
             record.seconds += took.seconds;
             record.cpu_seconds += took.cpu_seconds;
