@@ -162,6 +162,7 @@ export {
   type EmbeddedPrompts,
   type PromptConditioning,
 } from './prompt/conditioning.ts'
+export { type DescribedText, describePrompt, type PromptDescription } from './prompt/describe.ts'
 export { type EncodePromptOptions, encodePrompt } from './prompt/encode-prompt.ts'
 export type { PromptChunk, PromptToken, TextEncoding } from './prompt/encoding.ts'
 export { extractLoras, type LoraTag } from './prompt/extra-networks.ts'
@@ -172,6 +173,7 @@ export { applyStyles, findStyles, loadStyles, type PromptStyle } from './prompt/
 export type { PromptSyntax, SyntaxName } from './prompt/syntax-choice.ts'
 export type { ClipEncoder, TextComponents, TextComponentsXL } from './prompt/text-encoders.ts'
 export { encodeWebui, type WebuiEncoding, type WebuiOptions } from './prompt/webui.ts'
+export { loadWildcards } from './prompt/wildcard-files.ts'
 export { expandWildcards, type Wildcards } from './prompt/wildcards.ts'
 export { Generator, type RandomDType, type RngKind, randnTensor } from './random.ts'
 export * from './schedulers/index.ts'

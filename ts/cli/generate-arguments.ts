@@ -4,6 +4,8 @@ import type { GenerationParameters } from '../image/metadata/parameters.ts'
 import { parseParameters } from '../image/metadata/read.ts'
 import { openSource } from '../models/source.ts'
 import { parseOptions } from '../pipelines/options.ts'
+import { findStyles, loadStyles } from '../prompt/styles.ts'
+import { loadWildcards } from '../prompt/wildcard-files.ts'
 import { resolveScheduler } from '../schedulers/resolve.ts'
 import { UsageError } from './exit.ts'
 import { commandDefaults, type Flag, generateFlags, longName, schemas } from './generate-flags.ts'
@@ -25,7 +27,7 @@ function read(text: string, kind: Flag['kind']): unknown {
     const trimmed = part.trim()
     return trimmed !== '' && Number.isFinite(Number(trimmed)) ? exact(trimmed) : part
   }
-  return kind === 'number' ? number(text) : kind === 'numbers' ? text.split(',').map(number) : text
+  return kind === 'number' && !text.includes(',') ? number(text) : kind === 'text' ? text : text.split(',').map(number)
 }
 
 function exact(text: string): number | bigint {
@@ -43,6 +45,22 @@ function fromFlags(flags: Record<string, unknown>): Record<string, unknown> {
     }
   }
   return given
+}
+
+/** Styles and wildcards, which lie in files. */
+async function fromFiles({ styles, stylesFile, wildcards }: Record<string, unknown>): Promise<Record<string, unknown>> {
+  if (typeof styles === 'string' && typeof stylesFile !== 'string') {
+    throw new UsageError('Expected --styles-file <file> with --styles, but it was not given')
+  }
+  return {
+    ...(typeof styles === 'string' && {
+      styles: findStyles(
+        await loadStyles(String(stylesFile)),
+        styles.split(',').map((name) => name.trim()),
+      ),
+    }),
+    ...(typeof wildcards === 'string' && { wildcards: await loadWildcards(wildcards) }),
+  }
 }
 
 /** Of a picture's parameters, those that are options of the command. */
@@ -112,6 +130,7 @@ async function readPictures(options: Record<string, unknown>): Promise<void> {
 export async function readGenerateCall(prompt: string | undefined, flags: Record<string, unknown>): Promise<GenerateCall> {
   const metadata = typeof flags.from === 'string' ? fromMetadata(await parseParameters(flags.from)) : {}
   const given = { ...fromFlags(flags), ...(prompt === undefined ? {} : { prompt }) }
+  Object.assign(given, await fromFiles(flags))
   const task = taskOf(given)
   const usable = Object.entries(metadata).filter(([name]) => name in schemas[task].shape)
   const options: Record<string, unknown> = { ...commandDefaults, ...Object.fromEntries(usable), ...given }

@@ -21,6 +21,9 @@ const aliases: Record<string, string[]> = { numInferenceSteps: ['--num-inference
 /** Options that have no form on a command line, or that the command sets itself. */
 const left = new Set([
   'prompt',
+  'conditioning',
+  'styles',
+  'wildcards',
   'preview',
   'outputType',
   'onAbort',
@@ -112,6 +115,9 @@ export function addGenerateFlags(command: Command): void {
   }
   addHubFlags(command)
     .option('--from <picture>', 'take all options from the metadata of a picture; flags win')
+    .option('--styles <names>', 'styles to put around the prompt, by name, separated by commas; from --styles-file')
+    .option('--styles-file <file>', 'styles.csv of stable-diffusion-webui')
+    .option('--wildcards <folder>', 'choose among {a|b}, and lines of the files NAME.txt in this folder for __NAME__')
     .option('--grid', 'also write all pictures as one grid')
     .option('--preview <every>', 'also write what the model predicts after every n-th step')
     .option('--variant <name>', 'weights variant of the model folder, such as fp16')

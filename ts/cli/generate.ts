@@ -6,12 +6,13 @@ import { native } from '../native.ts'
 import { AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image } from '../pipelines/auto.ts'
 import type { Job } from '../pipelines/job.ts'
 import type { ImagesResult } from '../pipelines/result.ts'
-import { exitCode, note, printJson, UsageError } from './exit.ts'
+import { exitCode, note, printJson } from './exit.ts'
 import { type GenerateCall, readGenerateCall } from './generate-arguments.ts'
 import { hubOptions } from './hub-flags.ts'
 import { type Interrupt, listenForInterrupt } from './interrupt.ts'
 import { type OutputPaths, outputPaths } from './output-paths.ts'
 import { createProgress, type Progress } from './progress.ts'
+import { wholeNumber } from './whole-number.ts'
 
 /** The part of every pipeline that the command uses; the options were checked against the pipeline's own schema. */
 type Generating = { generate(options: Record<string, unknown>, how: { signal: AbortSignal }): Job<ImagesResult>; dispose(): void }
@@ -23,14 +24,6 @@ const loaders = {
 } as const
 
 type Written = { path: string; seed: number | bigint | undefined; width: number; height: number; parameters: unknown }
-
-function wholeNumber(name: string, text: unknown, least: number): number {
-  const value = Number(text)
-  if (!Number.isSafeInteger(value) || value < least) {
-    throw new UsageError(`Expected a whole number of at least ${least} for ${name} but received ${JSON.stringify(text)}`)
-  }
-  return value
-}
 
 async function load(
   { task, model }: GenerateCall,

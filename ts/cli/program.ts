@@ -12,7 +12,7 @@ Examples:
   $ node-diffusion download stable-diffusion-v1-5/stable-diffusion-v1-5 --variant fp16
   $ node-diffusion inspect ./stable-diffusion-v1-5
   $ node-diffusion schedulers "Euler a" --steps 20
-  $ node-diffusion tokens "a red circle"
+  $ node-diffusion tokens "a [red:blue:0.5] (circle:1.2)" --syntax a1111 --steps 20
 `
 
 /** Help, errors and exits go through exceptions, so that the program can be run and tested as a function. */
@@ -53,9 +53,11 @@ function addSmallCommands(program: Command): void {
       (await import('./schedulers.ts')).schedulersCommand(name, flags),
     )
   quiet(program.command('tokens'))
-    .description('show how a prompt is split into tokens, and what of it does not fit')
+    .description('show how a prompt is read: tokens, weights, chunks, schedule, and what of it does not fit')
     .argument('<prompt>', 'text, in quotes')
     .option('-m, --model <folder>', 'folder of the model, or the built-in "shapes"', 'shapes')
+    .option('--syntax <name>', 'how the prompt is read: plain, a1111, compel or lpw', 'plain')
+    .option('-s, --steps <number>', 'steps that a schedule in the prompt unfolds over', '20')
     .option('--json', 'print one JSON object')
     .action(async (prompt: string, flags: Record<string, unknown>) => (await import('./tokens.ts')).tokensCommand(prompt, flags))
 }

@@ -89,15 +89,21 @@ export async function lpwPair(
   options: LpwOptions,
 ): Promise<[TextEncoding, TextEncoding]> {
   const { promptEmbeds, negativePromptEmbeds } = await encodeLpw(tokenizer, textEncoder, positive.first, negative.first, options)
-  const size = tokenizer.modelMaxLength - 2
-  const describe = (text: string): Omit<TextEncoding, 'embeds'> => {
-    const { lost, ...tokens } = readTokens(tokenizer, text, size * (options.maxEmbeddingsMultiples ?? 3))
-    return { chunks: lpwChunks(tokenizer, tokens, size), cut: lost.length === 0 ? '' : tokenizer.decode(lost).trim() }
-  }
   return [
-    { embeds: promptEmbeds, ...describe(positive.first) },
-    { embeds: negativePromptEmbeds, ...describe(negative.first) },
+    { embeds: promptEmbeds, ...lpwDescription(tokenizer, positive.first, options) },
+    { embeds: negativePromptEmbeds, ...lpwDescription(tokenizer, negative.first, options) },
   ]
+}
+
+/** The tokens of a text with their weights, and what of it is dropped. */
+export function lpwDescription(
+  tokenizer: CLIPTokenizer,
+  text: string,
+  { maxEmbeddingsMultiples = 3 }: LpwOptions,
+): { chunks: PromptChunk[]; cut: string } {
+  const size = tokenizer.modelMaxLength - 2
+  const { lost, ...tokens } = readTokens(tokenizer, text, size * maxEmbeddingsMultiples)
+  return { chunks: lpwChunks(tokenizer, tokens, size), cut: lost.length === 0 ? '' : tokenizer.decode(lost).trim() }
 }
 
 /** One start and end id around the whole; weights follow the states, which may have a start and end per chunk. */

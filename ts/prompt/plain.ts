@@ -1,4 +1,5 @@
 import { expected } from '../errors.ts'
+import type { CLIPTokenizer } from '../models/clip-tokenizer.ts'
 import { Scope } from '../scope.ts'
 import { Tensor } from '../tensor.ts'
 import { type EncoderText, type PromptChunk, type PromptEncoder, promptChunk, type TextEncoding } from './encoding.ts'
@@ -32,7 +33,7 @@ export function plainEncoder({ family, encoders }: TextEncoders, { clipSkip, max
     let pooled: Tensor | undefined
     for (const [i, encoder] of encoders.entries()) {
       checkSkip(encoder, family, clipSkip)
-      const { ids, ...rest } = tokenize(encoder, textFor(text, i), maxLength)
+      const { ids, ...rest } = plainTokens(encoder.tokenizer, textFor(text, i), maxLength)
       const state = await encodeState(encoder.textEncoder, [ids], layer(role))
       states.push(scope.keep(state.hidden))
       pooled = scope.keep(state.pooled) ?? pooled
@@ -45,7 +46,12 @@ export function plainEncoder({ family, encoders }: TextEncoders, { clipSkip, max
   return { encode }
 }
 
-function tokenize({ tokenizer }: ClipEncoder, text: string, maxLength?: number): { ids: number[]; chunk: PromptChunk; cut: string } {
+/** Padded ids of a text, its own tokens, and what does not fit. */
+export function plainTokens(
+  tokenizer: CLIPTokenizer,
+  text: string,
+  maxLength?: number,
+): { ids: number[]; chunk: PromptChunk; cut: string } {
   const encoded = tokenizer.encode(text, { padding: 'max_length', truncation: true, maxLength: maxLength ?? tokenizer.modelMaxLength })
   using inputIds = encoded.inputIds
   using attentionMask = encoded.attentionMask

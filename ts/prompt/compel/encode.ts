@@ -1,3 +1,4 @@
+import type { CLIPTokenizer } from '../../models/clip-tokenizer.ts'
 import { Scope } from '../../scope.ts'
 import { Tensor } from '../../tensor.ts'
 import type { EncoderText, PromptChunk, PromptEncoder, TextEncoding } from '../encoding.ts'
@@ -87,7 +88,7 @@ export function compelEncoder({ family, encoders }: TextEncoders, { clipSkip, ..
     const embeds = await joinEncoders(states, (i) => encodeCompel(encoders[i] ?? encoders[0], '', options))
     const last = encoders.length - 1
     const pooled = family === 'sd' ? undefined : await pooledOf(encoders[last] ?? encoders[0], textFor(text, last), options)
-    return { embeds, pooled, ...describe(encoders[0], text.first, options) }
+    return { embeds, pooled, ...compelChunks(encoders[0].tokenizer, text.first, options) }
   }
   return { encode }
 }
@@ -101,7 +102,8 @@ async function pooledOf({ tokenizer, textEncoder }: ClipEncoder, text: string, {
   return pooled
 }
 
-function describe({ tokenizer }: ClipEncoder, text: string, options: CompelOptions): { chunks: PromptChunk[]; cut: string } {
+/** The tokens of a text in compel's syntax, and what of it was cut; each prompt of a blend by itself. */
+export function compelChunks(tokenizer: CLIPTokenizer, text: string, options: CompelOptions): { chunks: PromptChunk[]; cut: string } {
   const prompts = parseCompel(text).parts.flatMap((part) => (part.kind === 'blend' ? part.prompts : [part]))
   const read = prompts.map((prompt) => fragmentChunks(tokenizer, fragmentsOf(prompt), options))
   return {
