@@ -100,9 +100,11 @@ pub(crate) fn saves_memory() -> bool {
     SAVE_MEMORY.load(Ordering::Relaxed)
 }
 
-/// GFLOP/s of the bare f32 register tile of the level in force on one thread: the roof of every product. The best of `tries` runs of a millisecond.
-pub fn peak(tries: usize) -> f64 {
-    crate::gemm::peak(level(), tries)
+pub use crate::gemm::Peak;
+
+/// GFLOP/s of a bare register tile of the level in force on one thread: the roof of every product. The best of `tries` runs of a millisecond.
+pub fn peak(of: Peak, tries: usize) -> f64 {
+    crate::gemm::peak(level(), of, tries)
 }
 
 /// The level whose bodies serve a tensor on this device stored like this, if any do.

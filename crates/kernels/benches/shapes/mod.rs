@@ -62,12 +62,17 @@ pub const CONV: [(&str, usize, usize, usize, usize, usize, bool); 19] = [
 ];
 
 /// (name, batch, heads, queries, keys, head dimension)
-pub const ATTENTION: [(&str, usize, usize, usize, usize, usize); 8] = [
+pub const ATTENTION: [(&str, usize, usize, usize, usize, usize); 13] = [
     ("self at 64x64", 2, 8, 4096, 4096, 40),
     ("self at 32x32", 2, 8, 1024, 1024, 80),
     ("self at 16x16", 2, 8, 256, 256, 160),
+    ("self at 8x8", 2, 8, 64, 64, 160),
+    ("sdxl self at 64x64", 2, 10, 4096, 4096, 64),
+    ("sdxl self at 32x32", 2, 20, 1024, 1024, 64),
     ("cross at 64x64", 2, 8, 4096, 77, 40),
     ("cross at 32x32", 2, 8, 1024, 77, 80),
+    ("cross at 16x16", 2, 8, 256, 77, 160),
+    ("sdxl cross at 32x32", 2, 20, 1024, 77, 64),
     ("clip", 2, 12, 77, 77, 64),
     ("vae at 64x64", 1, 1, 4096, 4096, 512),
     ("shapes self at 16x16", 2, 8, 256, 256, 4),

@@ -26,7 +26,6 @@ const SERIAL: usize = 1 << 18;
 /// Sizes of one call.
 #[derive(Clone, Copy)]
 struct Shape {
-    batch: usize,
     heads: usize,
     queries: usize,
     keys: usize,
@@ -48,7 +47,7 @@ thread_local! {
 
 pub(super) fn attention(level: Level, qkv: [&Tensor; 3], heads: usize, scale: f32, mask: Mask) -> Result<Tensor> {
     let (batch, queries, channels) = qkv[0].dims3()?;
-    let shape = Shape { batch, heads, queries, keys: qkv[1].dims()[1], dim: channels / heads };
+    let shape = Shape { heads, queries, keys: qkv[1].dims()[1], dim: channels / heads };
     let [q, k, v] = [dense(qkv[0])?, dense(qkv[1])?, dense(qkv[2])?];
     let (q, k, v) = (View::new(&q), View::new(&k), View::new(&v));
     let (q, k, v) = (q.slice()?, k.slice()?, v.slice()?);

@@ -30,6 +30,7 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, scale: f32, m
     let (batch, queries, channels) = q.dims3()?;
     let keys = k.dims()[1];
     expect(k.dims() == [batch, keys, channels], &format!("shape ({batch}, S, {channels})"), "k", k.dims())?;
+    expect(keys > 0, "at least one key", "k", k.dims())?;
     expect(v.dims() == k.dims(), &format!("shape {:?}", k.dims()), "v", v.dims())?;
     expect(heads > 0 && channels.is_multiple_of(heads), &format!("a divisor of {channels}"), "heads", heads)?;
     if let Mask::Bias(bias) = mask {

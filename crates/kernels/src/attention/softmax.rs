@@ -74,19 +74,24 @@ impl<V: Copy, const NV: usize> Running<V, NV> {
 
     #[inline(always)]
     unsafe fn move_to<S: Simd<V = V>>(&mut self, high: [V; NV], result: *mut f32, dim: usize) {
+        let mut near = self.near;
         self.far = false;
         for j in 0..NV {
-            let near = S::round(S::max(self.near[j], high[j]));
-            // A power of two, which is exact.
-            let factor = exp2::<S>(S::sub(self.near[j], near));
+            near[j] = S::max(near[j], high[j]);
+            self.far |= S::any_greater(S::abs(near[j]), S::splat(FAR));
+        }
+        for j in 0..NV {
+            if !self.far {
+                near[j] = S::round(near[j]);
+            }
+            let factor = exp2::<S>(S::sub(self.near[j], near[j]));
             self.sum[j] = S::mul(self.sum[j], factor);
             for i in 0..dim {
                 let p = result.add((i * NV + j) * S::LANES);
                 S::store(p, S::mul(S::load(p), factor));
             }
-            self.near[j] = near;
-            self.far |= S::any_greater(S::abs(near), S::splat(FAR));
         }
+        self.near = near;
     }
 }
 

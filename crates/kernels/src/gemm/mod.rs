@@ -15,6 +15,7 @@ pub(crate) use bytes::Quantised;
 pub(crate) use finish::{Finish, Phase};
 pub(crate) use pack::{Packed, Run, Source};
 pub(crate) use peak::peak;
+pub use peak::Peak;
 pub(crate) use rows::{Rows, Strided};
 pub(crate) use tile::{kernels, Call, MR};
 
