@@ -35,9 +35,10 @@ pub struct NativeTokenizer {
 
 #[napi]
 impl NativeTokenizer {
+    /// Reads the folder `path`; its vocabulary may lie in another one.
     #[napi(catch_unwind, ts_return_type = "Promise<NativeTokenizer>")]
-    pub fn load<'env>(env: &'env Env, path: String, token: &NativeCancelToken) -> Result<Object<'env>> {
-        let work = move || ClipTokenizer::from_dir(path).map_err(as_config);
+    pub fn load<'env>(env: &'env Env, path: String, token: &NativeCancelToken, vocabulary: Option<String>) -> Result<Object<'env>> {
+        let work = move || ClipTokenizer::from_dirs(&path, vocabulary.as_ref().unwrap_or(&path)).map_err(as_config);
         Ok(spawn(env, &token.token, work, |_, inner| Ok(NativeTokenizer { inner }))?)
     }
 
@@ -87,6 +88,18 @@ impl NativeTokenizer {
     #[napi(catch_unwind)]
     pub fn add_tokens(&mut self, tokens: Vec<String>) -> Result<u32> {
         Ok(self.inner.add_tokens(&tokens).map_err(Failure::from)? as u32)
+    }
+
+    /// Whether a token is in the vocabulary or was added.
+    #[napi(catch_unwind)]
+    pub fn knows(&self, token: String) -> bool {
+        self.inner.knows(&token)
+    }
+
+    /// The text with each added token of several vectors followed by its other tokens.
+    #[napi(catch_unwind)]
+    pub fn expand_prompt(&self, text: String) -> Result<String> {
+        Ok(self.inner.expand_prompt(&text).map_err(Failure::from)?)
     }
 
     #[napi(catch_unwind)]

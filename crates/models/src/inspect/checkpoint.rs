@@ -1,61 +1,138 @@
 use super::family_of_width;
+use crate::lora::LoraFile;
+use crate::single_file::{detect, Part};
+use crate::weights::Weights;
+use serde_json::{json, Map, Value};
 
-/// Keys whose presence tells what a file is, first match wins.
-const MARKS: [(&str, &str); 14] = [
+/// Keys whose presence tells what a file is that holds no part of a pipeline, first match wins.
+const MARKS: [(&str, &str); 13] = [
     ("lora_", "lora"),
     (".lora", "lora"),
     (".hada_", "lora"),
     (".lokr_", "lora"),
-    ("model.diffusion_model.", "checkpoint"),
-    ("control_model.", "controlnet"),
-    ("controlnet_cond_embedding.", "controlnet"),
     ("image_proj.", "ip-adapter"),
     ("motion_modules.", "motion-adapter"),
     ("adapter.body.", "t2i-adapter"),
+    ("body.0.in_conv.", "t2i-adapter"),
+    ("string_to_param.", "textual-inversion"),
     ("emb_params", "textual-inversion"),
     ("clip_l", "textual-inversion"),
-    ("first_stage_model.", "vae"),
+    ("visual_projection.", "image-encoder"),
     ("vision_model.", "image-encoder"),
 ];
 
-/// Kind and family of a weights file, from its keys and shapes.
-pub(super) fn kind_of_keys(tensors: &[(&str, &[usize])]) -> (&'static str, Option<&'static str>) {
-    let has = |part: &str| tensors.iter().any(|(name, _)| name.contains(part));
-    let kind = MARKS.iter().find(|(part, _)| has(part)).map(|(_, kind)| *kind);
-    let kind = kind.unwrap_or_else(|| match () {
-        () if has("mid_block.") && has("time_embedding.") => "unet",
-        () if has("input_blocks.") && has("time_embed.") => "unet",
-        () if has("decoder.") && has("conv_out.") => "vae",
-        () if has("decoder.layers.") => "taesd",
-        () if has("token_embedding.") => "text-encoder",
-        () => "unknown",
-    });
-    (kind, family(tensors))
+/// Kinds of lone parts.
+fn kind_of_part(part: Part) -> &'static str {
+    match part {
+        Part::Unet => "unet",
+        Part::Vae => "vae",
+        Part::TextEncoder | Part::TextEncoder2 => "text-encoder",
+        Part::ControlNet => "controlnet",
+        Part::TinyVae => "taesd",
+        Part::SafetyChecker => "safety-checker",
+    }
 }
 
-/// The family by the width of the text that cross-attention reads.
-fn family(tensors: &[(&str, &[usize])]) -> Option<&'static str> {
-    let is_text_key = |name: &str| name.ends_with("attn2.to_k.weight") || name.contains("attn2_to_k.lora_down") || name.contains("attn2.to_k.lora_A");
-    let (_, shape) = tensors.iter().find(|(name, shape)| is_text_key(name) && shape.len() == 2)?;
-    family_of_width(*shape.last()?)
+/// What a weights file is: `kind`, `family` and, for parts of a pipeline, what `Detected` tells; for adapters their `lora` facts.
+pub(super) fn facts(weights: &Weights) -> Map<String, Value> {
+    let names = weights.names();
+    let has = |part: &str| names.iter().any(|name| name.contains(part));
+    let mark = MARKS.iter().find(|(part, _)| has(part)).map(|(_, kind)| *kind);
+    let mut found = Map::new();
+    let detected = detect(weights).filter(|_| !matches!(mark, Some("lora" | "motion-adapter")));
+    match (detected, mark) {
+        (Some(detected), _) => {
+            let kind = match detected.parts.as_slice() {
+                [part] => kind_of_part(*part),
+                _ => "checkpoint",
+            };
+            found.insert("kind".into(), kind.into());
+            if let Value::Object(more) = detected.to_json() {
+                found.extend(more);
+            }
+        }
+        (None, kind) => {
+            let kind = kind.unwrap_or(if is_embedding(weights, &names) { "textual-inversion" } else { "unknown" });
+            found.insert("kind".into(), kind.into());
+            found.insert("family".into(), adapter_family(weights, &names).map_or(Value::Null, Value::from));
+        }
+    }
+    if mark == Some("lora") {
+        found.insert("lora".into(), LoraFile::from_weights(weights.clone()).map_or(Value::Null, |file| file.summary()));
+    }
+    found
+}
+
+/// A learned embedding of diffusers: one tensor of rows as wide as a text encoder.
+fn is_embedding(weights: &Weights, names: &[String]) -> bool {
+    let width = |name: &String| weights.describe(name).and_then(|(_, shape)| if shape.len() <= 2 { shape.last().copied() } else { None });
+    matches!(names, [name] if matches!(width(name), Some(768 | 1024 | 1280)))
+}
+
+/// The family of an adapter by the width of the text that it was trained on.
+fn adapter_family(weights: &Weights, names: &[String]) -> Option<&'static str> {
+    const DOWN: [&str; 4] = ["attn2_to_k.lora_down.weight", "attn2.to_k.lora_A.weight", "attn2.to_k.lora.down.weight", "attn2_to_k.hada_w1_b"];
+    let name = names.iter().find(|name| DOWN.iter().any(|part| name.contains(part)))?;
+    family_of_width(*weights.describe(name)?.1.last()?)
+}
+
+/// Sums over all tensors; `dtype` is the one that most bytes have, `memory` what the weights need when loaded.
+pub(super) fn totals(weights: &Weights) -> Map<String, Value> {
+    let (mut tensors, mut parameters, mut bytes) = (0u64, 0u64, 0u64);
+    let mut types = std::collections::BTreeMap::<String, u64>::new();
+    for name in weights.names() {
+        let (Some((element, shape)), Some((stored, size))) = (weights.describe(&name), weights.stored(&name)) else { continue };
+        tensors += 1;
+        bytes += size;
+        *types.entry(stored).or_default() += size;
+        if element.is_float() {
+            parameters += shape.iter().product::<usize>() as u64;
+        }
+    }
+    let dtype = types.iter().max_by_key(|(_, bytes)| **bytes).map(|(name, _)| name.clone());
+    Map::from_iter([
+        ("dtype".to_string(), json!(dtype)),
+        ("types".to_string(), json!(types)),
+        ("tensors".to_string(), json!(tensors)),
+        ("parameters".to_string(), json!(parameters)),
+        ("bytes".to_string(), json!(bytes)),
+        ("memory".to_string(), memory(parameters)),
+    ])
+}
+
+/// Bytes of loaded weights by the type that they are kept in.
+pub(super) fn memory(parameters: u64) -> Value {
+    json!({ "f32": parameters * 4, "f16": parameters * 2, "bf16": parameters * 2 })
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
+    use candle_core::{DType, Device, Tensor};
+
+    fn memory(names: &[(&str, &[usize])]) -> Weights {
+        let tensor = |shape: &[usize]| Tensor::ones(shape, DType::F32, &Device::Cpu).unwrap();
+        Weights::from_tensors(names.iter().map(|(name, shape)| (name.to_string(), tensor(shape))).collect())
+    }
 
     #[test]
     fn files_are_told_apart_by_their_keys() {
-        let unet = [
-            ("down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight", &[320, 768][..]),
-            ("mid_block.x", &[1]),
-            ("time_embedding.x", &[1]),
+        let kind = |names: &[(&str, &[usize])]| {
+            let found = facts(&memory(names));
+            (found["kind"].as_str().unwrap().to_string(), found["family"].as_str().map(String::from))
+        };
+        let unet: [(&str, &[usize]); 2] =
+            [("down_blocks.0.resnets.0.conv1.weight", &[1]), ("down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight", &[320, 768])];
+        assert_eq!(kind(&unet), ("unet".into(), Some("sd1".into())));
+        let lora: [(&str, &[usize]); 2] = [
+            ("lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k.lora_down.weight", &[4, 2048]),
+            ("lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k.lora_up.weight", &[640, 4]),
         ];
-        assert_eq!(kind_of_keys(&unet), ("unet", Some("sd1")));
-        let lora = [("lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k.lora_down.weight", &[4, 2048][..])];
-        assert_eq!(kind_of_keys(&lora), ("lora", Some("sdxl")));
-        let vae = [("decoder.conv_out.weight", &[3, 128, 3, 3][..])];
-        assert_eq!(kind_of_keys(&vae), ("vae", None));
-        assert_eq!(kind_of_keys(&[("x", &[1][..])]), ("unknown", None));
+        assert_eq!(kind(&lora), ("lora".into(), Some("sdxl".into())));
+        assert_eq!(facts(&memory(&lora))["lora"]["ranks"], json!([4]));
+        assert_eq!(kind(&[("string_to_param.*", &[2, 768])]), ("textual-inversion".into(), None));
+        assert_eq!(kind(&[("<cat>", &[768])]), ("textual-inversion".into(), None));
+        assert_eq!(kind(&[("x", &[1])]), ("unknown".into(), None));
     }
 }

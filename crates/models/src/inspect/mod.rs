@@ -4,14 +4,14 @@ mod checkpoint;
 
 use crate::config::read_json;
 use crate::error::{ModelError, Result};
-use crate::weights::{SafetensorsSet, WeightsOptions};
-use checkpoint::kind_of_keys;
+use crate::weights::{Weights, WeightsOptions};
+use checkpoint::{facts, memory, totals};
 use serde_json::{json, Map, Value};
 use std::path::Path;
 
-/// Describes a pipeline folder, a model folder or a safetensors file: `kind` (`pipeline`, `component`, `checkpoint`, `lora`, ...), `class`,
-/// `family` (`sd1`, `sd2`, `sdxl`, `sdxl-refiner` or null), `dtype`, `tensors`, `parameters`, `bytes`, `memory` by dtype and `components`.
-/// Reads no tensors. Errors: `ModelError::Io`, `ModelError::Weights`, `ModelError::Config`, `ModelError::Argument` for anything else.
+/// Describes a pipeline folder, a model folder or a weights file of any format: `kind` (`pipeline`, `component`, `checkpoint`, `lora`, ...),
+/// `class`, `family` (`sd1`, `sd2`, `sdxl`, `sdxl-refiner` or null), `dtype`, `types`, `tensors`, `parameters`, `bytes`, `memory` by dtype and
+/// `components`; for files also what `Detected` tells, `lora` facts and `metadata`. Reads headers, and of tensors only scalars. Errors: `ModelError::Io`, `ModelError::Weights`, `ModelError::Config`, `ModelError::Argument` for anything else.
 pub fn inspect(path: &Path) -> Result<Value> {
     let metadata = std::fs::metadata(path).map_err(|source| ModelError::Io { path: path.to_path_buf(), source })?;
     if !metadata.is_dir() {
@@ -23,7 +23,7 @@ pub fn inspect(path: &Path) -> Result<Value> {
     if path.join("config.json").is_file() {
         return component(path);
     }
-    Err(ModelError::argument("path", "a folder with model_index.json or config.json, or a safetensors file", path.display()))
+    Err(ModelError::argument("path", "a folder with model_index.json or config.json, or a weights file", path.display()))
 }
 
 fn pipeline(path: &Path) -> Result<Value> {
@@ -61,8 +61,8 @@ fn pipeline(path: &Path) -> Result<Value> {
 fn component(path: &Path) -> Result<Value> {
     let config = read_json(&path.join("config.json"))?;
     let class = config["_class_name"].as_str().or(config["architectures"][0].as_str()).unwrap_or("");
-    let mut found = match crate::weights::weight_files(path, &WeightsOptions::default()) {
-        Ok(files) => totals(&SafetensorsSet::open(&files, path)?),
+    let mut found = match Weights::open(path, &WeightsOptions::default()) {
+        Ok(weights) => totals(&weights),
         Err(_) => any_variant(path)?,
     };
     found.insert("kind".into(), "component".into());
@@ -77,44 +77,17 @@ fn any_variant(path: &Path) -> Result<Map<String, Value>> {
     let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(|p| p.extension().is_some_and(|e| e == "safetensors")).collect();
     files.sort();
     match files.first() {
-        Some(first) => Ok(totals(&SafetensorsSet::open(std::slice::from_ref(first), path)?)),
+        Some(first) => Ok(totals(&Weights::open(first, &WeightsOptions::default())?)),
         None => Ok(Map::from_iter([("parameters".to_string(), json!(0)), ("bytes".to_string(), json!(0))])),
     }
 }
 
 fn file(path: &Path) -> Result<Value> {
-    let set = SafetensorsSet::open(&[path.to_path_buf()], path)?;
-    let shapes: Vec<(&str, &[usize])> = set.infos().map(|(name, info)| (name.as_str(), info.shape.as_slice())).collect();
-    let (kind, family) = kind_of_keys(&shapes);
-    let mut found = totals(&set);
-    found.insert("kind".into(), kind.into());
-    found.insert("family".into(), family.map_or(Value::Null, Value::from));
-    found.insert("metadata".into(), json!(set.metadata()));
+    let weights = Weights::open(path, &WeightsOptions::default())?;
+    let mut found = facts(&weights);
+    found.extend(totals(&weights));
+    found.insert("metadata".into(), json!(weights.metadata()));
     Ok(Value::Object(found))
-}
-
-/// Sums over all tensors; `dtype` is the one that most bytes have.
-fn totals(set: &SafetensorsSet) -> Map<String, Value> {
-    let (mut tensors, mut parameters, mut bytes) = (0u64, 0u64, 0u64);
-    let mut by_element = std::collections::BTreeMap::<String, u64>::new();
-    for (_, info) in set.infos() {
-        tensors += 1;
-        parameters += info.count() as u64;
-        bytes += info.bytes() as u64;
-        *by_element.entry(info.element.name()).or_default() += info.bytes() as u64;
-    }
-    let dtype = by_element.iter().max_by_key(|(_, bytes)| **bytes).map(|(name, _)| name.clone());
-    Map::from_iter([
-        ("dtype".to_string(), json!(dtype)),
-        ("tensors".to_string(), json!(tensors)),
-        ("parameters".to_string(), json!(parameters)),
-        ("bytes".to_string(), json!(bytes)),
-        ("memory".to_string(), memory(parameters)),
-    ])
-}
-
-fn memory(parameters: u64) -> Value {
-    json!({ "f32": parameters * 4, "f16": parameters * 2, "bf16": parameters * 2 })
 }
 
 /// The family that a UNet's or ControlNet's config belongs to, by the width of its text.

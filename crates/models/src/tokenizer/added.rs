@@ -135,6 +135,14 @@ impl AddedTokens {
         self.by_content.get(content).map(|&index| self.entries[index].id)
     }
 
+    /// The content of the token that is shown like this.
+    pub(super) fn content(&self, shown: &str) -> Option<&str> {
+        let by_content = self.by_content.get(shown).map(|&index| &self.entries[index]);
+        let found = by_content.or_else(|| self.entries.iter().find(|entry| entry.shown == shown))?;
+        Some(found.token.content.as_str())
+    }
+
+
     /// How a token is shown: normalised content for tokens that are found in the normalised text.
     pub(super) fn shown(&self, id: u32) -> Option<&str> {
         self.by_id.get(&id).map(|&index| self.entries[index].shown.as_str())

@@ -1,4 +1,5 @@
 use super::bpe::{Bpe, END_OF_WORD};
+use super::bytes::char_of_byte;
 use crate::error::{ModelError, Result};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
@@ -17,12 +18,17 @@ pub(super) struct TokenizerFiles {
 }
 
 impl TokenizerFiles {
-    /// Reads `vocab.json` and `merges.txt`, or `tokenizer.json` where those are missing, and the small files beside them.
-    pub(super) fn read(folder: &Path) -> Result<Self> {
-        let vocab = folder.join("vocab.json");
-        let single = folder.join("tokenizer.json");
-        let (bpe, serialized_tokens) =
-            if !vocab.exists() && single.exists() { read_single(&single)? } else { (read_pair(&vocab, &folder.join("merges.txt"))?, Vec::new()) };
+    /// Reads `vocab.json` and `merges.txt`, or `tokenizer.json` or `merges.txt` alone where those are missing, of the folder `vocabulary`, and
+    /// the small files of `folder`.
+    pub(super) fn read(folder: &Path, vocabulary: &Path) -> Result<Self> {
+        let vocab = vocabulary.join("vocab.json");
+        let single = vocabulary.join("tokenizer.json");
+        let merges = vocabulary.join("merges.txt");
+        let (bpe, serialized_tokens) = match (vocab.exists(), single.exists()) {
+            (false, true) => read_single(&single)?,
+            (false, false) if merges.exists() => (read_merges(&merges)?, Vec::new()),
+            _ => (read_pair(&vocab, &merges)?, Vec::new()),
+        };
         Ok(Self {
             bpe,
             config: read_object(&folder.join("tokenizer_config.json"))?,
@@ -44,14 +50,30 @@ fn read_pair(vocab: &Path, merges: &Path) -> Result<Bpe> {
     let vocab_text = read_text(vocab)?;
     let Vocabulary(ids) = serde_json::from_str(&vocab_text).map_err(|error| damaged("a JSON object from tokens to ids", vocab, error))?;
     let merges_text = read_text(merges)?;
-    let mut pairs = Vec::with_capacity(ids.len());
-    for (number, line) in merges_text.lines().enumerate() {
-        if line.starts_with("#version") {
-            continue;
-        }
+    let pairs = pairs(&merges_text, merges)?;
+    Bpe::new(&ids, pairs.into_iter()).map_err(|error| ModelError::Weights(format!("{error} in {}", merges.display())))
+}
+
+fn pairs<'t>(text: &'t str, merges: &Path) -> Result<Vec<(&'t str, &'t str)>> {
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.starts_with("#version"));
+    let pair = |(number, line): (usize, &'t str)| {
         let pair = line.split_once(' ').filter(|(left, right)| !left.is_empty() && !right.is_empty() && !right.contains(' '));
-        pairs.push(pair.ok_or_else(|| damaged("two tokens on each line", merges, format!("{line:?} on line {}", number + 1)))?);
-    }
+        pair.ok_or_else(|| damaged("two tokens on each line", merges, format!("{line:?} on line {}", number + 1)))
+    };
+    lines.map(pair).collect()
+}
+
+/// The vocabulary that CLIP's merges imply: the bytes, printable ones first, the same at the end of a word, each merge, start and end.
+/// Source: openai/CLIP simple_tokenizer.py `SimpleTokenizer.__init__`.
+fn read_merges(merges: &Path) -> Result<Bpe> {
+    let text = read_text(merges)?;
+    let pairs = pairs(&text, merges)?;
+    let (printable, others): (Vec<u8>, Vec<u8>) = (0..=255u8).partition(|byte| char_of_byte(*byte) as u32 == u32::from(*byte));
+    let bytes: Vec<String> = printable.into_iter().chain(others).map(|byte| char_of_byte(byte).to_string()).collect();
+    let ends = bytes.iter().map(|byte| format!("{byte}{END_OF_WORD}"));
+    let joined = pairs.iter().map(|(left, right)| format!("{left}{right}"));
+    let specials = ["<|startoftext|>", "<|endoftext|>"].map(String::from);
+    let ids: Vec<(String, u32)> = bytes.iter().cloned().chain(ends).chain(joined).chain(specials).zip(0..).collect();
     Bpe::new(&ids, pairs.into_iter()).map_err(|error| ModelError::Weights(format!("{error} in {}", merges.display())))
 }
 
@@ -140,4 +162,30 @@ fn read_text(path: &Path) -> Result<String> {
 
 fn damaged(expected: &str, path: &Path, received: impl std::fmt::Display) -> ModelError {
     ModelError::Weights(format!("Expected {expected} in {} but received {received}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn the_merges_that_ship_with_the_package_imply_the_published_vocabulary() {
+        let bpe = read_merges(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/configs/clip/merges.txt")).unwrap();
+        assert_eq!(bpe.len(), 49_408);
+        let ids = [
+            ("!", 0),
+            ("~", 93),
+            ("\u{ff}", 187),
+            ("\u{100}", 188),
+            ("!</w>", 256),
+            ("in", 512),
+            ("cat</w>", 2368),
+            ("<|startoftext|>", 49_406),
+            ("<|endoftext|>", 49_407),
+        ];
+        for (token, id) in ids {
+            assert_eq!(bpe.id(token), Some(id), "{token}");
+        }
+    }
 }

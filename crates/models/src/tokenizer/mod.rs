@@ -45,12 +45,17 @@ enum PaddingSide {
 }
 
 impl ClipTokenizer {
-    /// Reads a tokenizer folder: `vocab.json` and `merges.txt`, else `tokenizer.json`; beside them, all optional,
+    /// Reads a tokenizer folder: `vocab.json` and `merges.txt`, else `tokenizer.json`, else `merges.txt` alone; beside them, all optional,
     /// `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json`.
     ///
     /// Errors: `Io` for a missing file, `Weights` for a damaged one, `Config` for a setting that is not supported.
     pub fn from_dir(folder: impl AsRef<Path>) -> Result<Self> {
-        Self::from_parts(TokenizerFiles::read(folder.as_ref())?)
+        Self::from_dirs(folder.as_ref(), folder.as_ref())
+    }
+
+    /// Reads the vocabulary of one folder and the small files of another, so that tokenizers can share a vocabulary.
+    pub fn from_dirs(folder: impl AsRef<Path>, vocabulary: impl AsRef<Path>) -> Result<Self> {
+        Self::from_parts(TokenizerFiles::read(folder.as_ref(), vocabulary.as_ref())?)
     }
 
     /// Reads the two vocabulary files alone, with CLIP's own special tokens and a length of 77.
@@ -79,6 +84,12 @@ impl ClipTokenizer {
     pub fn add_tokens<S: AsRef<str>>(&mut self, tokens: &[S]) -> Result<usize> {
         let tokens: Vec<AddedToken> = tokens.iter().map(|token| AddedToken::plain(token.as_ref())).collect();
         self.added.add(&tokens, &self.bpe)
+    }
+
+
+    /// Whether a token is in the vocabulary or was added.
+    pub fn knows(&self, token: &str) -> bool {
+        self.added.id(token).or_else(|| self.bpe.id(token)).is_some()
     }
 
     /// The ids of the vocabulary and of all added tokens: `len(tokenizer)` in transformers.
