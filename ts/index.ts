@@ -121,6 +121,11 @@ export {
   latentConsistencyImageSchema,
   latentConsistencyTextSchema,
 } from './pipelines/latent-consistency.ts'
+export {
+  type LatentUpscaleOptions,
+  latentUpscaleSchema,
+  StableDiffusionLatentUpscalePipeline,
+} from './pipelines/latent-upscale.ts'
 export type { DownloadOptions, PipelineLoadOptions, Slot, Slots } from './pipelines/load.ts'
 export {
   describeOptions,
@@ -144,6 +149,7 @@ export {
 } from './pipelines/stable-diffusion-xl.ts'
 export type { StableDiffusionXLComponents } from './pipelines/stable-diffusion-xl-base.ts'
 export type { AestheticScores, Pair, SizeConditioning } from './pipelines/time-ids.ts'
+export { StableDiffusionUpscalePipeline, type UpscaleComponents, type UpscaleOptions, upscaleSchema } from './pipelines/upscale.ts'
 export * from './preprocess/index.ts'
 export { type SubPrompt, splitAnd } from './prompt/and.ts'
 export { type AttentionGrammar, parseAttention, printAttention, type WeightedText } from './prompt/attention.ts'

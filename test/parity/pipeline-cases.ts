@@ -15,6 +15,7 @@ export type PipelineCase = {
   setup?: { freeu?: nd.FreeUOptions; ip_adapter?: unknown; ip_scale?: unknown; vae_tiling?: boolean }
   init?: Record<string, unknown>
   scheduler_config?: SchedulerConfig
+  low_res_scheduler?: SchedulerConfig
   unet_timesteps?: number[]
   unet_in_encoder_hidden_states?: (string | null)[]
   error?: { type: string; message: string }
@@ -57,7 +58,7 @@ function pipelineClass(name: string): LoadablePipeline | undefined {
 }
 
 /** Builds the pipeline of a case: the base folder, its replaced parts, its sampler, its set-up. */
-export async function buildPipeline(folder: string, item: PipelineCase): Promise<AnyPipeline> {
+export async function buildPipeline(folder: string, item: PipelineCase, tensors: Record<string, nd.Tensor> = {}): Promise<AnyPipeline> {
   const known = pipelineClass(item.pipe)
   if (known === undefined) {
     throw new Error(`no class ${item.pipe}`)
@@ -71,8 +72,14 @@ export async function buildPipeline(folder: string, item: PipelineCase): Promise
     overrides[camelCase(name)] = await slot.load(await componentFolder(join(folder, path), slot.folder), {})
   }
   const base = join(folder, item.base)
+  if (item.pipe === 'StableDiffusionLatentUpscalePipeline') {
+    overrides.vae = await storedVae(base, tensors)
+  }
   if (item.scheduler !== undefined) {
     overrides.scheduler = await swappedScheduler(base, item.scheduler, item.scheduler_config)
+  }
+  if (item.low_res_scheduler !== undefined) {
+    overrides.lowResScheduler = schedulerFromConfig({ ...item.low_res_scheduler, _class_name: 'DDPMScheduler' })
   }
   const pipe = await known.fromPretrained(base, { ...overrides, ...camelKeys(item.init ?? {}) })
   if (item.setup?.vae_tiling) {
@@ -82,6 +89,24 @@ export async function buildPipeline(folder: string, item: PipelineCase): Promise
     pipe.unet.enableFreeU(item.setup.freeu)
   }
   return pipe
+}
+
+/**
+ * The autoencoder that decoded a stored picture. The pack's generator shares one among its pipelines, and diffusers' x4 upscaler sets the scaling
+ * factor of the one that it gets to 0.08333 for good: later pictures are decoded with that.
+ */
+async function storedVae(base: string, tensors: Record<string, nd.Tensor>): Promise<nd.AutoencoderKL> {
+  const vae = await nd.AutoencoderKL.fromPretrained(base, { subfolder: 'vae' })
+  const [latents, image] = [tensors['out/latents'], tensors['out/image']]
+  if (latents === undefined || image === undefined) {
+    return vae
+  }
+  const decoded = (await nd.decodeLatents(vae, latents)).mul(0.5).add(0.5).clamp(0, 1)
+  if (decoded.sub(image).abs().max().item() < 2e-3) {
+    return vae
+  }
+  const weights = await nd.Tensor.loadSafetensors(join(base, 'vae', 'diffusion_pytorch_model.safetensors'))
+  return nd.AutoencoderKL.fromWeights({ ...vae.config, scaling_factor: 0.08333 }, weights)
 }
 
 /** The folder of a part: that of a model, or the one inside it that has the part's name. */

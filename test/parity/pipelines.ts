@@ -59,7 +59,7 @@ async function compare(
       await refusing.generate({ ...options(), outputType: 'latent' })
     })
   }
-  const pipe = await buildPipeline(folder, item)
+  const pipe = await buildPipeline(folder, item, tensors)
   const recording = record(pipe)
   const steps: Tensor[] = []
   const callbackOnStepEnd = (_pipe: unknown, _index: number, _timestep: number, { latents }: StepState): void => void steps.push(latents)

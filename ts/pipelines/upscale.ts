@@ -1,0 +1,115 @@
+import { z } from 'zod'
+import { checkInteger } from '../checks.ts'
+import { ConfigError, expected } from '../errors.ts'
+import { VaeImageProcessor } from '../image/vae-image-processor.ts'
+import { randnTensor } from '../random.ts'
+import { Scheduler } from '../schedulers/scheduler.ts'
+import type { Scope } from '../scope.ts'
+import { Tensor } from '../tensor.ts'
+import type { Call } from './call.ts'
+import type { UNetCondition } from './denoise.ts'
+import type { CommonOptions, LatentsOptions, PipelineImageInput, RunOptions } from './generate-options.ts'
+import type { Job } from './job.ts'
+import { checkDivides, prepareLatents, repeatBatch } from './latents.ts'
+import type { Slots } from './load.ts'
+import { commonShape, imageShape, latentsShape, option } from './options.ts'
+import { loadPictures } from './pictures.ts'
+import type { Prepared } from './prepared.ts'
+import type { Results } from './result.ts'
+import { StableDiffusionBase, type StableDiffusionComponents } from './stable-diffusion-base.ts'
+
+/** Components of the x4 upscaler. */
+export interface UpscaleComponents extends StableDiffusionComponents {
+  /** Adds the noise to the small picture. */
+  lowResScheduler: Scheduler
+  /** The most noise that the model was trained with. @default 350 */
+  maxNoiseLevel?: number
+}
+
+/** Options of `StableDiffusionUpscalePipeline.generate`; `numInferenceSteps` defaults to 75, `guidanceScale` to 9. */
+export interface UpscaleOptions extends CommonOptions, LatentsOptions {
+  /** Small pictures. */
+  image: PipelineImageInput
+  /** Noise on the small picture, 0 to `maxNoiseLevel`: more is freer. @default 20 */
+  noiseLevel?: number
+}
+
+/** Options of the x4 upscaler. */
+export const upscaleSchema = z.strictObject({
+  ...commonShape,
+  ...latentsShape,
+  ...imageShape,
+  numInferenceSteps: option(z.int().min(1).max(1_000_000).default(75), 'a whole number of at least 1', 'Number of denoising steps.'),
+  guidanceScale: option(z.number().default(9), 'a finite number', 'Weight of the prompt against the negative prompt.'),
+  noiseLevel: option(z.int().min(0).default(20), 'a whole number of at least 0', 'Noise on the small picture: more is freer.'),
+})
+
+/** Scaling factor of the model's autoencoder, whatever its config says. Source: diffusers `StableDiffusionUpscalePipeline.__init__`. */
+const SCALING = 0.08333
+
+/** Makes pictures four times as large. Source: diffusers `StableDiffusionUpscalePipeline`; stabilityai/stable-diffusion-x4-upscaler. */
+export class StableDiffusionUpscalePipeline extends StableDiffusionBase {
+  static override readonly slots: Slots = {
+    ...StableDiffusionBase.slots,
+    lowResScheduler: {
+      folder: 'low_res_scheduler',
+      type: 'Scheduler',
+      is: (value) => value instanceof Scheduler,
+      load: (dir, { subfolder }) => Scheduler.fromPretrained(dir, { subfolder }),
+    },
+  }
+  static override readonly settings = ['maxNoiseLevel']
+
+  declare readonly components: Readonly<UpscaleComponents>
+
+  /** Starts a generation; the job rejects with `InvalidArgumentError` before any work if an option is wrong. */
+  generate<T extends keyof Results = 'image'>(options: UpscaleOptions & { outputType?: T }, run: RunOptions = {}): Job<Results[T]> {
+    const prepare = (call: Call<UpscaleOptions>, scope: Scope): Promise<Prepared> => this.#prepare(call, scope)
+    return this.start<UpscaleOptions, T>(options, { schema: upscaleSchema, prepare, signal: run.signal })
+  }
+
+  protected override check({ noiseLevel }: UpscaleOptions): void {
+    const { maxNoiseLevel } = this.components
+    checkInteger('noiseLevel', noiseLevel, { min: 0, max: maxNoiseLevel ?? 350 })
+  }
+
+  async #prepare({ options, images, noise, scheduler, signal }: Call<UpscaleOptions>, scope: Scope): Promise<Prepared> {
+    const { vae, unet, vaeScaleFactor: factor } = this
+    const channels = vae.config.latent_channels
+    if (unet.config.in_channels !== channels + 3) {
+      throw new ConfigError(`Expected in_channels ${channels + 3} in the UNet's config but received ${unet.config.in_channels}`)
+    }
+    const pictures = await loadPictures(options.image, { name: 'image', signal })
+    const processor = new VaeImageProcessor({ vaeScaleFactor: factor, vaeLatentChannels: channels, resample: 'bicubic' })
+    const pixels = scope.keep(await processor.preprocess(pictures))
+    if (pixels.shape[1] !== 3) {
+      throw expected('pictures of three channels', 'image', options.image)
+    }
+    checkDivides(pixels, images, 'image')
+    const given = Array.isArray(noise.generator) ? scope.keep(repeatBatch(pixels, images)) : pixels
+    const level = options.noiseLevel ?? 20
+    const drawn = scope.keep(randnTensor(given.shape, noise.generator))
+    const levels = Array.from({ length: given.shape[0] ?? 1 }, () => level)
+    const noised = scope.keep(this.components.lowResScheduler.addNoise(given, drawn, levels))
+    const [rows = 0, columns = 0] = pixels.shape.slice(2)
+    return {
+      latents: prepareLatents([images, channels, rows, columns], noise, scheduler, options.latents),
+      timesteps: scheduler.timesteps,
+      begin: 0,
+      height: rows * factor,
+      width: columns * factor,
+      conditions: [besideSmall(scope.keep(repeatBatch(noised, images)), level)],
+      pictures: (latents) => latents.mul(vae.config.scaling_factor / SCALING),
+      parameters: { noiseLevel: level },
+    }
+  }
+}
+
+/** Puts the small picture beside the latents, and tells the network how much noise is on it. */
+function besideSmall(small: Tensor, level: number): UNetCondition {
+  return ({ sample, scope }) => {
+    const rows = sample.shape[0] ?? 1
+    const beside = scope.keep(repeatBatch(small, rows))
+    return { sample: scope.keep(Tensor.cat([sample, beside], 1)), classLabels: scope.keep(Tensor.full([rows], level, 'i64')) }
+  }
+}
