@@ -49,9 +49,6 @@ pub struct LoadReport {
 
 /// Runs `build` twice: first on headers alone, which reports all missing and mis-shaped keys together, then on the weights.
 pub(crate) fn load<T>(model: &str, scope: &WeightScope, ctx: &LoadContext, build: impl Fn(&Builder) -> Result<T>) -> Result<(T, LoadReport)> {
-    if !matches!(ctx.dtype.float(), DType::F32 | DType::F16 | DType::BF16) {
-        return Err(ModelError::argument("dtype", "f32, f16, bf16 or int8", format!("{:?}", ctx.dtype)));
-    }
     let (report, _) = check(model, scope, ctx, &build)?;
     let read = Shared::new(&scope.weights, ctx, Mode::Read, report.bytes);
     let loaded = build(&Builder::new(&read, &scope.prefix))?;
@@ -74,7 +71,7 @@ pub(crate) fn load_adaptable<T>(
 }
 
 /// Builds a model again from `weights`, of which only the `changed` keys differ from the origin's; all other layers are the origin's own.
-/// `ctx` gives the token and the listener; device and dtype are the origin's. Also tells the bytes of the changed tensors in the file.
+/// `ctx` gives the token and the listener; device and dtype are the origin's. Also tells the number of values in the changed tensors.
 pub(crate) fn rebuild<T>(
     origin: &Origin,
     weights: &Weights,
@@ -83,15 +80,21 @@ pub(crate) fn rebuild<T>(
     build: impl Fn(&Builder) -> Result<T>,
 ) -> Result<(T, u64)> {
     let ctx = LoadContext { device: origin.device.clone(), dtype: origin.dtype, ..ctx };
-    let size = |key: &String| weights.describe(key).map_or(0, |(element, shape)| shape.iter().product::<usize>() as u64 * element.bytes() as u64);
-    let total = changed.iter().map(size).sum();
-    let read = Shared { reuse: Reuse::Take(&origin.layers, changed), ..Shared::new(weights, &ctx, Mode::Read, total) };
+    let sizes = changed.iter().filter_map(|key| weights.describe(key)).map(|(element, shape)| {
+        let count = shape.iter().product::<usize>() as u64;
+        (count, count * element.bytes() as u64)
+    });
+    let (values, bytes) = sizes.fold((0, 0), |sum, size| (sum.0 + size.0, sum.1 + size.1));
+    let read = Shared { reuse: Reuse::Take(&origin.layers, changed), ..Shared::new(weights, &ctx, Mode::Read, bytes) };
     let model = build(&Builder::new(&read, &origin.scope.prefix))?;
-    Ok((model, total))
+    Ok((model, values))
 }
 
 /// The headers' pass: what the load will find, and the keys that the model reads.
 fn check<T>(model: &str, scope: &WeightScope, ctx: &LoadContext, build: impl Fn(&Builder) -> Result<T>) -> Result<(LoadReport, HashSet<String>)> {
+    if !matches!(ctx.dtype.float(), DType::F32 | DType::F16 | DType::BF16) {
+        return Err(ModelError::argument("dtype", "f32, f16, bf16 or int8", format!("{:?}", ctx.dtype)));
+    }
     let check = Shared::new(&scope.weights, ctx, Mode::Check, 0);
     build(&Builder::new(&check, &scope.prefix))?;
     let report = check.report(model, scope)?;

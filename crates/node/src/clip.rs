@@ -2,6 +2,7 @@
 
 use crate::error::{Failure, Outcome, Result};
 use crate::load::{NativeLoadOptions, OnProgress};
+use crate::lora::{adapted, adapters_of, context_of, NativeAdapter};
 use crate::network::{network_class, spawn_load};
 use crate::task::{spawn, NativeCancelToken};
 use crate::tensor::NativeTensor;
@@ -9,6 +10,8 @@ use candle_core::Tensor;
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
 use nd_models::clip::{ClipTextConfig, ClipTextModel};
+use nd_models::lora::Component;
+use std::sync::Arc;
 
 /// What the encoder gives; `hiddenStates` is empty unless asked for.
 #[napi(object, object_from_js = false)]
@@ -82,10 +85,43 @@ impl NativeClip {
         Ok(spawn(env, &token.token, move || Ok(model.final_layer_norm(&hidden)?), NativeTensor::wrap)?)
     }
 
+    /// This encoder with these adapters and no others; `component` is `text_encoder` or `text_encoder_2`.
+    #[napi(catch_unwind, ts_return_type = "Promise<NativeClip>")]
+    pub fn with_adapters<'env>(
+        &self,
+        env: &'env Env,
+        component: String,
+        adapters: Vec<NativeAdapter>,
+        token: &NativeCancelToken,
+    ) -> Result<Object<'env>> {
+        let component = match component.as_str() {
+            "text_encoder" => Component::TextEncoder,
+            "text_encoder_2" => Component::TextEncoder2,
+            other => return Err(Failure::expected("'text_encoder' or 'text_encoder_2'", "component", format!("{other:?}")).into()),
+        };
+        let (model, adapters, context) = (self.handle.get()?, adapters_of(adapters)?, context_of(&token.token));
+        let work = move || Ok(model.with_adapters(component, &adapters, context)?);
+        Ok(spawn(env, &token.token, work, |env, model| Ok(NativeClip { handle: adapted(env, model)? }))?)
+    }
+
+    /// This encoder with embeddings (n, hidden) for these token ids and no other added ones.
+    #[napi(catch_unwind)]
+    pub fn with_tokens(&self, env: Env, ids: Vec<u32>, embeddings: &NativeTensor) -> Result<NativeClip> {
+        let model = self.handle.get()?.with_tokens(&ids, embeddings.tensor()?).map_err(Failure::from)?;
+        Ok(NativeClip { handle: adapted(&env, model)? })
+    }
+
     /// The table of token embeddings (vocab_size, hidden).
     #[napi(catch_unwind)]
     pub fn token_embedding(&self, env: Env) -> Result<NativeTensor> {
-        Ok(NativeTensor::wrap(&env, self.handle.get()?.token_embedding().clone())?)
+        Ok(NativeTensor::wrap(&env, self.handle.get()?.token_embedding().map_err(Failure::from)?)?)
+    }
+}
+
+impl NativeClip {
+    /// A share of the model.
+    pub fn model(&self) -> Outcome<Arc<ClipTextModel>> {
+        self.handle.get()
     }
 }
 

@@ -1,15 +1,20 @@
 //! `NativeUnet`: the denoising UNet.
 
 use crate::error::{Outcome, Result};
+use crate::ip_adapter::NativeIpAdapter;
 use crate::load::{NativeLoadOptions, OnProgress};
+use crate::lora::{adapted, adapters_of, context_of, NativeAdapter};
+use crate::motion::{NativeFrameWindows, NativeMotion, OwnedMotion};
 use crate::network::{network_class, spawn_load};
 use crate::task::{spawn, NativeCancelToken};
 use crate::tensor::NativeTensor;
 use candle_core::Tensor;
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
-use nd_models::unet::{FreeU, UNet2DConditionModel, UNetConfig, UNetInput};
+use nd_models::adapters::{ImagePrompt, IpAdapter};
+use nd_models::unet::{FreeU, Perturbation, UNet2DConditionModel, UNetConfig, UNetInput};
 use nd_models::CancelToken;
+use std::sync::Arc;
 
 /// FreeU's factors.
 #[napi(object, object_to_js = false)]
@@ -18,6 +23,23 @@ pub struct NativeFreeU {
     pub s2: f64,
     pub b1: f64,
     pub b2: f64,
+}
+
+/// An image prompt of one evaluation.
+#[napi(object, object_to_js = false)]
+pub struct NativeImagePrompt<'env> {
+    pub adapter: ClassInstance<'env, NativeIpAdapter>,
+    pub tokens: ClassInstance<'env, NativeTensor>,
+    /// One for all cross-attention layers, or one each.
+    pub scales: Vec<f64>,
+    pub mask: Option<ClassInstance<'env, NativeTensor>>,
+}
+
+/// Self-attention layers, by number, that the last samples go through unmixed.
+#[napi(object, object_to_js = false)]
+pub struct NativePerturbation {
+    pub layers: Vec<u32>,
+    pub samples: u32,
 }
 
 /// Arguments of one evaluation, in diffusers' names and shapes.
@@ -34,11 +56,17 @@ pub struct NativeUnetInput<'env> {
     pub down_block_additional_residuals: Option<Vec<ClassInstance<'env, NativeTensor>>>,
     pub mid_block_additional_residual: Option<ClassInstance<'env, NativeTensor>>,
     pub down_intrablock_additional_residuals: Option<Vec<ClassInstance<'env, NativeTensor>>>,
+    pub image_prompts: Option<Vec<NativeImagePrompt<'env>>>,
+    pub perturbed: Option<NativePerturbation>,
     pub freeu: Option<NativeFreeU>,
+    pub motion: Option<ClassInstance<'env, NativeMotion>>,
+    /// Frames of each video; only with `motion`.
+    pub frames: Option<u32>,
+    pub windows: Option<NativeFrameWindows>,
 }
 
 /// The arguments with shares of their tensors, so that they can move to the engine thread.
-struct Owned {
+pub struct UnetArguments {
     sample: Tensor,
     timesteps: Vec<f64>,
     encoder_hidden_states: Tensor,
@@ -50,11 +78,28 @@ struct Owned {
     down_block_additional_residuals: Vec<Tensor>,
     mid_block_additional_residual: Option<Tensor>,
     down_intrablock_additional_residuals: Vec<Tensor>,
+    image_prompts: Vec<OwnedPrompt>,
+    perturbed: Option<(Vec<usize>, usize)>,
     freeu: Option<FreeU>,
+    motion: Option<OwnedMotion>,
 }
 
-impl Owned {
-    fn new(input: NativeUnetInput) -> Outcome<Self> {
+struct OwnedPrompt {
+    adapter: Arc<IpAdapter>,
+    tokens: Tensor,
+    scales: Vec<f64>,
+    mask: Option<Tensor>,
+}
+
+impl OwnedPrompt {
+    fn new(prompt: NativeImagePrompt) -> Outcome<Self> {
+        let NativeImagePrompt { adapter, tokens, scales, mask } = prompt;
+        Ok(Self { adapter: adapter.model()?, tokens: tokens.tensor()?.clone(), scales, mask: optional(mask)? })
+    }
+}
+
+impl UnetArguments {
+    pub fn new(input: NativeUnetInput) -> Outcome<Self> {
         Ok(Self {
             sample: input.sample.tensor()?.clone(),
             timesteps: input.timesteps,
@@ -64,14 +109,26 @@ impl Owned {
             text_embeds: optional(input.text_embeds)?,
             time_ids: optional(input.time_ids)?,
             encoder_attention_mask: optional(input.encoder_attention_mask)?,
-            down_block_additional_residuals: list(input.down_block_additional_residuals)?,
+            down_block_additional_residuals: tensors(input.down_block_additional_residuals)?,
             mid_block_additional_residual: optional(input.mid_block_additional_residual)?,
-            down_intrablock_additional_residuals: list(input.down_intrablock_additional_residuals)?,
+            down_intrablock_additional_residuals: tensors(input.down_intrablock_additional_residuals)?,
+            image_prompts: input.image_prompts.unwrap_or_default().into_iter().map(OwnedPrompt::new).collect::<Outcome<_>>()?,
+            perturbed: input.perturbed.map(|given| (given.layers.iter().map(|&layer| layer as usize).collect(), given.samples as usize)),
             freeu: input.freeu.map(|NativeFreeU { s1, s2, b1, b2 }| FreeU { s1, s2, b1, b2 }),
+            motion: input.motion.map(|motion| OwnedMotion::new(&motion, input.frames.unwrap_or(1), input.windows)).transpose()?,
         })
     }
 
-    fn borrowed<'a>(&'a self, cancel: &'a CancelToken) -> UNetInput<'a> {
+    /// The image prompts, for `borrowed`.
+    pub fn prompts(&self) -> Vec<ImagePrompt<'_>> {
+        fn borrow(prompt: &OwnedPrompt) -> ImagePrompt<'_> {
+            ImagePrompt { adapter: &prompt.adapter, tokens: &prompt.tokens, scales: &prompt.scales, mask: prompt.mask.as_ref() }
+        }
+        self.image_prompts.iter().map(borrow).collect()
+    }
+
+    /// The arguments as the models take them.
+    pub fn borrowed<'a>(&'a self, image_prompts: &'a [ImagePrompt<'a>], cancel: &'a CancelToken) -> UNetInput<'a> {
         UNetInput {
             class_labels: self.class_labels.as_ref(),
             timestep_cond: self.timestep_cond.as_ref(),
@@ -81,7 +138,10 @@ impl Owned {
             down_block_additional_residuals: &self.down_block_additional_residuals,
             mid_block_additional_residual: self.mid_block_additional_residual.as_ref(),
             down_intrablock_additional_residuals: &self.down_intrablock_additional_residuals,
+            image_prompts,
+            perturbed: self.perturbed.as_ref().map(|(layers, samples)| Perturbation { layers, samples: *samples }),
             freeu: self.freeu,
+            motion: self.motion.as_ref().map(OwnedMotion::borrowed),
             ..UNetInput::new(&self.sample, &self.timesteps, &self.encoder_hidden_states, cancel)
         }
     }
@@ -91,8 +151,9 @@ fn optional(tensor: Option<ClassInstance<NativeTensor>>) -> Outcome<Option<Tenso
     tensor.map(|tensor| tensor.tensor().cloned()).transpose()
 }
 
-fn list(tensors: Option<Vec<ClassInstance<NativeTensor>>>) -> Outcome<Vec<Tensor>> {
-    tensors.unwrap_or_default().iter().map(|tensor| tensor.tensor().cloned()).collect()
+/// Shares of a list of tensors.
+pub fn tensors(list: Option<Vec<ClassInstance<NativeTensor>>>) -> Outcome<Vec<Tensor>> {
+    list.unwrap_or_default().iter().map(|tensor| tensor.tensor().cloned()).collect()
 }
 
 network_class!("A loaded UNet." NativeUnet(UNet2DConditionModel, file));
@@ -116,7 +177,34 @@ impl NativeUnet {
 
     #[napi(catch_unwind, ts_return_type = "Promise<NativeTensor>")]
     pub fn forward<'env>(&self, env: &'env Env, input: NativeUnetInput, token: &NativeCancelToken) -> Result<Object<'env>> {
-        let (model, cancel, input) = (self.handle.get()?, token.token.clone(), Owned::new(input)?);
-        Ok(spawn(env, &token.token, move || Ok(model.forward(&input.borrowed(&cancel))?), NativeTensor::wrap)?)
+        let (model, cancel, input) = (self.handle.get()?, token.token.clone(), UnetArguments::new(input)?);
+        Ok(spawn(env, &token.token, move || Ok(model.forward(&input.borrowed(&input.prompts(), &cancel))?), NativeTensor::wrap)?)
+    }
+
+    /// This UNet with these adapters and no others.
+    #[napi(catch_unwind, ts_return_type = "Promise<NativeUnet>")]
+    pub fn with_adapters<'env>(&self, env: &'env Env, adapters: Vec<NativeAdapter>, token: &NativeCancelToken) -> Result<Object<'env>> {
+        let (model, adapters, context) = (self.handle.get()?, adapters_of(adapters)?, context_of(&token.token));
+        let work = move || Ok(model.with_adapters(&adapters, context)?);
+        Ok(spawn(env, &token.token, work, |env, model| Ok(NativeUnet { handle: adapted(env, model)? }))?)
+    }
+
+    /// Names of the cross-attention layers that image prompts attach to.
+    #[napi(getter, catch_unwind)]
+    pub fn image_layers(&self) -> Result<Vec<String>> {
+        Ok(self.handle.get()?.image_layers().to_vec())
+    }
+
+    /// Names of the self-attention layers over the image.
+    #[napi(getter, catch_unwind)]
+    pub fn self_attention_layers(&self) -> Result<Vec<String>> {
+        Ok(self.handle.get()?.self_attention_layers().to_vec())
+    }
+}
+
+impl NativeUnet {
+    /// A share of the model.
+    pub fn model(&self) -> Outcome<Arc<UNet2DConditionModel>> {
+        self.handle.get()
     }
 }

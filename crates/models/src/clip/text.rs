@@ -91,17 +91,25 @@ impl ClipTextModel {
     /// The model as it was loaded, with these adapters and no others, and with the tokens of this one; layers that they leave alone are shared.
     /// `component` tells which of a pipeline's text encoders it is. `ctx` gives token and listener only. Errors: as the UNet's.
     pub fn with_adapters(&self, component: Component, adapters: &[Adapter], ctx: LoadContext) -> Result<Self> {
-        let (parts, report) = self.adaptable.adapt(component, adapters, ctx, |b| Parts::new(b, &self.config, self.projection))?;
+        let (parts, report) = self.adaptable.adapt(component, adapters, ctx, |b| Parts::new(b, &self.loaded_config(), self.projection))?;
         Ok(Self { report, parts: Arc::new(parts), ..self.share() })
     }
 
-    /// The same model with embeddings of its own for these token ids, which may lie beyond the vocabulary; all layers are shared. `rows` (n, hidden).
+    /// The same model with embeddings for these token ids and no others, which may lie beyond the vocabulary; all layers are shared. `rows` (n, hidden).
     /// Errors: `ModelError::Shape`, `ModelError::Argument` for ids that leave a gap after the vocabulary.
     pub fn with_tokens(&self, ids: &[u32], rows: &Tensor) -> Result<Self> {
         let table = &self.parts.token_embedding;
         let tokens = TokenRows::new(ids, rows, table)?;
-        let report = LoadReport { parameters: rows.elem_count() as u64, ..Default::default() };
-        Ok(Self { report, tokens, ..self.share() })
+        let report = LoadReport { parameters: rows.elem_count() as u64, bytes: 4 * rows.elem_count() as u64, ..Default::default() };
+        let mut config = self.config.clone();
+        config.vocab_size = tokens.count(table.dim(0)?);
+        config.file.values.insert("vocab_size".into(), config.vocab_size.into());
+        Ok(Self { config, report, tokens, ..self.share() })
+    }
+
+    /// The config without added tokens.
+    fn loaded_config(&self) -> ClipTextConfig {
+        ClipTextConfig { vocab_size: self.parts.token_embedding.dims()[0], ..self.config.clone() }
     }
 
     fn share(&self) -> Self {
@@ -167,11 +175,6 @@ impl ClipTextModel {
         self.tokens.table(&self.parts.token_embedding)
     }
 
-    /// Number of token ids that the model knows.
-    pub fn token_count(&self) -> usize {
-        self.tokens.count(self.config.vocab_size)
-    }
-
     fn check(&self, input_ids: &Tensor) -> Result<Vec<Vec<i64>>> {
         let longest = self.config.max_position_embeddings;
         let name = "input_ids";
@@ -180,7 +183,7 @@ impl ClipTextModel {
             return Err(ModelError::shape(name, format!("integers of shape (B, L) with L at most {longest}"), input_ids));
         }
         let ids: Vec<Vec<i64>> = input_ids.to_dtype(DType::I64)?.to_vec2()?;
-        let count = self.token_count();
+        let count = self.config.vocab_size;
         match ids.iter().flatten().find(|&&id| id < 0 || id >= count as i64) {
             Some(id) => Err(ModelError::argument(name, format!("token ids from 0 to {}", count - 1), id)),
             None => Ok(ids),

@@ -24,7 +24,7 @@ impl Adaptable {
         self.index.get_or_init(|| ModuleIndex::new(self.component, &self.origin))
     }
 
-    /// Builds the model with these adapters, and a report on what it does not share: `parameters` and `bytes` of the changed layers.
+    /// Builds the model with these adapters, and a report on what it does not share: its own `parameters`, and the `bytes` that they take in memory.
     pub fn adapt<T>(
         &self,
         component: Component,
@@ -32,7 +32,8 @@ impl Adaptable {
         ctx: LoadContext,
         build: impl Fn(&Builder) -> Result<T>,
     ) -> Result<(T, LoadReport)> {
-        let (model, bytes) = adapt(&self.origin, (component, self.index()), adapters, ctx, build)?;
-        Ok((model, LoadReport { unexpected: Vec::new(), parameters: bytes / 4, bytes }))
+        let (model, parameters) = adapt(&self.origin, (component, self.index()), adapters, ctx, build)?;
+        let bytes = parameters * self.origin.dtype.float().size_in_bytes() as u64;
+        Ok((model, LoadReport { unexpected: Vec::new(), parameters, bytes }))
     }
 }

@@ -59,7 +59,7 @@ impl WeightSource for Patched {
     }
 }
 
-/// Builds the model again with these adapters and no others; layers that they leave alone are shared. Also tells the bytes of the changed weights.
+/// Builds the model again with these adapters and no others; layers that they leave alone are shared. Also tells the number of changed values.
 /// Errors: `ModelError::Weights` for tensors that do not fit, `ModelError::Argument` for a block that the model does not have, `ModelError::Cancelled`.
 pub(crate) fn adapt<T>(
     origin: &Origin,

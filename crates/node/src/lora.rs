@@ -1,0 +1,85 @@
+//! `NativeLora`: an opened adapter file, and models with adapters.
+
+use crate::error::{Failure, Outcome, Result};
+use crate::load::{Facts, Handle};
+use crate::network::Network;
+use crate::clip::NativeClip;
+use crate::task::{spawn, NativeCancelToken};
+use crate::tensor::NativeTensor;
+use crate::unet::NativeUnet;
+use candle_core::DType;
+use napi::bindgen_prelude::*;
+use napi_derive::napi;
+use nd_models::lora::{report, Adapter, BlockWeights, Component, LoraFile};
+use nd_models::weights::Weights;
+use nd_models::{CancelToken, LoadContext, LoadReport};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// An opened adapter file; its tensors stay in the file until a model is made with them.
+#[napi]
+pub struct NativeLora {
+    file: Arc<LoraFile>,
+}
+
+/// An adapter, its weight everywhere, and other weights for layers whose names start with these words.
+#[napi(object, object_to_js = false)]
+pub struct NativeAdapter<'env> {
+    pub lora: ClassInstance<'env, NativeLora>,
+    pub weight: f64,
+    pub parts: Option<HashMap<String, f64>>,
+}
+
+#[napi]
+impl NativeLora {
+    #[napi(catch_unwind, ts_return_type = "Promise<NativeLora>")]
+    pub fn open<'env>(env: &'env Env, path: String, token: &NativeCancelToken) -> Result<Object<'env>> {
+        let work = move || Ok(LoraFile::open(Path::new(&path))?);
+        Ok(spawn(env, &token.token, work, |_, file| Ok(NativeLora { file: Arc::new(file) }))?)
+    }
+
+    #[napi(factory, catch_unwind)]
+    pub fn from_tensors(names: Vec<String>, tensors: Vec<ClassInstance<NativeTensor>>) -> Result<Self> {
+        let tensors = tensors.iter().map(|tensor| tensor.tensor().cloned()).collect::<Outcome<Vec<_>>>()?;
+        let weights = Weights::from_tensors(names.into_iter().zip(tensors).collect());
+        Ok(Self { file: Arc::new(LoraFile::from_weights(weights).map_err(Failure::from)?) })
+    }
+
+    /// What of the file finds a layer in these models, as JSON.
+    #[napi(catch_unwind)]
+    pub fn report(
+        &self,
+        unet: Option<&NativeUnet>,
+        text_encoder: Option<&NativeClip>,
+        text_encoder_2: Option<&NativeClip>,
+    ) -> Result<String> {
+        let unet = unet.map(NativeUnet::model).transpose()?;
+        let (first, second) = (text_encoder.map(NativeClip::model).transpose()?, text_encoder_2.map(NativeClip::model).transpose()?);
+        let models = unet.iter().map(|model| (Component::Unet, model.modules()));
+        let models = models.chain(first.iter().map(|model| (Component::TextEncoder, model.modules())));
+        let models: Vec<_> = models.chain(second.iter().map(|model| (Component::TextEncoder2, model.modules()))).collect();
+        Ok(report(&self.file, &models).map_err(Failure::from)?.json().to_string())
+    }
+}
+
+/// Adapters that can move to the engine thread.
+pub fn adapters_of(adapters: Vec<NativeAdapter>) -> Outcome<Vec<Adapter>> {
+    let each = adapters.into_iter().map(|NativeAdapter { lora, weight, parts }| {
+        let weights = BlockWeights::new(weight, parts.unwrap_or_default().into_iter().collect())?;
+        Ok(Adapter { file: lora.file.clone(), weights })
+    });
+    each.collect()
+}
+
+/// What making a model from another one needs; the numbers are those of the other one.
+pub fn context_of(token: &CancelToken) -> LoadContext {
+    LoadContext { cancel: token.clone(), ..LoadContext::cpu(DType::F32) }
+}
+
+/// The handle on a model that shares layers with another one; V8 hears of its own bytes only.
+pub fn adapted<M: Network>(env: &Env, model: M) -> Outcome<Handle<M>> {
+    let own = LoadReport { parameters: model.report().bytes, ..Default::default() };
+    let facts = Facts::new(model.file(), &own, 1);
+    Handle::new(env, model, facts)
+}
