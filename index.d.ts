@@ -21,6 +21,17 @@ export declare class NativeAutoencoderKl {
   decode(latents: NativeTensor, options: NativeVaeOptions, token: NativeCancelToken): Promise<NativeTensor>
 }
 
+/** A loaded tiny autoencoder. */
+export declare class NativeAutoencoderTiny {
+  get config(): string
+  get unknownKeys(): Array<string>
+  get unexpectedWeights(): Array<string>
+  dispose(): void
+  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeAutoencoderTiny>
+  encode(image: NativeTensor, token: NativeCancelToken): Promise<NativeTensor>
+  decode(latents: NativeTensor, token: NativeCancelToken): Promise<NativeTensor>
+}
+
 /** A flag that running work polls; `cancel()` makes the promise reject with code `ABORT_ERR`. */
 export declare class NativeCancelToken {
   constructor()
@@ -37,6 +48,10 @@ export declare class NativeClip {
   static loadWithProjection(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeClip>
   forward(inputIds: NativeTensor, attentionMask: NativeTensor | undefined | null, hiddenStates: boolean, token: NativeCancelToken): Promise<NativeClipOutput>
   finalLayerNorm(hidden: NativeTensor, token: NativeCancelToken): Promise<NativeTensor>
+  /** This encoder with these adapters and no others; `component` is `text_encoder` or `text_encoder_2`. */
+  withAdapters(component: string, adapters: Array<NativeAdapter>, token: NativeCancelToken): Promise<NativeClip>
+  /** This encoder with embeddings (n, hidden) for these token ids and no other added ones. */
+  withTokens(ids: Array<number>, embeddings: NativeTensor): NativeClip
   /** The table of token embeddings (vocab_size, hidden). */
   tokenEmbedding(): NativeTensor
 }
@@ -50,6 +65,26 @@ export declare class NativeClipVision {
   static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeClipVision>
   static loadWithProjection(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeClipVision>
   forward(pixelValues: NativeTensor, hiddenStates: boolean, token: NativeCancelToken): Promise<NativeClipVisionOutput>
+}
+
+/** A loaded ControlNet. */
+export declare class NativeControlNet {
+  get config(): string
+  get unknownKeys(): Array<string>
+  get unexpectedWeights(): Array<string>
+  dispose(): void
+  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeControlNet>
+  forward(input: NativeUnetInput, control: NativeControl, token: NativeCancelToken): Promise<NativeControlOutput>
+}
+
+/** A loaded ControlNet for several kinds of images. */
+export declare class NativeControlNetUnion {
+  get config(): string
+  get unknownKeys(): Array<string>
+  get unexpectedWeights(): Array<string>
+  dispose(): void
+  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeControlNetUnion>
+  forward(input: NativeUnetInput, control: NativeUnionControl, token: NativeCancelToken): Promise<NativeControlOutput>
 }
 
 /** A loaded depth estimator. */
@@ -84,6 +119,25 @@ export declare class NativeGenerator {
   clone(): NativeGenerator
 }
 
+/** A loaded IP-Adapter; `config` tells what its weights say. */
+export declare class NativeIpAdapter {
+  get config(): string
+  get unknownKeys(): Array<string>
+  get unexpectedWeights(): Array<string>
+  dispose(): void
+  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeIpAdapter>
+  /** Image embeddings to the tokens that the cross-attention layers read. */
+  project(imageEmbeds: NativeTensor, token: NativeCancelToken): Promise<NativeTensor>
+}
+
+/** An opened adapter file; its tensors stay in the file until a model is made with them. */
+export declare class NativeLora {
+  static open(path: string, token: NativeCancelToken): Promise<NativeLora>
+  static fromTensors(names: Array<string>, tensors: Array<NativeTensor>): NativeLora
+  /** What of the file finds a layer in these models, as JSON. */
+  report(unet?: NativeUnet | undefined | null, textEncoder?: NativeClip | undefined | null, textEncoder2?: NativeClip | undefined | null): string
+}
+
 /** A loaded motion adapter. */
 export declare class NativeMotion {
   get config(): string
@@ -91,6 +145,16 @@ export declare class NativeMotion {
   get unexpectedWeights(): Array<string>
   dispose(): void
   static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeMotion>
+}
+
+/** A loaded T2I-Adapter. */
+export declare class NativeT2IAdapter {
+  get config(): string
+  get unknownKeys(): Array<string>
+  get unexpectedWeights(): Array<string>
+  dispose(): void
+  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeT2IAdapter>
+  forward(image: NativeTensor, token: NativeCancelToken): Promise<Array<NativeTensor>>
 }
 
 /** A tensor in native memory; immutable apart from `dispose()`. */
@@ -126,13 +190,18 @@ export declare class NativeTensor {
 
 /** A tokenizer; `addTokens` is the only change it takes. */
 export declare class NativeTokenizer {
-  static load(path: string, token: NativeCancelToken): Promise<NativeTokenizer>
+  /** Reads the folder `path`; its vocabulary may lie in another one. */
+  static load(path: string, token: NativeCancelToken, vocabulary?: string | undefined | null): Promise<NativeTokenizer>
   encode(texts: Array<string>, options: NativeEncodeOptions): NativeEncoding
   decode(ids: Array<number>, skipSpecialTokens: boolean): string
   convertIdsToTokens(ids: Array<number>): Array<string>
   convertTokensToIds(tokens: Array<string>): Array<number>
   tokenize(text: string): Array<string>
   addTokens(tokens: Array<string>): number
+  /** Whether a token is in the vocabulary or was added. */
+  knows(token: string): boolean
+  /** The text with each added token of several vectors followed by its other tokens. */
+  expandPrompt(text: string): string
   clone(): NativeTokenizer
   get modelMaxLength(): number
   get bosTokenId(): number
@@ -151,10 +220,19 @@ export declare class NativeUnet {
   dispose(): void
   static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeUnet>
   forward(input: NativeUnetInput, token: NativeCancelToken): Promise<NativeTensor>
+  /** This UNet with these adapters and no others. */
+  withAdapters(adapters: Array<NativeAdapter>, token: NativeCancelToken): Promise<NativeUnet>
+  /** Names of the cross-attention layers that image prompts attach to. */
+  get imageLayers(): Array<string>
+  /** Names of the self-attention layers over the image. */
+  get selfAttentionLayers(): Array<string>
 }
 
 /** Version, instruction set, threads and devices. */
 export declare function doctor(): NativeInfo
+
+/** The mask of image `index` in (1, N, H, W) at the resolution of `queries` tokens: (1, queries, 1). */
+export declare function downsampleIpAdapterMask(mask: NativeTensor, index: number, queries: number): NativeTensor
 
 /** Kind, family, dtype, parameters, bytes and components of a model folder or weights file, as JSON. */
 export declare function inspect(path: string, token: NativeCancelToken): Promise<string>
@@ -164,6 +242,13 @@ export declare function loadSafetensors(path: string, token: NativeCancelToken):
 
 /** Measures them, for about half a second. */
 export declare function machinePeaks(token: NativeCancelToken): Promise<NativePeaks>
+
+/** An adapter, its weight everywhere, and other weights for layers whose names start with these words. */
+export interface NativeAdapter {
+  lora: NativeLora
+  weight: number
+  parts?: Record<string, number>
+}
 
 /** What the encoder gives; `hiddenStates` is empty unless asked for. */
 export interface NativeClipOutput {
@@ -179,6 +264,19 @@ export interface NativeClipVisionOutput {
   poolerOutput: NativeTensor
   imageEmbeds?: NativeTensor
   hiddenStates: Array<NativeTensor>
+}
+
+/** What a ControlNet is told besides what the UNet is told. */
+export interface NativeControl {
+  controlnetCond: NativeTensor
+  conditioningScale: number
+  guessMode: boolean
+}
+
+/** Residuals for a UNet. */
+export interface NativeControlOutput {
+  downBlockResSamples: Array<NativeTensor>
+  midBlockResSample: NativeTensor
 }
 
 /** How texts become ids. */
@@ -211,6 +309,15 @@ export interface NativeFreeU {
   b2: number
 }
 
+/** An image prompt of one evaluation. */
+export interface NativeImagePrompt {
+  adapter: NativeIpAdapter
+  tokens: NativeTensor
+  /** One for all cross-attention layers, or one each. */
+  scales: Array<number>
+  mask?: NativeTensor
+}
+
 /** Facts for the `doctor` command. */
 export interface NativeInfo {
   /** Version of the native addon. */
@@ -229,8 +336,10 @@ export interface NativeInfo {
 
 /** Where a model's weights are and how to keep them: `path`, or `names` with `tensors`, or `seed`. */
 export interface NativeLoadOptions {
-  /** A folder or a safetensors file. */
+  /** A folder or a weights file. */
   path?: string
+  /** The component of a single file, such as `unet`; the names of a diffusers folder if left out. */
+  part?: string
   /** Names of tensors in memory. */
   names?: Array<string>
   tensors?: Array<NativeTensor>
@@ -267,6 +376,22 @@ export interface NativePeaks {
   copy: number
 }
 
+/** Self-attention layers, by number, that the last samples go through unmixed. */
+export interface NativePerturbation {
+  layers: Array<number>
+  samples: number
+}
+
+/** One component to write: a file or folder, or tensors by name. */
+export interface NativePiece {
+  /** `unet`, `vae`, ...; the names are kept as they are if left out. */
+  part?: string
+  path?: string
+  variant?: string
+  names?: Array<string>
+  tensors?: Array<NativeTensor>
+}
+
 /** What operations of one kind and shape took together. */
 export interface NativeRecord {
   /** `linear`, `conv`, `attention`, ...; `other` is everything outside of operations. */
@@ -279,6 +404,22 @@ export interface NativeRecord {
   /** Of the direct method. */
   flops: number
   faults: number
+}
+
+/** Where and how weights are written. */
+export interface NativeSaveOptions {
+  folder: string
+  /** File name without `.safetensors`. */
+  basename: string
+  /** One checkpoint in LDM's or SGM's names, instead of one component in diffusers'. */
+  singleFile: boolean
+  /** Empty tensors that say how a single file was trained, such as `v_pred`. */
+  markers: Array<string>
+  /** `f32`, `f16` or `bf16`; as in the source if left out. */
+  dtype?: string
+  maxShardBytes?: number
+  variant?: string
+  metadata: Record<string, string>
 }
 
 /** Tensors and their names, in the order of the file. */
@@ -308,11 +449,22 @@ export interface NativeUnetInput {
   downBlockAdditionalResiduals?: Array<NativeTensor>
   midBlockAdditionalResidual?: NativeTensor
   downIntrablockAdditionalResiduals?: Array<NativeTensor>
+  imagePrompts?: Array<NativeImagePrompt>
+  perturbed?: NativePerturbation
   freeu?: NativeFreeU
   motion?: NativeMotion
   /** Frames of each video; only with `motion`. */
   frames?: number
   windows?: NativeFrameWindows
+}
+
+/** What a union ControlNet is told besides what the UNet is told. */
+export interface NativeUnionControl {
+  controlnetCond: Array<NativeTensor>
+  controlType: NativeTensor
+  controlTypeIdx: Array<number>
+  conditioningScale: Array<number>
+  guessMode: boolean
 }
 
 /** How the autoencoder runs. */
@@ -326,6 +478,9 @@ export declare function saveRandomWeights(kind: string, config: string, seed: nu
 
 /** Writes tensors to a safetensors file, through a temporary name beside it. */
 export declare function saveSafetensors(path: string, names: Array<string>, tensors: Array<NativeTensor>, token: NativeCancelToken): Promise<void>
+
+/** Writes weights and resolves to the paths of the files, each renamed into place when it was complete. */
+export declare function saveWeights(pieces: Array<NativePiece>, options: NativeSaveOptions, token: NativeCancelToken, onProgress: ((written: number, total: number) => void) | undefined | null): Promise<string[]>
 
 /** A scheduler config completed with its class's defaults, or carried over to another class. */
 export declare function schedulerConfig(config: string): string

@@ -20,11 +20,17 @@ export {
   type PartWeight,
 } from './guidance/guidance.ts'
 export { ImageTextGuidance, type ImageTextGuidanceOptions } from './guidance/image-guidance.ts'
+export {
+  PerturbedAttentionGuidance,
+  type PerturbedAttentionGuidanceOptions,
+} from './guidance/perturbed-attention.ts'
 export type { GuidanceInterval, GuidanceScale, ScaleStep } from './guidance/schedule.ts'
+export { sequential } from './guidance/sequential.ts'
 export type { HubOptions } from './hub/settings.ts'
 export { CLIPImageProcessor, type CLIPImageProcessorConfig } from './image/clip-image-processor.ts'
 export { Image, type ImageInit, type SaveOptions } from './image/image.ts'
 export { type ImageGridOptions, type ImageStripOptions, imageGrid, imageStrip } from './image/image-grid.ts'
+export { IPAdapterMaskProcessor } from './image/ip-adapter-mask-processor.ts'
 export { type ImageInput, type LoadImageOptions, loadImage, type RawImage } from './image/load-image.ts'
 export { maskFromAlpha } from './image/mask.ts'
 export { embedMetadata, type ImageMetadata } from './image/metadata/embed.ts'
@@ -36,6 +42,7 @@ export type { ResampleFilter } from './image/resample.ts'
 export { type ToImagesOptions, toImages } from './image/to-images.ts'
 export { type PreprocessOptions, type ResizeMode, VaeImageProcessor, type VaeImageProcessorConfig } from './image/vae-image-processor.ts'
 export { AutoencoderKL, type AutoencoderKLConfig, type TilingOptions } from './models/autoencoder-kl.ts'
+export { AutoencoderTiny, type AutoencoderTinyConfig } from './models/autoencoder-tiny.ts'
 export {
   type CLIPForwardOptions,
   type CLIPTextConfig,
@@ -53,11 +60,23 @@ export {
   CLIPVisionModelWithProjection,
   type CLIPVisionModelWithProjectionOutput,
 } from './models/clip-vision-model.ts'
+export {
+  type ControlNetConfig,
+  type ControlNetForwardOptions,
+  ControlNetModel,
+  type ControlNetOutput,
+  type ControlOptions,
+} from './models/controlnet.ts'
+export { type ControlNetUnionConfig, type ControlNetUnionForwardOptions, ControlNetUnionModel } from './models/controlnet-union.ts'
 export { DiagonalGaussianDistribution } from './models/diagonal-gaussian-distribution.ts'
+export { IPAdapter, type IPAdapterConfig, type IPAdapterLoadOptions } from './models/ip-adapter.ts'
 export type { FromConfigOptions, FromWeightsOptions, LoadOptions, LoadProgress } from './models/load.ts'
 export { Model, type WeightsDType } from './models/model.ts'
+export { T2IAdapter, type T2IAdapterConfig } from './models/t2i-adapter.ts'
 export {
   type FreeUOptions,
+  type ImagePromptInput,
+  type Perturbation,
   type UNet2DConditionConfig,
   UNet2DConditionModel,
   type UNetForwardOptions,
@@ -81,7 +100,15 @@ export {
   AutoPipelineForText2Image,
   type TaskPipeline,
 } from './pipelines/auto.ts'
+export { type Condition, type ConditionCall, type ConditionSpan, freeU } from './pipelines/condition.ts'
 export type { PromptOptions, PromptOptionsXL } from './pipelines/conditioning.ts'
+export {
+  type ControlNetOptions,
+  type ControlNetUnionOptions,
+  type ControlOptionsOfCall,
+  controlNet,
+  controlNetUnion,
+} from './pipelines/controlnet-condition.ts'
 export { decodeLatents, type SafetyChecker } from './pipelines/decode.ts'
 export {
   type Denoised,
@@ -108,9 +135,12 @@ export type {
   TextToImageOptions,
 } from './pipelines/generate-options.ts'
 export type { ImageToImageXLOptions, InpaintXLOptions, TextToImageXLOptions } from './pipelines/generate-options-xl.ts'
+export { type ImagePromptOptions, imagePrompt } from './pipelines/image-prompt.ts'
+export type { BlockScales, ImagePromptScale } from './pipelines/image-prompt-scale.ts'
 export { StableDiffusionImg2ImgPipeline } from './pipelines/img2img.ts'
 export { StableDiffusionInpaintPipeline } from './pipelines/inpaint.ts'
 export { type InstructPix2PixOptions, instructPix2PixSchema, StableDiffusionInstructPix2PixPipeline } from './pipelines/instruct-pix2pix.ts'
+export type { IPAdapterSource, LoadIpAdapterOptions } from './pipelines/ip-adapters.ts'
 export { Job, type JobContext } from './pipelines/job.ts'
 export {
   type LatentConsistencyImageOptions,
@@ -148,6 +178,7 @@ export {
   StableDiffusionXLPipeline,
 } from './pipelines/stable-diffusion-xl.ts'
 export type { StableDiffusionXLComponents } from './pipelines/stable-diffusion-xl-base.ts'
+export { type T2IAdapterOptions, t2iAdapter } from './pipelines/t2i-adapter-condition.ts'
 export type { AestheticScores, Pair, SizeConditioning } from './pipelines/time-ids.ts'
 export { StableDiffusionUpscalePipeline, type UpscaleComponents, type UpscaleOptions, upscaleSchema } from './pipelines/upscale.ts'
 export * from './preprocess/index.ts'

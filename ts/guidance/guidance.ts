@@ -7,6 +7,8 @@ export interface GuidanceRow {
   readonly prompt: 'positive' | 'negative'
   /** Which of several prompts joined by `AND`. @default 0 */
   readonly part?: number
+  /** Self-attention layers that are perturbed for this block, as `Perturbation.layers`; such blocks stand last. @default none */
+  readonly perturb?: readonly string[]
 }
 
 /** Where in a run a prediction is made. */
@@ -27,6 +29,8 @@ export interface Guidance {
   readonly rows: readonly GuidanceRow[]
   /** Guidance scale; 1 and below mean "no guidance". */
   readonly scale: number
+  /** One UNet call for all rows, or one each, which takes less memory. @default 'batched' */
+  readonly calls?: 'batched' | 'sequential'
   /** Combines one prediction (B, C, H, W) per entry of `rows` into one (B, C, H, W); the inputs stay valid. */
   combine(predictions: readonly Tensor[], step: GuidanceStep): Tensor
   /** The same guidance with another scale. */
@@ -125,7 +129,7 @@ function weighted(positive: Tensor, negative: Tensor, weights: readonly number[]
 }
 
 /** `share * guided * std(positive) / std(guided) + (1 - share) * guided`, the deviations taken per image. */
-function rescaleToStd(guided: Tensor, positive: Tensor, share: number): Tensor {
+export function rescaleToStd(guided: Tensor, positive: Tensor, share: number): Tensor {
   const dims = guided.shape.map((_, i) => i).slice(1)
   using target = positive.std(dims, true)
   using actual = guided.std(dims, true)

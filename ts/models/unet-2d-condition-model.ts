@@ -1,9 +1,8 @@
 import { abortable } from '../abort.ts'
-import { checkNumber, checkOptions } from '../checks.ts'
+import { checkOptions } from '../checks.ts'
 import { expected } from '../errors.ts'
-import { type NativeTensor, type NativeUnet, type NativeUnetInput, native } from '../native.ts'
-import { handleOf, Tensor, wrapTensor } from '../tensor.ts'
-import type { TensorArray } from '../tensor-data.ts'
+import { type NativeUnet, native } from '../native.ts'
+import { type Tensor, wrapTensor } from '../tensor.ts'
 import {
   type FromConfigOptions,
   type FromWeightsOptions,
@@ -16,6 +15,7 @@ import {
   readConfig,
 } from './load.ts'
 import { Model } from './model.ts'
+import { checkFreeU, type FreeUOptions, type UNetForwardOptions, unetInput } from './unet-input.ts'
 
 /** Keys of a UNet's `config.json` (diffusers `UNet2DConditionModel`), completed with their defaults. */
 export type UNet2DConditionConfig = {
@@ -35,30 +35,7 @@ export type UNet2DConditionConfig = {
   readonly [key: string]: unknown
 }
 
-/** FreeU's factors: `s` weaken the skip connections, `b` strengthen the backbone, of the first and second up block. */
-export type FreeUOptions = { s1: number; s2: number; b1: number; b2: number }
-
-/** Conditioning of one UNet evaluation. */
-export type UNetForwardOptions = {
-  /** (B, S, cross_attention_dim), from the text encoder. */
-  encoderHiddenStates: Tensor
-  /** Guidance scale embedding of LCM-like models: (B, time_cond_proj_dim). */
-  timestepCond?: Tensor
-  /** Class labels: (B) or (B, projection dim). */
-  classLabels?: Tensor
-  /** SDXL's pooled text embedding (B, D) and size ids (B, 6 or 5). */
-  addedCondKwargs?: { textEmbeds?: Tensor; timeIds?: Tensor }
-  /** 1 for text, 0 for padding: (B, S). */
-  encoderAttentionMask?: Tensor
-  /** ControlNet's residuals, one for each skip connection; only together with that of the middle block. */
-  downBlockAdditionalResiduals?: readonly Tensor[]
-  /** ControlNet's residual of the middle block. */
-  midBlockAdditionalResidual?: Tensor
-  /** T2I-Adapter's features, one for each down block. */
-  downIntrablockAdditionalResiduals?: readonly Tensor[]
-  /** Stops the work. */
-  signal?: AbortSignal
-}
+export type { FreeUOptions, ImagePromptInput, Perturbation, UNetForwardOptions } from './unet-input.ts'
 
 /** The denoising UNet of SD 1.x, 2.x and SDXL. Immutable, so that several generations can share it. Source: diffusers `UNet2DConditionModel`. */
 export class UNet2DConditionModel extends Model {
@@ -108,66 +85,51 @@ export class UNet2DConditionModel extends Model {
   async forward(sample: Tensor, timestep: number | Tensor | readonly number[], options: UNetForwardOptions): Promise<{ sample: Tensor }> {
     this.assertUsable()
     const given = checkOptions('options', options)
-    const handle = handleOf(sample, 'sample')
-    if (sample.shape.length !== 4 || sample.shape[1] !== this.config.in_channels) {
-      throw expected(`a Tensor of shape [batch, ${this.config.in_channels}, height, width]`, 'sample', sample)
+    const { perturbed } = given
+    const input = {
+      ...unetInput(sample, timestep, { freeu: this.#freeu, ...given }, this.config.in_channels),
+      perturbed: perturbed && { layers: this.matchingLayers(perturbed.layers), samples: perturbed.samples },
     }
-    const timesteps = timestepsOf(timestep)
-    if (timesteps.length !== 1 && timesteps.length !== sample.shape[0]) {
-      throw expected(`one number or ${sample.shape[0]} (the batch size)`, 'timestep', timestep)
-    }
-    const input = { sample: handle, timesteps, freeu: this.#freeu, ...conditioningOf(given) }
     return { sample: wrapTensor(await abortable(given.signal, (token) => this.#native.forward(input, token))) }
   }
 
   /** Turns FreeU on for calls that start from now on. Source: arXiv:2309.11497. */
   enableFreeU(options: FreeUOptions): void {
-    if (typeof options !== 'object' || options === null) {
-      throw expected('an object with s1, s2, b1 and b2', 'options', options)
-    }
-    const { s1, s2, b1, b2 } = options
-    this.#freeu = { s1: checkNumber('s1', s1), s2: checkNumber('s2', s2), b1: checkNumber('b1', b1), b2: checkNumber('b2', b2) }
+    this.#freeu = checkFreeU(options)
   }
 
   /** Turns FreeU off. */
   disableFreeU(): void {
     this.#freeu = undefined
   }
-}
 
-function timestepsOf(timestep: unknown): number[] {
-  if (timestep instanceof Tensor) {
-    return Array.from<number | bigint, number>(timestep.toArray<TensorArray>(), Number)
+  /** Names of the cross-attention layers that image prompts attach to, such as `mid_block.attentions.0.transformer_blocks.0.attn2`. */
+  get imageLayers(): readonly string[] {
+    this.assertUsable()
+    return this.#native.imageLayers
   }
-  const list: unknown[] = Array.isArray(timestep) ? timestep : [timestep]
-  return list.map((item) => checkNumber('timestep', item))
-}
 
-function conditioningOf(given: UNetForwardOptions): Omit<NativeUnetInput, 'sample' | 'timesteps' | 'freeu'> {
-  if ((given.downBlockAdditionalResiduals === undefined) !== (given.midBlockAdditionalResidual === undefined)) {
-    const missing = given.midBlockAdditionalResidual === undefined ? 'midBlockAdditionalResidual' : 'downBlockAdditionalResiduals'
-    throw expected('residuals of the down blocks and of the middle block together', missing, undefined)
+  /**
+   * Numbers of the self-attention layers whose name matches one of the patterns (regular expressions).
+   *
+   * Throws `InvalidArgumentError` for a pattern that matches none. Source: diffusers `PAGMixin._set_pag_attn_processor`.
+   */
+  matchingLayers(patterns: readonly string[]): number[] {
+    const names = this.selfAttentionLayers
+    const found = patterns.map((pattern) => {
+      const expression = new RegExp(pattern)
+      const numbers = names.flatMap((name, i) => (expression.test(name) ? [i] : []))
+      if (numbers.length === 0) {
+        throw expected(`a part of a name such as ${names.slice(0, 2).join(' or ')}`, 'layers', pattern)
+      }
+      return numbers
+    })
+    return [...new Set(found.flat())]
   }
-  return {
-    encoderHiddenStates: handleOf(given.encoderHiddenStates, 'encoderHiddenStates'),
-    timestepCond: optional(given.timestepCond, 'timestepCond'),
-    classLabels: optional(given.classLabels, 'classLabels'),
-    textEmbeds: optional(given.addedCondKwargs?.textEmbeds, 'addedCondKwargs.textEmbeds'),
-    timeIds: optional(given.addedCondKwargs?.timeIds, 'addedCondKwargs.timeIds'),
-    encoderAttentionMask: optional(given.encoderAttentionMask, 'encoderAttentionMask'),
-    downBlockAdditionalResiduals: list(given.downBlockAdditionalResiduals, 'downBlockAdditionalResiduals'),
-    midBlockAdditionalResidual: optional(given.midBlockAdditionalResidual, 'midBlockAdditionalResidual'),
-    downIntrablockAdditionalResiduals: list(given.downIntrablockAdditionalResiduals, 'downIntrablockAdditionalResiduals'),
-  }
-}
 
-function list(tensors: readonly Tensor[] | undefined, name: string): NativeTensor[] | undefined {
-  if (tensors !== undefined && !Array.isArray(tensors)) {
-    throw expected('an array of Tensors', name, tensors)
+  /** Names of the self-attention layers over the image, which a call may perturb. */
+  get selfAttentionLayers(): readonly string[] {
+    this.assertUsable()
+    return this.#native.selfAttentionLayers
   }
-  return tensors?.map((tensor, i) => handleOf(tensor, `${name}[${i}]`))
-}
-
-function optional(tensor: Tensor | undefined, name: string): NativeTensor | undefined {
-  return tensor === undefined || tensor === null ? undefined : handleOf(tensor, name)
 }

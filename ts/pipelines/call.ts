@@ -44,17 +44,19 @@ export function planCall<O extends CommonOptions>(
 ): Call<O> {
   const images = checkPrompts(given) * given.numImagesPerPrompt
   checkEmbedsWidth(given, unet)
+  unet.matchingLayers(given.guidance?.rows.flatMap(({ perturb = [] }) => perturb) ?? [])
   const noise = noiseSource(given, images)
   const options = written(given, noise)
   const embedded = unet.config.time_cond_proj_dim !== null
-  const own = ownScheduler(options.scheduler, scheduler, unet)
+  const own = ownScheduler(options, scheduler, unet)
   const steps = setTimesteps(own, options, schedule)
   const scales = { scale: embedded ? 1 : peakScale(options.guidanceScale), rescale: options.guidanceRescale }
   return {
     options,
     images,
     noise,
-    guidance: own.needsUnconditional && !embedded ? new CFGPlusPlusGuidance(scales) : new ClassifierFreeGuidance(scales),
+    guidance:
+      options.guidance ?? (own.needsUnconditional && !embedded ? new CFGPlusPlusGuidance(scales) : new ClassifierFreeGuidance(scales)),
     scheduler: own,
     steps,
     signal,
@@ -110,11 +112,14 @@ export function plainScale(scale: GuidanceScale): number {
 const families: Readonly<Record<string, ModelFamily>> = { 768: 'sd15', 2048: 'sdxl' }
 
 /** A scheduler for one call: the pipeline's, or the one that the call names. */
-function ownScheduler(wanted: CommonOptions['scheduler'], base: Scheduler, unet: UNet2DConditionModel): Scheduler {
+function ownScheduler({ scheduler: wanted, eta }: CommonOptions, base: Scheduler, unet: UNet2DConditionModel): Scheduler {
   try {
-    return wanted === undefined
-      ? base.clone()
-      : resolveScheduler(wanted, base.config, { family: families[String(unet.config.cross_attention_dim)] }).clone()
+    const family = families[String(unet.config.cross_attention_dim)]
+    const found = wanted === undefined ? base : resolveScheduler(wanted, base.config, { family })
+    if (found.config.thresholding === true) {
+      throw new ConfigError('Expected false (dynamic thresholding is for pixels, not for latents) for thresholding but received true')
+    }
+    return eta !== undefined && 'eta' in found.config ? resolveScheduler({ eta }, found.config) : found.clone()
   } catch (error) {
     throw typeof wanted === 'string' && error instanceof ConfigError ? new InvalidArgumentError(error.message, { cause: error }) : error
   }

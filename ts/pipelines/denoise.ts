@@ -10,6 +10,9 @@ import { Scope } from '../scope.ts'
 import { Tensor } from '../tensor.ts'
 import { repeatBatch } from './latents.ts'
 import { PromptBatch, type RunConditioning } from './prompt-batch.ts'
+import { mergeInputs, type UNetInputs } from './unet-inputs.ts'
+
+export type { UNetInputs } from './unet-inputs.ts'
 
 /** One evaluation of the UNet, as conditions see it. */
 export interface UNetStep {
@@ -22,14 +25,13 @@ export interface UNetStep {
   /** What the UNet is about to get: one block of B per row, scaled for the sampler. */
   sample: Tensor
   rows: readonly GuidanceRow[]
+  /** The text inputs of some rows: the same Tensors at each step as long as the texts are the same. */
+  text(rows: readonly GuidanceRow[]): UNetForwardOptions
   /** Ends with the step; put temporary tensors into it. */
   scope: Scope
 }
 
-/** What a condition adds to one UNet call; `sample` takes the place of the network's input. */
-export type UNetInputs = Partial<Omit<UNetForwardOptions, 'signal'>> & { sample?: Tensor }
-
-/** Further conditioning as a value: extra input channels, residuals, image embeddings. Later ones win. */
+/** Further conditioning as a value: extra input channels, residuals, image prompts. What several add is joined by `mergeInputs`. */
 export type UNetCondition = (step: UNetStep) => UNetInputs | Promise<UNetInputs>
 
 /** State after a step, for a hook that may replace any of it. */
@@ -169,23 +171,17 @@ class RunState implements Disposable {
 }
 
 async function step(options: DenoiseOptions, state: RunState, index: number, timestep: number): Promise<void> {
-  const { unet, scheduler, generator, signal } = options
+  const { scheduler, generator } = options
   const { eta = scheduler.config._class_name === 'TCDScheduler' ? 0 : undefined } = options
   using scope = new Scope()
   state.enter(index)
   const { rows } = state.guidance
   const { latents } = state
-  const batch = rows.length === 1 ? latents : scope.keep(repeatBatch(latents, rows.length * (latents.shape[0] ?? 1)))
-  const sample = scope.keepNew(scheduler.scaleModelInput(batch, timestep), batch)
   const total = options.timesteps.length
-  const view: UNetStep = { index, total, timestep, latents, sample, rows, scope }
-  const inputs: UNetInputs = {}
-  for (const condition of options.conditions ?? []) {
-    Object.assign(inputs, await condition(view))
+  const predictions: Tensor[] = []
+  for (const group of state.guidance.calls === 'sequential' ? rows.map((row) => [row]) : [rows]) {
+    predictions.push(...(await predict(options, state.prompts, { index, total, timestep, latents, rows: group, scope })))
   }
-  const { sample: input = sample, ...extra } = inputs
-  const output = scope.keep((await unet.forward(input, timestep, { ...state.prompts.inputs(rows, index), ...extra, signal })).sample)
-  const predictions = rows.length === 1 ? [output] : output.chunk(rows.length).map((part) => scope.keep(part))
   const guided = scope.keep(state.guidance.combine(predictions, { index, total, timestep }))
   const unconditional = predictions[Math.max(0, rows.map(({ prompt }) => prompt).lastIndexOf('negative'))]
   const { prevSample, predOriginalSample } = scheduler.step(guided, timestep, latents, { generator, eta, unconditional })
@@ -195,6 +191,34 @@ async function step(options: DenoiseOptions, state: RunState, index: number, tim
   }
   state.replace(next, predOriginalSample)
   await callHook(options, state, index, timestep)
+}
+
+/** One UNet call: a prediction for each row. */
+async function predict(
+  { unet, scheduler, conditions = [], signal }: DenoiseOptions,
+  prompts: PromptBatch,
+  at: Omit<UNetStep, 'sample' | 'text'>,
+): Promise<Tensor[]> {
+  const { index, timestep, latents, rows, scope } = at
+  const images = latents.shape[0] ?? 1
+  const batch = rows.length === 1 ? latents : scope.keep(repeatBatch(latents, rows.length * images))
+  const sample = scope.keepNew(scheduler.scaleModelInput(batch, timestep), batch)
+  const view: UNetStep = { ...at, sample, text: (own) => prompts.inputs(own, index) }
+  let inputs: UNetInputs = {}
+  for (const condition of conditions) {
+    inputs = mergeInputs(inputs, await condition(view), scope)
+  }
+  const { sample: input = sample, ...extra } = inputs
+  const given = { ...prompts.inputs(rows, index), ...perturbation(rows, images), ...extra, signal }
+  const output = scope.keep((await unet.forward(input, timestep, given)).sample)
+  return rows.length === 1 ? [output] : output.chunk(rows.length).map((part) => scope.keep(part))
+}
+
+/** The rows at the end of the batch that are perturbed. */
+function perturbation(rows: readonly GuidanceRow[], images: number): Pick<UNetForwardOptions, 'perturbed'> {
+  const perturbed = rows.filter((row) => row.perturb !== undefined)
+  const [{ perturb: layers } = {}] = perturbed
+  return layers === undefined ? {} : { perturbed: { layers, samples: perturbed.length * images } }
 }
 
 async function callHook({ onStepEnd }: DenoiseOptions, state: RunState, index: number, timestep: number): Promise<void> {

@@ -1,3 +1,4 @@
+import type { Guidance } from '../guidance/guidance.ts'
 import type { GuidanceScale } from '../guidance/schedule.ts'
 import type { ImageInput } from '../image/load-image.ts'
 import type { Conditioning } from '../prompt/conditioning.ts'
@@ -6,7 +7,8 @@ import type { PromptSyntax } from '../prompt/syntax-choice.ts'
 import type { Wildcards } from '../prompt/wildcards.ts'
 import type { Scheduler, SchedulerConfig } from '../schedulers/scheduler.ts'
 import type { Tensor } from '../tensor.ts'
-import type { StepState } from './denoise.ts'
+import type { Condition } from './condition.ts'
+import type { StepState, UNetCondition } from './denoise.ts'
 import type { DiffusionPipeline } from './pipeline.ts'
 import type { NoiseOptions } from './seeds.ts'
 
@@ -66,6 +68,18 @@ export interface CommonOptions extends NoiseOptions {
   preview?: boolean | { every: number }
   /** What an abort does: reject, or decode what the last finished step predicts. @default 'throw' */
   onAbort?: 'throw' | 'return-partial'
+  /** Image prompts for the adapters of `loadIpAdapter`: one entry for each adapter, each one image or several. */
+  ipAdapterImage?: PipelineImageInput | readonly PipelineImageInput[]
+  /** Images to steer away from, in the same form: they take the place of the empty image in the unconditional branch. */
+  negativeIpAdapterImage?: PipelineImageInput | readonly PipelineImageInput[]
+  /** In place of `ipAdapterImage`: embeddings for each adapter, (1, N, D) or (1, N, S, D), with guidance the negative half before them. */
+  ipAdapterImageEmbeds?: readonly Tensor[]
+  /** Where the images of each adapter count: for each adapter one mask for each image, or (1, N, H, W). @default everywhere */
+  ipAdapterMasks?: readonly PipelineImageInput[]
+  /** Further conditioning, in any mixture: `controlNet`, `t2iAdapter`, `imagePrompt`, `freeU`. @default none */
+  conditions?: readonly (Condition | UNetCondition)[]
+  /** How predictions become one, such as `new PerturbedAttentionGuidance()`. @default classifier-free guidance by `guidanceScale` */
+  guidance?: Guidance
   /** Called after each step; may replace latents, embeddings and guidance. */
   callbackOnStepEnd?: StepCallback
 }

@@ -65,6 +65,7 @@ export async function prepareInpaint({
     width,
     conditions: masked && [concatenate(scope.keep(Tensor.cat([mask, masked], 1)))],
     afterStep: sees || clean === undefined ? undefined : reblend({ clean, drawn, mask, scheduler, timesteps }),
+    cropped: inputs.crop && { cropCoords: inputs.crop.box, resizeMode: 'fill' },
     paste: pasteBack(inputs),
     parameters: { strength: options.strength, paddingMaskCrop: options.paddingMaskCrop },
   }

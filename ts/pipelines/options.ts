@@ -1,10 +1,13 @@
 import { z } from 'zod'
 import { expected } from '../errors.ts'
+import type { Guidance } from '../guidance/guidance.ts'
 import type { GuidanceScale } from '../guidance/schedule.ts'
 import { Conditioning } from '../prompt/conditioning.ts'
 import { type PromptSyntax, syntaxName } from '../prompt/syntax-choice.ts'
 import { Generator } from '../random.ts'
 import { Tensor } from '../tensor.ts'
+import type { Condition } from './condition.ts'
+import type { UNetCondition } from './denoise.ts'
 
 /** What the schema knows about an option beside its type: the phrase for errors, and one sentence for help and docs. */
 export interface OptionInfo {
@@ -52,6 +55,14 @@ export function guidanceScale(fallback: number): z.ZodDefault<z.ZodType<Guidance
     'a finite number, an array of them, { scale, from, to } or a function',
     'Weight of the prompt against the negative prompt; off at 1 and below.',
   )
+}
+
+const given = z.custom<unknown>((value) => value !== undefined && value !== null)
+const isCondition = (value: unknown): boolean => typeof value === 'function' || has(value, 'prepare')
+const isGuidance = (value: unknown): boolean => has(value, 'combine') && has(value, 'withScale')
+
+function has(value: unknown, method: string): boolean {
+  return typeof value === 'object' && value !== null && method in value
 }
 
 /** Options that every text-conditioned pipeline takes; names and defaults are those of diffusers, in camelCase. */
@@ -136,6 +147,32 @@ export const commonShape = {
     z.enum(['throw', 'return-partial']).default('throw'),
     "'throw' or 'return-partial'",
     'Whether an abort rejects or decodes what exists.',
+  ),
+  ipAdapterImage: option(
+    given.optional(),
+    'an image, or an array with one entry for each IP-Adapter',
+    'Image prompts for the loaded IP-Adapters.',
+  ),
+  negativeIpAdapterImage: option(
+    given.optional(),
+    'an image, or an array with one entry for each IP-Adapter',
+    'Images for the loaded IP-Adapters to steer away from.',
+  ),
+  ipAdapterImageEmbeds: option(
+    z.array(tensor).min(1).optional(),
+    'a non-empty array of Tensors',
+    'Image embeddings for each IP-Adapter, with guidance the negative half first.',
+  ),
+  ipAdapterMasks: option(z.array(given).min(1).optional(), 'a non-empty array', 'Where the images of each IP-Adapter count.'),
+  conditions: option(
+    z.array(z.custom<Condition | UNetCondition>(isCondition)).optional(),
+    'an array of conditions',
+    'Further conditioning: ControlNets, T2I-Adapters, image prompts, FreeU.',
+  ),
+  guidance: option(
+    z.custom<Guidance>(isGuidance).optional(),
+    'a Guidance',
+    'How predictions become one, instead of classifier-free guidance by `guidanceScale`.',
   ),
   callbackOnStepEnd: option(
     z.custom<(...args: never[]) => unknown>((value) => typeof value === 'function').optional(),

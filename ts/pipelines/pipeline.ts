@@ -5,15 +5,19 @@ import { throwIfAborted } from '../abort.ts'
 import { checkOptions } from '../checks.ts'
 import { DisposedError, expected } from '../errors.ts'
 import type { AutoencoderKL } from '../models/autoencoder-kl.ts'
+import type { CLIPVisionModelWithProjection } from '../models/clip-vision-model.ts'
 import type { UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
 import type { SetTimestepsOptions } from '../schedulers/options.ts'
 import type { Scheduler } from '../schedulers/scheduler.ts'
 import { Scope } from '../scope.ts'
 import { type Call, type Filled, guidanceScales, planCall } from './call.ts'
+import { prepareConditions } from './condition.ts'
 import type { SafetyChecker } from './decode.ts'
 import { denoise } from './denoise.ts'
 import { finish } from './finish.ts'
 import type { CommonOptions } from './generate-options.ts'
+import type { ImagePromptScale } from './image-prompt-scale.ts'
+import { type IPAdapterSource, type LoadIpAdapterOptions, PipelineAdapters } from './ip-adapters.ts'
 import { Job, type JobContext } from './job.ts'
 import {
   checkComponents,
@@ -35,6 +39,8 @@ export interface BaseComponents {
   vae: AutoencoderKL
   unet: UNet2DConditionModel
   scheduler: Scheduler
+  /** Reads the images of IP-Adapters. @default none, or the one that `loadIpAdapter` finds */
+  imageEncoder?: CLIPVisionModelWithProjection | null
   /** Judges finished pictures. @default none */
   safetyChecker?: SafetyChecker | null
 }
@@ -74,6 +80,7 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
   readonly source: string | undefined
   readonly #origin: PipelineOrigin
   readonly #ownership: Ownership
+  readonly #adapters = new PipelineAdapters()
   #disposed = false
 
   constructor(components: C, origin: PipelineOrigin = {}) {
@@ -160,12 +167,33 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
   /** Frees the components that this pipeline owns, unless another pipeline owns them too. Safe to call twice. */
   dispose(): void {
     this.#disposed = true
+    this.#adapters.unload()
     this.#ownership.release()
   }
 
   /** Same as `dispose()`, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.dispose()
+  }
+
+  /**
+   * Loads one IP-Adapter or several, in place of those that were loaded, and the image encoder beside them.
+   *
+   * Calls then take `ipAdapterImage`. Source: diffusers `IPAdapterMixin.load_ip_adapter`.
+   */
+  async loadIpAdapter(source: IPAdapterSource | readonly IPAdapterSource[], options: LoadIpAdapterOptions = {}): Promise<void> {
+    this.assertUsable()
+    await this.#adapters.load(source, options, this.components.imageEncoder)
+  }
+
+  /** Sets how strongly images count: one scale for all adapters, or one for each. Source: diffusers `set_ip_adapter_scale`. */
+  setIpAdapterScale(scale: ImagePromptScale | readonly ImagePromptScale[]): void {
+    this.#adapters.setScale(scale)
+  }
+
+  /** Takes the IP-Adapters off and frees what `loadIpAdapter` loaded. */
+  unloadIpAdapter(): void {
+    this.#adapters.unload()
   }
 
   /** Encodes the prompts of a call; the tensors belong to `scope`. */
@@ -211,6 +239,22 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
     const prepared = await prepare(planned, scope)
     const call = { ...planned, guidance: prepared.guidance ?? planned.guidance }
     scope.keep(prepared.latents)
+    const { vae, safetyChecker, unet, vaeScaleFactor } = { ...this.components, vaeScaleFactor: this.vaeScaleFactor }
+    const { imageEncoder } = this.components
+    const given = {
+      ...prepared,
+      imageEncoder,
+      unet,
+      vaeScaleFactor,
+      images: call.images * (prepared.frames?.count ?? 1),
+      imagesPerPrompt: prepared.frames === undefined ? options.numImagesPerPrompt : 1,
+      guidance: call.guidance,
+    }
+    const conditions = await prepareConditions(
+      [...this.#adapters.conditions(options, given), ...(options.conditions ?? [])],
+      { ...given, signal },
+      scope,
+    )
     const { conditioning, truncated, guidance = call.guidance } = await this.encode(call, prepared, scope)
     const encoded = performance.now()
     emit({ type: 'encode', elapsedMs: encoded - begun, truncated })
@@ -218,6 +262,7 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
     const { callbackOnStepEnd: hook, eta, onAbort } = options
     const denoised = await (prepared.denoise ?? denoise)({
       ...prepared,
+      conditions: [...(prepared.conditions ?? []), ...conditions.map((own) => prepared.frames?.perFrame(own) ?? own)],
       unet: prepared.denoiser ?? this.unet,
       scheduler: call.scheduler,
       guidance,
@@ -232,7 +277,6 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
     })
     scope.keep(denoised.latents)
     const timings = { load: this.#origin.loadMs, encode: encoded - begun, denoise: performance.now() - encoded }
-    const { vae, safetyChecker, unet } = this.components
     return (prepared.finish ?? finish)({
       call,
       prepared,

@@ -1,7 +1,8 @@
 import type { Guidance } from '../guidance/guidance.ts'
 import type { Image } from '../image/image.ts'
 import type { Tensor } from '../tensor.ts'
-import type { Denoised, DenoiseOptions, Denoiser } from './denoise.ts'
+import type { ConditionCall } from './condition.ts'
+import type { Denoised, DenoiseOptions, Denoiser, UNetCondition } from './denoise.ts'
 import type { FinishedRun } from './finish.ts'
 import type { RunConditioning } from './prompt-batch.ts'
 import type { GenerateResult } from './result.ts'
@@ -12,6 +13,8 @@ export interface Prepared extends Pick<DenoiseOptions, 'timesteps' | 'latents' |
   denoiser?: Denoiser
   /** Latents of the run as a batch of pictures, where they are something else, as in videos; the caller owns the result. */
   pictures?: (latents: Tensor) => Tensor
+  /** Where the run is on videos: pictures of each, and how a condition that knows only pictures sees a step. */
+  frames?: { count: number; perFrame(condition: UNetCondition): UNetCondition }
   /** In place of one run of the loop. */
   denoise?: (options: DenoiseOptions) => Promise<Denoised>
   /** In place of decoding the final latents as pictures. */
@@ -22,6 +25,8 @@ export interface Prepared extends Pick<DenoiseOptions, 'timesteps' | 'latents' |
   begin: number
   height: number
   width: number
+  /** The part of the pictures that is worked on, for conditions. */
+  cropped?: ConditionCall['cropped']
   /** Last touch on each finished picture. */
   paste?: (image: Image) => Promise<Image>
   /** What the picture's metadata says beside the common options. */

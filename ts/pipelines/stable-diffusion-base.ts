@@ -3,6 +3,7 @@ import { ConfigError } from '../errors.ts'
 import { AutoencoderKL } from '../models/autoencoder-kl.ts'
 import { CLIPTextModel, type CLIPTextModelWithProjection } from '../models/clip-text-model.ts'
 import { CLIPTokenizer } from '../models/clip-tokenizer.ts'
+import { CLIPVisionModelWithProjection } from '../models/clip-vision-model.ts'
 import { UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
 import { PromptCache } from '../prompt/cache.ts'
 import type { Conditioning } from '../prompt/conditioning.ts'
@@ -50,6 +51,16 @@ export const baseSlots: Slots = {
   },
 }
 
+/** The slot of IP-Adapter's image encoder. */
+export const imageEncoderSlot: Slot = {
+  folder: 'image_encoder',
+  type: 'CLIPVisionModelWithProjection',
+  classNames: ['CLIPVisionModelWithProjection'],
+  optional: true,
+  is: (value) => value instanceof CLIPVisionModelWithProjection,
+  load: (dir, options) => CLIPVisionModelWithProjection.fromPretrained(dir, options),
+}
+
 type TextEncoderClass = typeof CLIPTextModel | typeof CLIPTextModelWithProjection
 
 /** A slot for a text encoder of a class. */
@@ -78,17 +89,18 @@ export function tokenizerSlot(folder: string, { optional }: { optional?: boolean
 }
 
 /** What the pipelines of Stable Diffusion 1.x and 2.x share: their components and text encoding. */
-export abstract class StableDiffusionBase extends DiffusionPipeline<StableDiffusionComponents> {
+export abstract class StableDiffusionBase<C extends StableDiffusionComponents = StableDiffusionComponents> extends DiffusionPipeline<C> {
   static override readonly slots: Slots = {
     ...baseSlots,
     textEncoder: textEncoderSlot('text_encoder', { class: CLIPTextModel }),
     tokenizer: tokenizerSlot('tokenizer'),
+    imageEncoder: imageEncoderSlot,
   }
 
   /** Encoded texts, kept for the next call. */
   readonly promptCache: PromptCache = new PromptCache()
 
-  constructor(components: StableDiffusionComponents, origin?: PipelineOrigin) {
+  constructor(components: C, origin?: PipelineOrigin) {
     super(components, origin)
     const kind = this.unet.config.addition_embed_type
     if (kind !== null) {

@@ -13,7 +13,7 @@ import { encodeCall } from './encode-call.ts'
 import type { Slots } from './load.ts'
 import { type BaseComponents, DiffusionPipeline, type PipelineOrigin } from './pipeline.ts'
 import type { Encoded, Prepared } from './prepared.ts'
-import { baseSlots, type PipelineEncodeOptions, textEncoderSlot, tokenizerSlot } from './stable-diffusion-base.ts'
+import { baseSlots, imageEncoderSlot, type PipelineEncodeOptions, textEncoderSlot, tokenizerSlot } from './stable-diffusion-base.ts'
 import { timeIdsTensor } from './time-ids.ts'
 
 /** Components and settings of Stable Diffusion XL. */
@@ -25,20 +25,23 @@ export interface StableDiffusionXLComponents extends BaseComponents, TextCompone
 }
 
 /** What the pipelines of Stable Diffusion XL share: their components, text encoding and size conditioning. */
-export abstract class StableDiffusionXLBase extends DiffusionPipeline<StableDiffusionXLComponents> {
+export abstract class StableDiffusionXLBase<
+  C extends StableDiffusionXLComponents = StableDiffusionXLComponents,
+> extends DiffusionPipeline<C> {
   static override readonly slots: Slots = {
     ...baseSlots,
     textEncoder: textEncoderSlot('text_encoder', { class: CLIPTextModel, optional: true }),
     tokenizer: tokenizerSlot('tokenizer', { optional: true }),
     textEncoder2: textEncoderSlot('text_encoder_2', { class: CLIPTextModelWithProjection }),
     tokenizer2: tokenizerSlot('tokenizer_2'),
+    imageEncoder: imageEncoderSlot,
   }
   static override readonly settings: readonly string[] = ['forceZerosForEmptyPrompt', 'requiresAestheticsScore']
 
   /** Encoded texts, kept for the next call. */
   readonly promptCache: PromptCache = new PromptCache()
 
-  constructor(components: StableDiffusionXLComponents, origin?: PipelineOrigin) {
+  constructor(components: C, origin?: PipelineOrigin) {
     super(components, origin)
     const kind = this.unet.config.addition_embed_type
     if (kind !== 'text_time') {

@@ -1,15 +1,15 @@
-import { type Call, pictureSize } from './call.ts'
+import type { Call } from './call.ts'
 import { rangeSteps } from './denoising-range.ts'
 import type { RunOptions } from './generate-options.ts'
 import type { ImageToImageXLOptions, InpaintXLOptions, TextToImageXLOptions } from './generate-options-xl.ts'
 import { prepareImageToImage } from './image-to-image-latents.ts'
 import { prepareInpaint } from './inpaint-latents.ts'
 import type { Job } from './job.ts'
-import { prepareLatents } from './latents.ts'
 import { imageToImageXLSchema, inpaintXLSchema, textToImageXLSchema } from './options-xl.ts'
 import type { Prepared } from './prepared.ts'
 import type { Results } from './result.ts'
 import { StableDiffusionXLBase } from './stable-diffusion-xl-base.ts'
+import { prepareTextToImage } from './text-to-image-latents.ts'
 import { imageToImageIds, textToImageIds } from './time-ids.ts'
 
 type Ids = { positive: number[]; negative: number[] }
@@ -20,17 +20,9 @@ export class StableDiffusionXLPipeline extends StableDiffusionXLBase {
   generate<T extends keyof Results = 'image'>(options: TextToImageXLOptions & { outputType?: T }, run: RunOptions = {}): Job<Results[T]> {
     return this.start<TextToImageXLOptions, T>(options, {
       schema: textToImageXLSchema,
-      prepare: async (call) => this.#prepare(call),
+      prepare: async (call) => prepareTextToImage(call, this),
       signal: run.signal,
     })
-  }
-
-  #prepare({ options, images, noise, scheduler, steps }: Call<TextToImageXLOptions>): Prepared {
-    const factor = this.vaeScaleFactor
-    const { height, width } = pictureSize(options, { unet: this.unet, factor, multiple: Math.max(8, factor) })
-    const { timesteps } = rangeSteps(scheduler, { denoisingEnd: options.denoisingEnd, strength: 1, steps })
-    const shape = [images, this.unet.config.in_channels, Math.floor(height / factor), Math.floor(width / factor)]
-    return { latents: prepareLatents(shape, noise, scheduler, options.latents), timesteps, begin: 0, height, width }
   }
 
   protected override timeIds({ options }: Call<TextToImageXLOptions>, { height, width }: Prepared): Ids {

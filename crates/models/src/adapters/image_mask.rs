@@ -6,7 +6,7 @@ const CUBIC: f64 = -0.75;
 
 /// The part of an image mask (1, N, H, W) that belongs to image `index`, at the resolution of `queries` tokens -> (1, queries, 1).
 /// Source: diffusers image_processor.py `IPAdapterMaskProcessor.downsample`.
-pub(super) fn downsample(mask: &Tensor, index: usize, queries: usize) -> Result<Tensor> {
+pub fn downsample(mask: &Tensor, index: usize, queries: usize) -> Result<Tensor> {
     let (_, _, height, width) = mask.dims4()?;
     let plane: Vec<Vec<f32>> = mask.get(0)?.get(index)?.to_dtype(DType::F32)?.to_vec2()?;
     let ratio = width as f64 / height as f64;

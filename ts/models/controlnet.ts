@@ -1,0 +1,92 @@
+import { abortable } from '../abort.ts'
+import { checkBoolean, checkNumber, checkOptions } from '../checks.ts'
+import { type NativeControlNet, native } from '../native.ts'
+import { handleOf, type Tensor, wrapTensor } from '../tensor.ts'
+import { type FromWeightsOptions, type LoadOptions, type LoadPlan, loadNative, planLoad, planWeights, readConfig } from './load.ts'
+import { Model } from './model.ts'
+import type { UNet2DConditionConfig } from './unet-2d-condition-model.ts'
+import { type UNetForwardOptions, unetInput } from './unet-input.ts'
+
+/** Keys of a ControlNet's `config.json` (diffusers `ControlNetModel`), completed with their defaults. */
+export type ControlNetConfig = Omit<UNet2DConditionConfig, 'out_channels' | 'up_block_types' | 'sample_size'> & {
+  readonly conditioning_channels: number
+  readonly conditioning_embedding_out_channels: readonly number[]
+  readonly controlnet_conditioning_channel_order: 'rgb' | 'bgr'
+  readonly global_pool_conditions: boolean
+}
+
+/** What a ControlNet adds to a UNet, for `UNetForwardOptions`; scaled already. */
+export type ControlNetOutput = {
+  /** For `downBlockAdditionalResiduals`: (B, C, h, w) each, (B, C, 1, 1) where the conditions are pooled. */
+  downBlockResSamples: Tensor[]
+  /** For `midBlockAdditionalResidual`. */
+  midBlockResSample: Tensor
+}
+
+/** What both kinds of ControlNet are told: what the UNet is told, and how to work. */
+export type ControlOptions = Pick<
+  UNetForwardOptions,
+  'encoderHiddenStates' | 'classLabels' | 'timestepCond' | 'addedCondKwargs' | 'encoderAttentionMask' | 'signal'
+> & {
+  /** Weakens the residuals of the first blocks, from 1 down to 0.1, so that the control works without a prompt. @default false */
+  guessMode?: boolean
+}
+
+/** Conditioning of one evaluation of a ControlNet. */
+export type ControlNetForwardOptions = ControlOptions & {
+  /** Control image (B, conditioning_channels, H, W) in 0 .. 1, RGB; its size is that of the finished picture. */
+  controlnetCond: Tensor
+  /** Multiplies the residuals. @default 1 */
+  conditioningScale?: number
+}
+
+/** Steers a UNet by an image: edges, depth, a pose. Immutable, so that calls can share it. Source: diffusers `ControlNetModel`; arXiv:2302.05543. */
+export class ControlNetModel extends Model {
+  /** The config, completed with defaults. */
+  readonly config: ControlNetConfig
+  readonly #native: NativeControlNet
+
+  private constructor(handle: NativeControlNet, plan: LoadPlan) {
+    super(plan, () => handle.dispose())
+    this.#native = handle
+    this.config = Object.freeze(JSON.parse(handle.config) as ControlNetConfig)
+  }
+
+  /** Reads `config.json` and weights from a folder or the hub. */
+  static async fromPretrained(dir: string, options?: LoadOptions): Promise<ControlNetModel> {
+    const plan = await planLoad(dir, options, 'controlnet')
+    const config = await readConfig(plan.source)
+    return new ControlNetModel(await loadNative(plan, config, native.NativeControlNet.load), plan)
+  }
+
+  /** Builds the model from tensors by checkpoint key; keys that the config lacks take Python's defaults. */
+  static async fromWeights(
+    config: Partial<ControlNetConfig>,
+    weights: Record<string, Tensor>,
+    options?: FromWeightsOptions,
+  ): Promise<ControlNetModel> {
+    const plan = planWeights(weights, options, 'controlnet')
+    return new ControlNetModel(await loadNative(plan, checkOptions('config', config), native.NativeControlNet.load), plan)
+  }
+
+  /** Evaluates the network once on latents (B, in_channels, h, w). `timestep` is one number for the batch or one for each sample. */
+  async forward(
+    sample: Tensor,
+    timestep: number | Tensor | readonly number[],
+    options: ControlNetForwardOptions,
+  ): Promise<ControlNetOutput> {
+    this.assertUsable()
+    const { controlnetCond, conditioningScale = 1, guessMode = false, signal, ...text } = checkOptions('options', options)
+    const input = unetInput(sample, timestep, text, this.config.in_channels)
+    const control = {
+      controlnetCond: handleOf(controlnetCond, 'controlnetCond'),
+      conditioningScale: checkNumber('conditioningScale', conditioningScale),
+      guessMode: checkBoolean('guessMode', guessMode),
+    }
+    const output = await abortable(signal, (token) => this.#native.forward(input, control, token))
+    return {
+      downBlockResSamples: output.downBlockResSamples.map(wrapTensor),
+      midBlockResSample: wrapTensor(output.midBlockResSample),
+    }
+  }
+}
