@@ -7,7 +7,7 @@ import { checkFreeInit } from '../video/free-init.ts'
 import { checkFreeNoise, frameWindows } from '../video/free-noise.ts'
 import { MotionAdapter } from '../video/motion-adapter.ts'
 import { blendStops, travelStops } from '../video/prompt-travel.ts'
-import { UNetMotionModel } from '../video/unet-motion-model.ts'
+import { conditionPerFrame, UNetMotionModel } from '../video/unet-motion-model.ts'
 import { freeInitRounds } from './animatediff-free-init.ts'
 import type { VideoOptions } from './animatediff-options.ts'
 import type { Call } from './call.ts'
@@ -51,7 +51,7 @@ export abstract class AnimateDiffBase extends StableDiffusionBase {
     { options, noise, scheduler }: Call<VideoOptions>,
     frames: number,
     steps: (count: number) => readonly number[],
-  ): Pick<Prepared, 'denoiser' | 'pictures' | 'denoise' | 'finish' | 'parameters'> {
+  ): Pick<Prepared, 'denoiser' | 'frames' | 'pictures' | 'denoise' | 'finish' | 'parameters'> {
     const freeNoise = options.freeNoise && checkFreeNoise(options.freeNoise, frames)
     const freeInit = options.freeInit && checkFreeInit(options.freeInit)
     const most = this.motionAdapter.config.motion_max_seq_length
@@ -63,8 +63,10 @@ export abstract class AnimateDiffBase extends StableDiffusionBase {
     if (freeInit !== undefined && (options.timesteps !== undefined || options.sigmas !== undefined)) {
       throw expected('numInferenceSteps without timesteps or sigmas, beside freeInit,', 'timesteps', options.timesteps ?? options.sigmas)
     }
+    const denoiser = new UNetMotionModel(this.unet, this.motionAdapter, { windows: freeNoise && frameWindows(freeNoise) })
     return {
-      denoiser: new UNetMotionModel(this.unet, this.motionAdapter, { windows: freeNoise && frameWindows(freeNoise) }),
+      denoiser,
+      frames: { count: frames, perFrame: (condition) => conditionPerFrame(condition, denoiser) },
       pictures: framesToBatch,
       denoise:
         freeInit &&

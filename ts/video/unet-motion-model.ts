@@ -1,5 +1,6 @@
 import { expected } from '../errors.ts'
 import { UNet2DConditionModel, type UNetForwardOptions } from '../models/unet-2d-condition-model.ts'
+import type { UNetCondition, UNetStep } from '../pipelines/denoise.ts'
 import { Scope } from '../scope.ts'
 import type { Tensor } from '../tensor.ts'
 import { batchToFrames, framesToBatch } from './frames.ts'
@@ -56,7 +57,7 @@ export class UNetMotionModel {
       tensor?.shape[0] === videos ? (scope.keep(tensor.repeatInterleave(frames, 0)) as T) : tensor
     const output = await this.unet.forward(pictures, timestep, {
       ...options,
-      encoderHiddenStates: this.#context(options.encoderHiddenStates, videos, frames),
+      encoderHiddenStates: this.frameText(options.encoderHiddenStates, videos, frames),
       timestepCond: perFrame(options.timestepCond),
       encoderAttentionMask: perFrame(options.encoderAttentionMask),
       motion: { adapter: this.motionAdapter, frames, windows: this.#windows },
@@ -64,8 +65,8 @@ export class UNetMotionModel {
     return { sample: batchToFrames(scope.keep(output.sample), frames) }
   }
 
-  /** The text of each frame: the same Tensor for the same text, by which the UNet knows what it has computed already. */
-  #context(text: Tensor, videos: number, frames: number): Tensor {
+  /** The text of each frame: the same Tensor for the same text, by which a network knows what it has computed already. */
+  frameText(text: Tensor, videos: number, frames: number): Tensor {
     if (text.shape[0] !== videos || frames === 1) {
       return text
     }
@@ -74,5 +75,24 @@ export class UNetMotionModel {
     const repeated = usable ? known : text.repeatInterleave(frames, 0)
     this.#repeated.set(text, repeated)
     return repeated
+  }
+}
+
+/**
+ * A condition that knows pictures, such as a ControlNet or an image prompt, for a run on videos: it sees the frames next to each other,
+ * (B F, C, H, W), with one row of text for each.
+ */
+export function conditionPerFrame(condition: UNetCondition, network: UNetMotionModel): UNetCondition {
+  return async (step) => {
+    const frames = step.latents.shape[2] ?? 1
+    const sample = step.scope.keep(framesToBatch(step.sample))
+    const latents = step.scope.keep(framesToBatch(step.latents))
+    const videos = step.latents.shape[0] ?? 1
+    const text: UNetStep['text'] = (rows) => {
+      const own = step.text(rows)
+      return { ...own, encoderHiddenStates: network.frameText(own.encoderHiddenStates, rows.length * videos, frames) }
+    }
+    const inputs = await condition({ ...step, sample, latents, text })
+    return inputs.sample === undefined ? inputs : { ...inputs, sample: step.scope.keep(batchToFrames(inputs.sample, frames)) }
   }
 }
