@@ -5,6 +5,7 @@ import type * as Binding from '../index.js'
 import { NativeLoadError } from './errors.ts'
 
 export type {
+  NativeAdapter,
   NativeAutoencoderKl,
   NativeAutoencoderTiny,
   NativeCancelToken,
@@ -16,6 +17,7 @@ export type {
   NativeGenerator,
   NativeIpAdapter,
   NativeLoadOptions,
+  NativeLora,
   NativeMotion,
   NativeRecord,
   NativeT2IAdapter,

@@ -1,6 +1,8 @@
 import { abortable } from '../abort.ts'
-import { checkBoolean, checkOptions } from '../checks.ts'
-import { expected } from '../errors.ts'
+import type { WeightedAdapter } from '../adapters/lora-adapter.ts'
+import { nativeAdapters } from '../adapters/native-adapters.ts'
+import { checkBoolean, checkIntegers, checkOptions } from '../checks.ts'
+import { expected, guard } from '../errors.ts'
 import { type NativeClip, native } from '../native.ts'
 import { handleOf, Tensor, wrapTensor } from '../tensor.ts'
 import type { TokenizerOutput } from './clip-tokenizer.ts'
@@ -15,6 +17,7 @@ import {
   planWeights,
   readConfig,
 } from './load.ts'
+import { LazyNative } from './lazy-native.ts'
 import { Model } from './model.ts'
 
 /** Keys of a CLIP text encoder's `config.json` (transformers `CLIPTextConfig`), completed with their defaults. */
@@ -58,17 +61,65 @@ export type CLIPTextModelWithProjectionOutput = CLIPTextModelOutput & {
   textEmbeds: Tensor
 }
 
+/** The native encoder without adapters. */
+export let nativeClipOf: (encoder: TextEncoder) => NativeClip
+
 abstract class TextEncoder extends Model {
   /** The config, completed with defaults. */
   readonly config: CLIPTextConfig
-  readonly #native: NativeClip
+  /** The model without adapters. */
+  readonly #root: NativeClip
+  readonly #native: LazyNative<NativeClip>
 
-  protected constructor(handle: unknown, plan: LoadPlan) {
-    const clip = handle as NativeClip
-    super(plan, () => clip.dispose())
-    this.#native = clip
+  protected constructor(root: unknown, place: Pick<LoadPlan, 'dtype' | 'device'>, adapted?: unknown) {
+    const clip = root as NativeClip
+    const own = adapted instanceof LazyNative ? (adapted as LazyNative<NativeClip>) : new LazyNative(clip)
+    super(place, () => own.dispose())
+    this.#root = clip
+    this.#native = own
     this.config = Object.freeze(JSON.parse(clip.config) as CLIPTextConfig)
   }
+
+  static {
+    nativeClipOf = (encoder) => encoder.#root
+  }
+
+  /**
+   * This encoder as it was loaded (added tokens stay), with these adapters and no others: a model of its own that shares all layers that they
+   * leave alone. `role` tells which of a pipeline's encoders it is. The changed layers are built by `prepare` or by the first call.
+   */
+  withAdapters(adapters: readonly WeightedAdapter[], role: 'textEncoder' | 'textEncoder2' = 'textEncoder'): this {
+    this.assertUsable()
+    const uses = nativeAdapters(adapters, role)
+    const component = role === 'textEncoder' ? 'text_encoder' : 'text_encoder_2'
+    return this.again(this.#root, new LazyNative((token) => this.#root.withAdapters(component, uses, token)))
+  }
+
+  /**
+   * This encoder without adapters and with embeddings (n, hidden) for these token ids, and for no other added ones: a model of its own that
+   * shares all layers. Ids beyond the vocabulary must go on where it ends.
+   */
+  withTokenEmbeddings(ids: readonly number[], embeddings: Tensor): this {
+    this.assertUsable()
+    const list = checkIntegers('ids', ids, { min: 0, max: 2 ** 32 - 1 })
+    const rows = handleOf(embeddings, 'embeddings')
+    return this.again(guard(() => this.#root.withTokens(list, rows)))
+  }
+
+  /** The table of token embeddings (vocab_size, hidden), those of added tokens too. */
+  tokenEmbeddings(): Tensor {
+    this.assertUsable()
+    return wrapTensor(guard(() => this.#root.tokenEmbedding()))
+  }
+
+  /** Builds what adapters change now rather than in the first call. */
+  async prepare(options?: { signal?: AbortSignal }): Promise<void> {
+    this.assertUsable()
+    await this.#native.get(checkOptions('options', options).signal)
+  }
+
+  /** A model of the same class. */
+  protected abstract again(root: unknown, adapted?: unknown): this
 
   /**
    * Applies the encoder's last layer norm, as clip skip does to an earlier hidden state.
@@ -78,7 +129,9 @@ abstract class TextEncoder extends Model {
   async finalLayerNorm(x: Tensor, options?: { signal?: AbortSignal }): Promise<Tensor> {
     this.assertUsable()
     const handle = handleOf(x, 'x')
-    return wrapTensor(await abortable(checkOptions('options', options).signal, (token) => this.#native.finalLayerNorm(handle, token)))
+    const { signal } = checkOptions('options', options)
+    const clip = await this.#native.get(signal)
+    return wrapTensor(await abortable(signal, (token) => clip.finalLayerNorm(handle, token)))
   }
 
   protected async run(
@@ -97,7 +150,8 @@ abstract class TextEncoder extends Model {
     }
     const handle = handleOf(tensor, 'ids')
     const mask = attentionMask === undefined ? undefined : handleOf(attentionMask, 'attentionMask')
-    const output = await abortable(signal, (token) => this.#native.forward(handle, mask, outputHiddenStates, token))
+    const clip = await this.#native.get(signal)
+    const output = await abortable(signal, (token) => clip.forward(handle, mask, outputHiddenStates, token))
     return {
       lastHiddenState: wrapTensor(output.lastHiddenState),
       poolerOutput: wrapTensor(output.poolerOutput),
@@ -136,6 +190,10 @@ export class CLIPTextModel extends TextEncoder {
   async forward(ids: Tensor | TokenizerOutput, options?: CLIPForwardOptions): Promise<CLIPTextModelOutput> {
     return this.run(ids, options)
   }
+
+  protected override again(root: unknown, adapted?: unknown): this {
+    return new CLIPTextModel(root, this, adapted) as this
+  }
 }
 
 /** CLIP's text encoder with its projection, as SDXL's second encoder. Source: transformers `CLIPTextModelWithProjection`. */
@@ -173,5 +231,9 @@ export class CLIPTextModelWithProjection extends TextEncoder {
   async forward(ids: Tensor | TokenizerOutput, options?: CLIPForwardOptions): Promise<CLIPTextModelWithProjectionOutput> {
     const { textEmbeds, ...output } = await this.run(ids, options)
     return { ...output, textEmbeds: textEmbeds ?? output.poolerOutput }
+  }
+
+  protected override again(root: unknown, adapted?: unknown): this {
+    return new CLIPTextModelWithProjection(root, this, adapted) as this
   }
 }

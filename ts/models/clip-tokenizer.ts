@@ -139,6 +139,22 @@ export class CLIPTokenizer {
     return guard(() => this.#native.tokenize(text))
   }
 
+  /** Whether a token is in the vocabulary or was added. */
+  has(token: string): boolean {
+    checkString('token', token)
+    return guard(() => this.#native.knows(token))
+  }
+
+  /**
+   * Writes the other tokens of each added token of several vectors behind it: `<t>` becomes `<t> <t>_1 <t>_2`.
+   *
+   * Source: diffusers `maybe_convert_prompt`.
+   */
+  expandPrompt(text: string): string {
+    checkString('text', text)
+    return guard(() => this.#native.expandPrompt(text))
+  }
+
   /** Adds whole-word tokens to this tokenizer; returns how many were new. */
   addTokens(tokens: string | readonly string[]): number {
     const list = stringsOf(typeof tokens === 'string' ? [tokens] : tokens, 'tokens')

@@ -1,4 +1,6 @@
 import { abortable } from '../abort.ts'
+import type { WeightedAdapter } from '../adapters/lora-adapter.ts'
+import { nativeAdapters } from '../adapters/native-adapters.ts'
 import { checkOptions } from '../checks.ts'
 import { expected } from '../errors.ts'
 import { type NativeUnet, native } from '../native.ts'
@@ -14,6 +16,7 @@ import {
   planWeights,
   readConfig,
 } from './load.ts'
+import { LazyNative } from './lazy-native.ts'
 import { Model } from './model.ts'
 import { checkFreeU, type FreeUOptions, type UNetForwardOptions, unetInput } from './unet-input.ts'
 
@@ -37,17 +40,31 @@ export type UNet2DConditionConfig = {
 
 export type { FreeUOptions, ImagePromptInput, Perturbation, UNetForwardOptions } from './unet-input.ts'
 
+type AdaptedUNet = { native: LazyNative<NativeUnet>; settings: { freeu?: FreeUOptions }; config: UNet2DConditionConfig }
+
+/** The native UNet as it was loaded, without adapters. */
+export let nativeUnetOf: (unet: UNet2DConditionModel) => NativeUnet
+
 /** The denoising UNet of SD 1.x, 2.x and SDXL. Immutable, so that several generations can share it. Source: diffusers `UNet2DConditionModel`. */
 export class UNet2DConditionModel extends Model {
   /** The config, completed with defaults. */
   readonly config: UNet2DConditionConfig
-  readonly #native: NativeUnet
-  #freeu: FreeUOptions | undefined
+  /** The model as it was loaded. */
+  readonly #root: NativeUnet
+  readonly #native: LazyNative<NativeUnet>
+  readonly #settings: { freeu?: FreeUOptions }
 
-  private constructor(handle: NativeUnet, plan: LoadPlan) {
-    super(plan, () => handle.dispose())
-    this.#native = handle
-    this.config = Object.freeze(JSON.parse(handle.config) as UNet2DConditionConfig)
+  private constructor(root: NativeUnet, place: Pick<LoadPlan, 'dtype' | 'device'>, adapted?: AdaptedUNet) {
+    const own = adapted?.native ?? new LazyNative(root)
+    super(place, () => own.dispose())
+    this.#root = root
+    this.#native = own
+    this.#settings = adapted?.settings ?? {}
+    this.config = adapted?.config ?? Object.freeze(JSON.parse(root.config) as UNet2DConditionConfig)
+  }
+
+  static {
+    nativeUnetOf = (unet) => unet.#root
   }
 
   /** Reads `config.json` and safetensors weights from a folder or built-in model. */
@@ -87,26 +104,46 @@ export class UNet2DConditionModel extends Model {
     const given = checkOptions('options', options)
     const { perturbed } = given
     const input = {
-      ...unetInput(sample, timestep, { freeu: this.#freeu, ...given }, this.config.in_channels),
+      ...unetInput(sample, timestep, { freeu: this.#settings.freeu, ...given }, this.config.in_channels),
       perturbed: perturbed && { layers: this.matchingLayers(perturbed.layers), samples: perturbed.samples },
     }
-    return { sample: wrapTensor(await abortable(given.signal, (token) => this.#native.forward(input, token))) }
+    const handle = await this.#native.get(given.signal)
+    return { sample: wrapTensor(await abortable(given.signal, (token) => handle.forward(input, token))) }
+  }
+
+  /**
+   * This UNet as it was loaded, with these adapters and no others: a model of its own that shares all layers that they leave alone.
+   *
+   * The changed layers are built by `prepare` or by the first call. Throws `InvalidArgumentError` for blocks that the UNet does not have. Source:
+   * diffusers `UNet2DConditionModel.set_adapters`.
+   */
+  withAdapters(adapters: readonly WeightedAdapter[]): UNet2DConditionModel {
+    this.assertUsable()
+    const uses = nativeAdapters(adapters, 'unet', this.config)
+    const built = new LazyNative((token) => this.#root.withAdapters(uses, token))
+    return new UNet2DConditionModel(this.#root, this, { native: built, settings: this.#settings, config: this.config })
+  }
+
+  /** Builds what adapters change now rather than in the first call. */
+  async prepare(options?: { signal?: AbortSignal }): Promise<void> {
+    this.assertUsable()
+    await this.#native.get(checkOptions('options', options).signal)
   }
 
   /** Turns FreeU on for calls that start from now on. Source: arXiv:2309.11497. */
   enableFreeU(options: FreeUOptions): void {
-    this.#freeu = checkFreeU(options)
+    this.#settings.freeu = checkFreeU(options)
   }
 
   /** Turns FreeU off. */
   disableFreeU(): void {
-    this.#freeu = undefined
+    this.#settings.freeu = undefined
   }
 
   /** Names of the cross-attention layers that image prompts attach to, such as `mid_block.attentions.0.transformer_blocks.0.attn2`. */
   get imageLayers(): readonly string[] {
     this.assertUsable()
-    return this.#native.imageLayers
+    return this.#root.imageLayers
   }
 
   /**
@@ -130,6 +167,6 @@ export class UNet2DConditionModel extends Model {
   /** Names of the self-attention layers over the image, which a call may perturb. */
   get selfAttentionLayers(): readonly string[] {
     this.assertUsable()
-    return this.#native.selfAttentionLayers
+    return this.#root.selfAttentionLayers
   }
 }
