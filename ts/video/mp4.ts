@@ -42,8 +42,9 @@ export async function writeMp4(
     child.once('error', reject)
     child.once('close', resolve)
   })
-  child.stdin.on('error', () => {}) // ffmpeg that stops early is told of by its exit code
-  const fed = feed(child.stdin, frames)
+  const early = (): void => {} // of an ffmpeg that stops before the last frame, its exit code tells
+  child.stdin.on('error', early)
+  const fed = feed(child.stdin, frames).catch(early)
   const code = await ended.catch((cause: unknown) => {
     throw new ConfigError(
       `Expected the program ffmpeg on the PATH, for .mp4 files, but could not run ${JSON.stringify(ffmpeg)}: install it, or save as .gif, .webp or .png`,

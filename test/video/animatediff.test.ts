@@ -1,0 +1,148 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import test from 'ava'
+import {
+  AnimateDiffPipeline,
+  AnimateDiffVideoToVideoPipeline,
+  ControlNetModel,
+  controlNet,
+  Generator,
+  InvalidArgumentError,
+  MotionAdapter,
+  StableDiffusionPipeline,
+  Tensor,
+  Video,
+} from '../../ts/index.ts'
+import { schedulerFromConfig } from '../../ts/schedulers/index.ts'
+
+const fixtures = fileURLToPath(new URL('../fixtures/', import.meta.url))
+const base = join(fixtures, 'parity', 'pipelines', 'tiny-sd15')
+const adapterFolder = join(fixtures, 'parity', 'models', 'animatediff', 'motion_adapter')
+
+type Case = {
+  cls: string
+  call: Record<string, unknown>
+  free_noise?: object
+  free_init?: object
+  scheduler_config: Record<string, unknown>
+  seed: number
+}
+
+const cases = JSON.parse(await readFile(join(fixtures, 'video', 'cases.json'), 'utf8')) as Record<string, Case>
+const tensors = await Tensor.loadSafetensors(join(fixtures, 'video', 'cases.safetensors'))
+
+const camel = (name: string): string => name.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase())
+const camelKeys = (values: object): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(values).map(([name, value]) => [camel(name), value]))
+
+/** Stored frames (F, H, W, 3) as pictures. */
+function pictures(name: string): { width: number; height: number; data: Uint8Array }[] {
+  const stored = tensors[name] as Tensor
+  const [frames = 0, height = 0, width = 0] = stored.shape
+  return Array.from({ length: frames }, (_, i) => ({ width, height, data: Uint8Array.from(stored.index(i).toArray() as Uint8Array) }))
+}
+
+/** A stored call in our names. */
+async function optionsOf(name: string, { call, free_noise, free_init, seed }: Case): Promise<Record<string, unknown>> {
+  const { prompt, video, conditioning_frames, controlnet_conditioning_scale, control_guidance_start, control_guidance_end, ...rest } = call
+  const [first, ...others] = typeof prompt === 'object' ? Object.entries(prompt as Record<string, string>) : [['0', prompt as string]]
+  const control =
+    conditioning_frames === undefined ? undefined : await ControlNetModel.fromPretrained(join(fixtures, 'parity', 'models', 'controlnet'))
+  const controlOptions = {
+    image: control && pictures(`${name}/in/conditioning_frames`),
+    scale: controlnet_conditioning_scale as number | undefined,
+    start: control_guidance_start as number | undefined,
+    end: control_guidance_end as number | undefined,
+  }
+  const { weightingScheme, ...noise } = camelKeys(free_noise ?? {})
+  return {
+    ...camelKeys(rest),
+    prompt: first?.[1],
+    promptTravel: others.length === 0 ? undefined : Object.fromEntries(others),
+    video: video === undefined ? undefined : pictures(`${name}/in/video`),
+    conditions: control && [controlNet(control, controlOptions as Parameters<typeof controlNet>[1])],
+    freeNoise: free_noise && { ...noise, ...(weightingScheme !== undefined && { weighting: weightingScheme }) },
+    freeInit: free_init && camelKeys(free_init),
+    generator: new Generator(seed),
+  }
+}
+
+const far = (actual: Tensor, wanted: Tensor): number => actual.sub(wanted).abs().max().item() / Math.max(1, wanted.abs().max().item())
+
+for (const [name, item] of Object.entries(cases)) {
+  test(`${name} is diffusers’`, async (t) => {
+    const Pipeline = item.cls === 'AnimateDiffVideoToVideoPipeline' ? AnimateDiffVideoToVideoPipeline : AnimateDiffPipeline
+    const motionAdapter = await MotionAdapter.fromPretrained(adapterFolder)
+    const scheduler = schedulerFromConfig(item.scheduler_config)
+    await using pipe = await Pipeline.fromPretrained(base, { motionAdapter, scheduler })
+    const run = async (outputType: 'latent' | 'tensor'): Promise<{ latents?: Tensor; tensor?: Tensor }> =>
+      pipe.generate({ ...(await optionsOf(name, item)), outputType } as never)
+    const [wantedLatents, wantedImage] = [tensors[`${name}/out/latents`], tensors[`${name}/out/image`]] as [Tensor, Tensor]
+    const { latents } = await run('latent')
+    t.deepEqual(latents && [...latents.shape], [...wantedLatents.shape])
+    const latentsFar = far(latents as Tensor, wantedLatents)
+    t.true(latentsFar < 1e-3, `latents: ${latentsFar}`) // the pack's tolerance of a denoising run
+    const { tensor } = await run('tensor')
+    const imageFar = far(tensor as Tensor, wantedImage)
+    t.true(imageFar < 2e-3, `image: ${imageFar}`) // the pack's tolerance of pictures
+  })
+}
+
+test('a video has its frames, seed and parameters, whatever else is in the batch', async (t) => {
+  const motionAdapter = await MotionAdapter.fromPretrained(adapterFolder)
+  await using pipe = await AnimateDiffPipeline.fromPretrained(base, { motionAdapter })
+  const common = { prompt: 'a red cat', numFrames: 3, numInferenceSteps: 2, height: 16, width: 16 }
+  const previews: number[] = []
+  const job = pipe.generate({ ...common, numImagesPerPrompt: 2, seed: 5, preview: true })
+  for await (const event of job) {
+    if (event.type === 'preview') {
+      previews.push(event.images.length)
+    }
+  }
+  const { videos, images, seeds } = await job
+  t.deepEqual([videos.length, images.length, videos[0].frames.length], [2, 6, 3])
+  t.deepEqual(seeds, [5, 6])
+  t.true(previews.length > 1 && previews.every((count) => count === 6))
+  t.is(videos[1]?.frames[2]?.seed, 6)
+  t.is(videos[0].frames[0].parameters?.numFrames, 3)
+  const alone = await pipe.generate({ ...common, seed: 6 })
+  t.deepEqual(alone.videos[0].frames[1]?.data, videos[1]?.frames[1]?.data)
+})
+
+test('a video to video run takes a Video', async (t) => {
+  const motionAdapter = await MotionAdapter.fromPretrained(adapterFolder)
+  await using text = await AnimateDiffPipeline.fromPretrained(base, { motionAdapter })
+  const { videos } = await text.generate({ prompt: 'a cat', numFrames: 3, numInferenceSteps: 1, height: 16, width: 16, seed: 1 })
+  const pipe = AnimateDiffVideoToVideoPipeline.fromPipe(text)
+  const again = await pipe.generate({
+    prompt: 'a dog',
+    video: videos[0],
+    strength: 0.5,
+    numInferenceSteps: 2,
+    height: 16,
+    width: 16,
+    seed: 1,
+  })
+  t.true(again.videos[0] instanceof Video)
+  t.is(again.videos[0].frames.length, 3)
+})
+
+test('bad calls are refused before any work', async (t) => {
+  const motionAdapter = await MotionAdapter.fromPretrained(adapterFolder)
+  await using pipe = await AnimateDiffPipeline.fromPretrained(base, { motionAdapter })
+  const refuses = async (options: object, message: RegExp): Promise<void> => {
+    await t.throwsAsync(Promise.resolve(pipe.generate({ prompt: 'a cat', ...options })), { instanceOf: InvalidArgumentError, message })
+  }
+  await refuses({ numFrames: 9 }, /at most 8, as the motion adapter was trained with, or freeNoise/)
+  await refuses({ numFrames: 12, freeNoise: { contextLength: 9 } }, /freeNoise\.contextLength/)
+  await refuses({ numFrames: 4, freeNoise: { contextLength: 6 } }, /freeNoise\.contextLength/)
+  await refuses({ numFrames: 4, freeInit: { method: 'sharp' } }, /freeInit\.method/)
+  await refuses({ numFrames: 4, promptTravel: { 4: 'a dog' } }, /promptTravel/)
+  await refuses({ numFrames: 4, prompt: ['a', 'b'], promptTravel: { 2: 'a dog' } }, /one text for prompt/)
+  await refuses({ numFrames: 4, latents: Tensor.zeros([1, 4, 3, 8, 8]), height: 16, width: 16 }, /latents/)
+  const other = AnimateDiffVideoToVideoPipeline.fromPipe(pipe)
+  await t.throwsAsync(Promise.resolve(other.generate({ prompt: 'a', video: [] })), { instanceOf: InvalidArgumentError, message: /video/ })
+  await using plain = await StableDiffusionPipeline.fromPretrained(base)
+  t.throws(() => AnimateDiffPipeline.fromPipe(plain), { instanceOf: InvalidArgumentError, message: /MotionAdapter for motionAdapter/ })
+})
