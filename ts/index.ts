@@ -81,6 +81,17 @@ export {
   UNet2DConditionModel,
   type UNetForwardOptions,
 } from './models/unet-2d-condition-model.ts'
+export {
+  type AdapterOptions,
+  type AdapterSettings,
+  type AdapterXLOptions,
+  adapterSchema,
+  adapterXLSchema,
+  type StableDiffusionAdapterComponents,
+  StableDiffusionAdapterPipeline,
+  type StableDiffusionXLAdapterComponents,
+  StableDiffusionXLAdapterPipeline,
+} from './pipelines/adapter.ts'
 export { AnimateDiffPipeline } from './pipelines/animatediff.ts'
 export type { AnimateDiffComponents } from './pipelines/animatediff-base.ts'
 export type {
@@ -103,12 +114,55 @@ export {
 export { type Condition, type ConditionCall, type ConditionSpan, freeU } from './pipelines/condition.ts'
 export type { PromptOptions, PromptOptionsXL } from './pipelines/conditioning.ts'
 export {
+  type StableDiffusionControlNetComponents,
+  StableDiffusionControlNetImg2ImgPipeline,
+  StableDiffusionControlNetInpaintPipeline,
+  StableDiffusionControlNetPipeline,
+} from './pipelines/controlnet.ts'
+export {
   type ControlNetOptions,
   type ControlNetUnionOptions,
   type ControlOptionsOfCall,
   controlNet,
   controlNetUnion,
 } from './pipelines/controlnet-condition.ts'
+export {
+  type ControlledImage,
+  type ControlledText,
+  type ControlNetImageOptions,
+  type ControlNetImageXLOptions,
+  type ControlNetInpaintOptions,
+  type ControlNetInpaintXLOptions,
+  type ControlNetTextOptions,
+  type ControlNetTextXLOptions,
+  type ControlSettings,
+  controlNetImageSchema,
+  controlNetImageXLSchema,
+  controlNetInpaintSchema,
+  controlNetInpaintXLSchema,
+  controlNetTextSchema,
+  controlNetTextXLSchema,
+} from './pipelines/controlnet-options.ts'
+export {
+  type StableDiffusionXLControlNetUnionComponents,
+  StableDiffusionXLControlNetUnionImg2ImgPipeline,
+  StableDiffusionXLControlNetUnionInpaintPipeline,
+  StableDiffusionXLControlNetUnionPipeline,
+} from './pipelines/controlnet-union.ts'
+export {
+  type ControlNetUnionImageOptions,
+  type ControlNetUnionInpaintOptions,
+  type ControlNetUnionTextOptions,
+  controlNetUnionImageSchema,
+  controlNetUnionInpaintSchema,
+  controlNetUnionTextSchema,
+} from './pipelines/controlnet-union-options.ts'
+export {
+  type StableDiffusionXLControlNetComponents,
+  StableDiffusionXLControlNetImg2ImgPipeline,
+  StableDiffusionXLControlNetInpaintPipeline,
+  StableDiffusionXLControlNetPipeline,
+} from './pipelines/controlnet-xl.ts'
 export { decodeLatents, type SafetyChecker } from './pipelines/decode.ts'
 export {
   type Denoised,
@@ -166,6 +220,26 @@ export {
   textToImageSchema,
 } from './pipelines/options.ts'
 export { imageToImageXLSchema, inpaintXLSchema, textToImageXLSchema } from './pipelines/options-xl.ts'
+export {
+  type StableDiffusionPAGComponents,
+  StableDiffusionPAGImg2ImgPipeline,
+  StableDiffusionPAGInpaintPipeline,
+  StableDiffusionPAGPipeline,
+} from './pipelines/pag.ts'
+export type {
+  PerturbedImageOptions,
+  PerturbedImageXLOptions,
+  PerturbedInpaintOptions,
+  PerturbedInpaintXLOptions,
+  PerturbedTextOptions,
+  PerturbedTextXLOptions,
+} from './pipelines/pag-options.ts'
+export {
+  type StableDiffusionXLPAGComponents,
+  StableDiffusionXLPAGImg2ImgPipeline,
+  StableDiffusionXLPAGInpaintPipeline,
+  StableDiffusionXLPAGPipeline,
+} from './pipelines/pag-xl.ts'
 export { type BaseComponents, type ComponentsOf, DiffusionPipeline } from './pipelines/pipeline.ts'
 export type { PromptInputs, PromptTrack, RunConditioning, TrackEntry } from './pipelines/prompt-batch.ts'
 export type { GenerateResult, ImagesResult, LatentsResult, ResultInfo, Results, TensorResult, Timings } from './pipelines/result.ts'
@@ -184,6 +258,14 @@ export { StableDiffusionUpscalePipeline, type UpscaleComponents, type UpscaleOpt
 export * from './preprocess/index.ts'
 export { type SubPrompt, splitAnd } from './prompt/and.ts'
 export { type AttentionGrammar, parseAttention, printAttention, type WeightedText } from './prompt/attention.ts'
+export {
+  type BuildPromptOptions,
+  type BuiltPrompt,
+  buildPrompt,
+  type Keyword,
+  type PromptKeywords,
+  promptCategories,
+} from './prompt/build-prompt.ts'
 export { PromptCache } from './prompt/cache.ts'
 export { type Chunk, type ChunkOptions, type WeightedTokens, webuiChunks } from './prompt/chunks.ts'
 export type { CompelOptions } from './prompt/compel/embeddings.ts'
@@ -202,6 +284,7 @@ export {
 export { type DescribedText, describePrompt, type PromptDescription } from './prompt/describe.ts'
 export { type EncodePromptOptions, encodePrompt } from './prompt/encode-prompt.ts'
 export type { PromptChunk, PromptToken, TextEncoding } from './prompt/encoding.ts'
+export { type ChatMessage, type ExpandPromptOptions, expandPrompt, expansionMessages, parseExpansion } from './prompt/expand-prompt.ts'
 export { extractLoras, type LoraTag } from './prompt/extra-networks.ts'
 export type { LayerOptions } from './prompt/hidden-states.ts'
 export { encodeLpw, type LpwOptions, type LpwResult } from './prompt/lpw.ts'
@@ -209,6 +292,7 @@ export { promptSchedule, type ScheduledText } from './prompt/schedule.ts'
 export { applyStyles, findStyles, loadStyles, type PromptStyle } from './prompt/styles.ts'
 export type { PromptSyntax, SyntaxName } from './prompt/syntax-choice.ts'
 export type { ClipEncoder, TextComponents, TextComponentsXL } from './prompt/text-encoders.ts'
+export { countTokens, type FittedPrompt, fitTokens } from './prompt/token-budget.ts'
 export { encodeWebui, type WebuiEncoding, type WebuiOptions } from './prompt/webui.ts'
 export { loadWildcards } from './prompt/wildcard-files.ts'
 export { expandWildcards, type Wildcards } from './prompt/wildcards.ts'
@@ -217,4 +301,6 @@ export * from './schedulers/index.ts'
 export { Scope } from './scope.ts'
 export { Tensor } from './tensor.ts'
 export type { Device, DType, NestedNumbers, TensorArray, TypedArray } from './tensor-data.ts'
+export * from './upscale/index.ts'
 export * from './video/index.ts'
+export type { PredictionType, SingleFileOptions } from './weights/single-file.ts'
