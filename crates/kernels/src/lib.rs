@@ -13,6 +13,7 @@ mod attention;
 mod buffer;
 mod conv2d;
 pub mod cpu;
+pub mod dry;
 mod epilogue;
 mod geglu;
 mod gemm;

@@ -1,12 +1,14 @@
 //! The Node-API surface: convert, call, map the error.
 
 mod account;
+mod allocator;
 mod clip;
 mod clip_vision;
 mod controlnet;
 mod depth;
 mod device;
 mod error;
+mod estimate;
 mod file_lock;
 mod info;
 mod inspect;
@@ -29,13 +31,10 @@ mod tokenizer;
 mod unet;
 mod vae;
 
-/// glibc maps and unmaps big activations at every allocation, which costs more than computing them.
-#[global_allocator]
-static ALLOCATOR: nd_kernels::memory::Counting<mimalloc::MiMalloc> = nd_kernels::memory::Counting(mimalloc::MiMalloc);
-
 /// Runs once, when the addon is loaded and before it has any thread.
 #[napi_derive::module_init]
 fn init() {
+    allocator::init();
     // Without it candle parses /proc/cpuinfo at every matrix product.
     if std::env::var_os("RAYON_NUM_THREADS").is_none() {
         let threads = std::thread::available_parallelism().map_or(1, |n| n.get());

@@ -1,5 +1,6 @@
 //! The engine thread: heavy jobs of all environments, one after the other, each settling a promise.
 
+use crate::allocator;
 use crate::error::{Failure, Outcome, ABORTED, INTERNAL, PANIC};
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
@@ -8,7 +9,7 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::mpsc::{channel, Sender};
+use std::sync::mpsc::{channel, Receiver, RecvTimeoutError, Sender};
 use std::sync::OnceLock;
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -80,7 +81,7 @@ fn engine() -> Outcome<&'static Sender<Job>> {
     let started = ENGINE.get_or_init(|| {
         let (sender, jobs) = channel::<Job>();
         let body = move || {
-            for job in jobs {
+            while let Some(job) = next_job(&jobs) {
                 // A panic outside the guarded work would end the thread and every later job with it.
                 let _ = catch_unwind(AssertUnwindSafe(job));
             }
@@ -88,6 +89,18 @@ fn engine() -> Outcome<&'static Sender<Job>> {
         std::thread::Builder::new().name("nd-engine".into()).spawn(body).map(|_| sender).map_err(|error| error.to_string())
     });
     started.as_ref().map_err(|error| Failure::new(INTERNAL, format!("Expected a new thread but the system refused: {error}")))
+}
+
+/// Waits for a job; after a while without any, memory that work left behind goes back to the system. None when there will be no more jobs.
+fn next_job(jobs: &Receiver<Job>) -> Option<Job> {
+    match jobs.recv_timeout(allocator::IDLE) {
+        Ok(job) => Some(job),
+        Err(RecvTimeoutError::Disconnected) => None,
+        Err(RecvTimeoutError::Timeout) => {
+            allocator::release_pages();
+            jobs.recv().ok()
+        }
+    }
 }
 
 /// Remembers the token of a job; on first use makes the end of the environment cancel all of them.

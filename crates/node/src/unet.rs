@@ -1,6 +1,7 @@
 //! `NativeUnet`: the denoising UNet.
 
 use crate::error::{Outcome, Result};
+use crate::estimate::{need_of, saving};
 use crate::ip_adapter::NativeIpAdapter;
 use crate::load::{NativeLoadOptions, OnProgress};
 use crate::lora::{adapted, adapters_of, context_of, NativeAdapter};
@@ -175,10 +176,26 @@ impl NativeUnet {
         )?)
     }
 
+    /// Evaluates the network; `saves_memory` keeps no second form of the convolutions' weights.
     #[napi(catch_unwind, ts_return_type = "Promise<NativeTensor>")]
-    pub fn forward<'env>(&self, env: &'env Env, input: NativeUnetInput, token: &NativeCancelToken) -> Result<Object<'env>> {
+    pub fn forward<'env>(
+        &self,
+        env: &'env Env,
+        input: NativeUnetInput,
+        token: &NativeCancelToken,
+        saves_memory: Option<bool>,
+    ) -> Result<Object<'env>> {
         let (model, cancel, input) = (self.handle.get()?, token.token.clone(), UnetArguments::new(input)?);
-        Ok(spawn(env, &token.token, move || Ok(model.forward(&input.borrowed(&input.prompts(), &cancel))?), NativeTensor::wrap)?)
+        let work = move || Ok(saving(saves_memory == Some(true), || model.forward(&input.borrowed(&input.prompts(), &cancel)))?);
+        Ok(spawn(env, &token.token, work, NativeTensor::wrap)?)
+    }
+
+    /// What `forward` would need, without computing anything.
+    #[napi(catch_unwind, ts_return_type = "Promise<NativeNeed>")]
+    pub fn need<'env>(&self, env: &'env Env, input: NativeUnetInput, token: &NativeCancelToken, saves_memory: bool) -> Result<Object<'env>> {
+        let (model, cancel, input) = (self.handle.get()?, token.token.clone(), UnetArguments::new(input)?);
+        let work = move || need_of(saves_memory, || model.forward(&input.borrowed(&input.prompts(), &cancel)));
+        Ok(spawn(env, &token.token, work, |_, need| Ok(need))?)
     }
 
     /// This UNet with these adapters and no others.

@@ -1,6 +1,7 @@
 //! `NativeAutoencoderKl`: the autoencoder between pixels and latents.
 
 use crate::error::Result;
+use crate::estimate::{need_of, saving};
 use crate::load::{NativeLoadOptions, OnProgress};
 use crate::network::{network_class, spawn_load};
 use crate::task::{spawn, NativeCancelToken};
@@ -23,6 +24,8 @@ pub struct NativeTiling {
 pub struct NativeVaeOptions {
     pub slicing: bool,
     pub tiling: Option<NativeTiling>,
+    /// Keeps no second form of the convolutions' weights.
+    pub saves_memory: Option<bool>,
 }
 
 impl NativeVaeOptions {
@@ -67,7 +70,25 @@ impl NativeAutoencoderKl {
     pub fn decode<'env>(&self, env: &'env Env, latents: &NativeTensor, options: NativeVaeOptions, token: &NativeCancelToken) -> Result<Object<'env>> {
         let (model, cancel, latents) = (self.handle.get()?, token.token.clone(), latents.tensor()?.clone());
         let tiling = options.tiling(model.config());
-        let work = move || Ok(model.decode(&latents, &VaeOptions { tiling, slicing: options.slicing, cancel: &cancel })?);
+        let saves_memory = options.saves_memory == Some(true);
+        let work = move || {
+            Ok(saving(saves_memory, || model.decode(&latents, &VaeOptions { tiling, slicing: options.slicing, cancel: &cancel }))?)
+        };
         Ok(spawn(env, &token.token, work, NativeTensor::wrap)?)
+    }
+
+    /// What `decode` would need, without computing anything.
+    #[napi(catch_unwind, ts_return_type = "Promise<NativeNeed>")]
+    pub fn decode_need<'env>(
+        &self,
+        env: &'env Env,
+        latents: &NativeTensor,
+        options: NativeVaeOptions,
+        token: &NativeCancelToken,
+    ) -> Result<Object<'env>> {
+        let (model, cancel, latents) = (self.handle.get()?, token.token.clone(), latents.tensor()?.clone());
+        let (tiling, saves_memory) = (options.tiling(model.config()), options.saves_memory == Some(true));
+        let work = move || need_of(saves_memory, || model.decode(&latents, &VaeOptions { tiling, slicing: options.slicing, cancel: &cancel }));
+        Ok(spawn(env, &token.token, work, |_, need| Ok(need))?)
     }
 }

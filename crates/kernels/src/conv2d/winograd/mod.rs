@@ -64,6 +64,11 @@ impl<T: Tile> Winograd<T> {
         Self { u, plane, tile: PhantomData }
     }
 
+    /// Memory that the weights of a convolution take in this form.
+    pub fn size(body: &Body) -> usize {
+        4 * T::A * T::A * (body.packed.k / 9) * body.packed.columns()
+    }
+
     /// Memory held.
     pub fn bytes(&self) -> usize {
         4 * self.u.len()

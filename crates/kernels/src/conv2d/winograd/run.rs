@@ -44,6 +44,17 @@ struct Shape<'a> {
 }
 
 impl<T: Tile> Winograd<T> {
+    /// Memory that the tiles of a call take: V, and on each thread M.
+    pub fn scratch(body: &Body, call: &Call) -> usize {
+        let (height, width) = call.grid.output;
+        let total = call.grid.batch * height.div_ceil(T::M) * width.div_ceil(T::M);
+        let chunk = total.div_ceil(total.div_ceil(CHUNK).max(1)).next_multiple_of(MR);
+        let v = plane((chunk + MR) * body.shape.1.next_multiple_of(16));
+        let widest = body.packed.panels.iter().map(|panel| panel.vectors).max().unwrap_or(0) * 16;
+        let m = plane(SLICE.next_multiple_of(MR) * widest);
+        4 * T::A * T::A * (v + pool::threads() * m)
+    }
+
     pub fn run(&self, body: &Body, call: &Call, finish: &Finish) {
         let size = call.grid.output;
         let tiles = (size.0.div_ceil(T::M), size.1.div_ceil(T::M));
