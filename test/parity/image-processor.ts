@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import {
   CLIPImageProcessor,
+  IPAdapterMaskProcessor,
   type RawImage,
   type ResizeMode,
   Tensor,
@@ -21,6 +22,8 @@ type Row = {
   size?: number
   resize_mode?: ResizeMode
   init?: Record<string, unknown>
+  n?: number
+  num_queries?: number[]
   error?: unknown
 }
 
@@ -44,7 +47,10 @@ export async function parityImageProcessor(folder: string, tally: Tally): Promis
       if (kind === 'vae') {
         return compareVae(row, tensors, tally)
       }
-      return kind === 'clip' ? compareClip(row, tensors, tally) : `no processor for ${kind}`
+      if (kind === 'clip') {
+        return compareClip(row, tensors, tally)
+      }
+      return kind === 'ipmask' ? compareMasks(row, tensors, tally) : `no processor for ${kind}`
     })
   }
 }
@@ -71,6 +77,17 @@ async function compareClip(row: Row, tensors: Record<string, Tensor>, tally: Tal
   const wanted = tensors[`${row.key}/pixel_values`]
   const scale = wanted?.abs().max().item() ?? 1
   tally.near('pixel_values', values, wanted, (1.001 * level) / clipStd / Math.max(1, scale))
+}
+
+async function compareMasks(row: Row, tensors: Record<string, Tensor>, tally: Tally): Promise<undefined> {
+  const given = Array.from({ length: row.n ?? 0 }, (_, i) => picture(tensors[`${row.key}/in.${i}`]))
+  const masks = await new IPAdapterMaskProcessor().preprocess(given, { height: row.height, width: row.width })
+  tally.near('preprocessed', masks, tensors[`${row.key}/preprocessed`], 1e-6)
+  for (const queries of row.num_queries ?? []) {
+    const wanted = tensors[`${row.key}/downsampled_${queries}`]
+    const small = IPAdapterMaskProcessor.downsample(masks.slice(0, 0, 1), 0, queries)
+    tally.near(`downsampled to ${queries}`, small.repeat([wanted?.shape[0] ?? 1, 1, wanted?.shape[2] ?? 1]), wanted, 1e-5)
+  }
 }
 
 function picture(tensor: Tensor | undefined): RawImage {

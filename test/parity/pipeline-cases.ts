@@ -12,7 +12,7 @@ export type PipelineCase = {
   models: Record<string, string | string[]>
   scheduler?: [className: string, overrides: SchedulerConfig]
   call: Record<string, unknown>
-  setup?: { freeu?: nd.FreeUOptions; ip_adapter?: unknown; ip_scale?: unknown; vae_tiling?: boolean }
+  setup?: { freeu?: nd.FreeUOptions; ip_adapter?: unknown[]; ip_scale?: number | number[]; vae_tiling?: boolean }
   init?: Record<string, unknown>
   scheduler_config?: SchedulerConfig
   low_res_scheduler?: SchedulerConfig
@@ -26,16 +26,18 @@ export type AnyPipeline = {
   readonly unet: nd.UNet2DConditionModel
   readonly vae: nd.AutoencoderKL
   generate(options: Record<string, unknown>): PromiseLike<nd.GenerateResult>
+  loadIpAdapter: nd.DiffusionPipeline['loadIpAdapter']
+  setIpAdapterScale: nd.DiffusionPipeline['setIpAdapterScale']
   dispose(): void
 }
 
 type LoadablePipeline = { fromPretrained(source: string, options: Record<string, unknown>): Promise<AnyPipeline>; slots: nd.Slots }
 
 /** Parts of `setup` that a test can bring about. */
-const knownSetup = new Set(['freeu', 'vae_tiling'])
+const knownSetup = new Set(['freeu', 'vae_tiling', 'ip_adapter', 'ip_scale'])
 
 /** Why a case cannot be run by this build, or undefined if it can. */
-export function missingSupport({ pipe, models, scheduler, call, setup }: PipelineCase): string | undefined {
+export function missingSupport({ pipe, models, scheduler, setup }: PipelineCase): string | undefined {
   const known = pipelineClass(pipe)
   if (known === undefined) {
     return `no class ${pipe}`
@@ -47,9 +49,7 @@ export function missingSupport({ pipe, models, scheduler, call, setup }: Pipelin
   if (part !== undefined) {
     return `no component ${part}`
   }
-  const option = Object.keys(call).find((name) => name.startsWith('ip_adapter'))
-  const unknownSetup = Object.keys(setup ?? {}).find((name) => !knownSetup.has(name) && name !== 'ip_scale')
-  return option ?? unknownSetup
+  return Object.keys(setup ?? {}).find((name) => !knownSetup.has(name))
 }
 
 function pipelineClass(name: string): LoadablePipeline | undefined {
@@ -66,10 +66,11 @@ export async function buildPipeline(folder: string, item: PipelineCase, tensors:
   const overrides: Record<string, unknown> = {}
   for (const [name, path] of Object.entries(item.models)) {
     const slot = known.slots[camelCase(name)]
-    if (slot === undefined || typeof path !== 'string') {
+    if (slot === undefined) {
       throw new Error(`no component ${name}`)
     }
-    overrides[camelCase(name)] = await slot.load(await componentFolder(join(folder, path), slot.folder), {})
+    const load = async (one: string): Promise<object> => slot.load(await componentFolder(join(folder, one), slot.folder), {})
+    overrides[camelCase(name)] = typeof path === 'string' ? await load(path) : await Promise.all(path.map(load))
   }
   const base = join(folder, item.base)
   if (item.pipe === 'StableDiffusionLatentUpscalePipeline') {
@@ -87,6 +88,14 @@ export async function buildPipeline(folder: string, item: PipelineCase, tensors:
   }
   if (item.setup?.freeu !== undefined) {
     pipe.unet.enableFreeU(item.setup.freeu)
+  }
+  if (item.setup?.ip_adapter !== undefined) {
+    const weightName = item.setup.ip_adapter.map((_, i) => `${item.name}.ip_adapter_${i}.safetensors`)
+    await pipe.loadIpAdapter(
+      weightName.map(() => join(folder, 'cases')),
+      { weightName, imageEncoderFolder: null },
+    )
+    pipe.setIpAdapterScale(item.setup.ip_scale ?? 1)
   }
   return pipe
 }

@@ -21,15 +21,25 @@ export class Tally {
   readonly #notCovered: string[] = []
   #passed = 0
   #worst = 0
+  #compared = 0
+  #absent: string[] = []
 
   constructor(area: string) {
     this.#area = area
   }
 
-  /** Runs one case; what it throws is its failure, and the text that it returns says why it is not covered. */
+  /**
+   * Runs one case; what it throws is its failure, and the text that it returns says why it is not covered. A case whose comparisons
+   * all lacked their golden failed.
+   */
   async run(name: string, work: () => Promise<string | undefined>): Promise<void> {
+    this.#compared = 0
+    this.#absent = []
     try {
       const reason = await work()
+      if (reason === undefined && this.#compared === 0 && this.#absent.length > 0) {
+        throw new Error(`compared nothing, as there is no golden for ${this.#absent.join(', ')}`)
+      }
       if (reason === undefined) {
         this.#passed += 1
       } else {
@@ -44,11 +54,13 @@ export class Tally {
     }
   }
 
-  /** Throws unless two tensors agree: `|a - b| <= tolerance * max(1, max|b|)`. */
+  /** Throws unless two tensors agree: `|a - b| <= tolerance * max(1, max|b|)`; without a golden there is no comparison. */
   near(what: string, actual: Tensor | undefined, wanted: Tensor | undefined, tolerance: number): void {
     if (wanted === undefined) {
+      this.#absent.push(what)
       return
     }
+    this.#compared += 1
     if (actual === undefined || String(actual.shape) !== String(wanted.shape)) {
       throw new Error(`${what}: shape ${actual?.shape} instead of ${wanted.shape}`)
     }

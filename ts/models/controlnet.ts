@@ -2,17 +2,22 @@ import { abortable } from '../abort.ts'
 import { checkBoolean, checkNumber, checkOptions } from '../checks.ts'
 import { type NativeControlNet, native } from '../native.ts'
 import { handleOf, type Tensor, wrapTensor } from '../tensor.ts'
+import { planSingleFile, type SingleFileOptions } from '../weights/single-file.ts'
 import { type FromWeightsOptions, type LoadOptions, type LoadPlan, loadNative, planLoad, planWeights, readConfig } from './load.ts'
 import { Model } from './model.ts'
 import type { UNet2DConditionConfig } from './unet-2d-condition-model.ts'
 import { type UNetForwardOptions, unetInput } from './unet-input.ts'
 
 /** Keys of a ControlNet's `config.json` (diffusers `ControlNetModel`), completed with their defaults. */
-export type ControlNetConfig = Omit<UNet2DConditionConfig, 'out_channels' | 'up_block_types' | 'sample_size'> & {
+export type ControlNetConfig = Pick<
+  UNet2DConditionConfig,
+  'in_channels' | 'block_out_channels' | 'down_block_types' | 'layers_per_block' | 'cross_attention_dim' | 'addition_embed_type'
+> & {
   readonly conditioning_channels: number
   readonly conditioning_embedding_out_channels: readonly number[]
   readonly controlnet_conditioning_channel_order: 'rgb' | 'bgr'
   readonly global_pool_conditions: boolean
+  readonly [key: string]: unknown
 }
 
 /** What a ControlNet adds to a UNet, for `UNetForwardOptions`; scaled already. */
@@ -56,6 +61,12 @@ export class ControlNetModel extends Model {
   static async fromPretrained(dir: string, options?: LoadOptions): Promise<ControlNetModel> {
     const plan = await planLoad(dir, options, 'controlnet')
     const config = await readConfig(plan.source)
+    return new ControlNetModel(await loadNative(plan, config, native.NativeControlNet.load), plan)
+  }
+
+  /** Reads a single file of lllyasviel's layout (`control_model.`) or of diffusers'. */
+  static async fromSingleFile(path: string, options?: SingleFileOptions): Promise<ControlNetModel> {
+    const { plan, config } = await planSingleFile(path, options, 'controlnet')
     return new ControlNetModel(await loadNative(plan, config, native.NativeControlNet.load), plan)
   }
 

@@ -103,7 +103,7 @@ interface How extends Required<ConditionSpan> {
 
 function checkHow({ guessMode, ...span }: ControlOptionsOfCall, model: ControlNetModel | ControlNetUnionModel): How {
   const pooled = model.config.global_pool_conditions
-  return { ...checkSpan(span), guessMode: checkBoolean('guessMode', guessMode ?? pooled) || pooled }
+  return { ...checkSpan(span), guessMode: checkBoolean('guessMode', guessMode ?? pooled) }
 }
 
 function checkScales(scale: number | readonly number[]): number[] {

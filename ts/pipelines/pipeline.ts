@@ -28,6 +28,7 @@ import {
   type Slots,
   withoutUndefined,
 } from './load.ts'
+import { loadSingleFile, type PipelineSingleFileOptions } from './load-single-file.ts'
 import { parseOptions } from './options.ts'
 import { type Owned, Ownership } from './ownership.ts'
 import type { Encoded, Prepared } from './prepared.ts'
@@ -56,6 +57,7 @@ export interface PipelineOrigin {
 /** A pipeline class, as its static methods see it. */
 export interface PipelineClass<P> {
   new (components: never, origin?: PipelineOrigin): P
+  readonly name: string
   readonly slots: Slots
   readonly settings: readonly string[]
 }
@@ -120,6 +122,29 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
   static download(this: Pick<PipelineClass<unknown>, 'slots'>, source: string, options?: DownloadOptions): Promise<string> {
     // biome-ignore lint/complexity/noThisInStatic: the subclass it is called on
     return downloadComponents(source, this, options)
+  }
+
+  /**
+   * Loads a checkpoint of one file: `.safetensors`, `.ckpt`, `.pt` or `.gguf`, in LDM's or SGM's names. Kind, family and prediction type are told
+   * by its keys and shapes; configs and vocabulary ship with the package, so that nothing is downloaded.
+   *
+   * Components given in the options are used instead of loading, and stay the caller's to dispose.
+   */
+  static async fromSingleFile<P extends DiffusionPipeline>(
+    this: PipelineClass<P>,
+    path: string,
+    options: PipelineSingleFileOptions & Partial<ComponentsOf<P>> = {},
+  ): Promise<P> {
+    // biome-ignore lint/complexity/noThisInStatic: the subclass it is called on
+    const { components, ...origin } = await loadSingleFile(path, this, options as PipelineSingleFileOptions & Record<string, unknown>)
+    try {
+      return new this(components as never, { ...origin, source: path })
+    } catch (error) {
+      for (const component of origin.owned) {
+        component.dispose()
+      }
+      throw error
+    }
   }
 
   /** Makes this kind of pipeline from another one's components, without loading anything; overrides stay the caller's to dispose. */
@@ -251,7 +276,7 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
       guidance: call.guidance,
     }
     const conditions = await prepareConditions(
-      [...this.#adapters.conditions(options, given), ...(options.conditions ?? [])],
+      [...(prepared.control ?? []), ...this.#adapters.conditions(options, given), ...(options.conditions ?? [])],
       { ...given, signal },
       scope,
     )

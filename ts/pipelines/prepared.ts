@@ -1,7 +1,7 @@
 import type { Guidance } from '../guidance/guidance.ts'
 import type { Image } from '../image/image.ts'
 import type { Tensor } from '../tensor.ts'
-import type { ConditionCall } from './condition.ts'
+import type { Condition, ConditionCall } from './condition.ts'
 import type { Denoised, DenoiseOptions, Denoiser, UNetCondition } from './denoise.ts'
 import type { FinishedRun } from './finish.ts'
 import type { RunConditioning } from './prompt-batch.ts'
@@ -9,6 +9,8 @@ import type { GenerateResult } from './result.ts'
 
 /** How a pipeline's latents are made: what `prepare` gives to the common run. */
 export interface Prepared extends Pick<DenoiseOptions, 'timesteps' | 'latents' | 'conditions' | 'afterStep'> {
+  /** What this kind of pipeline adds as conditions, before those of the call. */
+  control?: readonly Condition[]
   /** In place of the pipeline's UNet. */
   denoiser?: Denoiser
   /** Latents of the run as a batch of pictures, where they are something else, as in videos; the caller owns the result. */

@@ -5,6 +5,9 @@ import { Tensor } from '../tensor.ts'
 /** Height and width in pixels, or top and left. */
 export type Pair = [number, number]
 
+/** Numbers that the UNet is told with each half of its batch. */
+export type TimeIds = { positive: number[]; negative: number[] }
+
 /** SDXL's micro-conditioning: what sizes the model is told about. */
 export interface SizeConditioning {
   /** Size that the picture pretends to have had, (height, width). @default the picture's */

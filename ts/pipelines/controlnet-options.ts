@@ -1,0 +1,108 @@
+import { z } from 'zod'
+import type { ImageToImageOptions, InpaintOptions, PipelineImageInput, SizeOptions, TextToImageOptions } from './generate-options.ts'
+import type { ImageToImageXLOptions, InpaintXLOptions, TextToImageXLOptions } from './generate-options-xl.ts'
+import { imageShape, imageToImageSchema, inpaintSchema, option, sizeShape, textToImageSchema } from './options.ts'
+import { imageToImageXLSchema, inpaintXLSchema, textToImageXLSchema } from './options-xl.ts'
+
+/** How control works; with several ControlNets each may be a list with one entry for each. */
+export interface ControlSettings {
+  /** Strength of the control. @default 1; 0.8 for image-to-image, 0.5 for inpainting of SD, as in diffusers */
+  controlnetConditioningScale?: number | readonly number[]
+  /** Let the control act without a prompt. @default false */
+  guessMode?: boolean
+  /** Share of the steps after which control begins, 0 to 1. @default 0 */
+  controlGuidanceStart?: number | readonly number[]
+  /** Share of the steps after which control ends, 0 to 1. @default 1 */
+  controlGuidanceEnd?: number | readonly number[]
+}
+
+/** What a picture follows. */
+export interface ControlledText extends ControlSettings {
+  /** What the picture follows, and takes its size from; with several ControlNets an array with one entry for each. */
+  image: PipelineImageInput | readonly PipelineImageInput[]
+}
+
+/** What a picture follows, of pipelines whose `image` is the picture to change. */
+export interface ControlledImage extends ControlSettings {
+  /** What the picture follows; with several ControlNets an array with one entry for each. */
+  controlImage: PipelineImageInput | readonly PipelineImageInput[]
+}
+
+/** Options of text to image with a ControlNet. */
+export interface ControlNetTextOptions extends TextToImageOptions, ControlledText {}
+
+/** Options of image to image with a ControlNet. */
+export interface ControlNetImageOptions extends ImageToImageOptions, SizeOptions, ControlledImage {}
+
+/** Options of inpainting with a ControlNet. */
+export interface ControlNetInpaintOptions extends InpaintOptions, ControlledImage {}
+
+/** Options of text to image with SDXL and a ControlNet. */
+export interface ControlNetTextXLOptions extends TextToImageXLOptions, ControlledText {}
+
+/** Options of image to image with SDXL and a ControlNet. */
+export interface ControlNetImageXLOptions extends ImageToImageXLOptions, SizeOptions, ControlledImage {}
+
+/** Options of inpainting with SDXL and a ControlNet. */
+export interface ControlNetInpaintXLOptions extends InpaintXLOptions, ControlledImage {}
+
+const share = z.number().min(0).max(1)
+const orList = <T extends z.ZodType>(schema: T): z.ZodUnion<[T, z.ZodArray<T>]> => z.union([schema, z.array(schema).min(1)])
+
+const strength = (value: number): { controlnetConditioningScale: z.ZodDefault<z.ZodUnion<[z.ZodNumber, z.ZodArray<z.ZodNumber>]>> } => ({
+  controlnetConditioningScale: option(
+    orList(z.number()).default(value),
+    'a number, or one for each ControlNet',
+    'Strength of the control.',
+  ),
+})
+
+/** The options that control adds to a pipeline. */
+export const controlShape = {
+  ...strength(1),
+  guessMode: option(z.boolean().default(false), 'true or false', 'Let the control act without a prompt.'),
+  controlGuidanceStart: option(
+    orList(share).default(0),
+    'a number from 0 to 1, or one for each ControlNet',
+    'Share of the steps after which control begins.',
+  ),
+  controlGuidanceEnd: option(
+    orList(share).default(1),
+    'a number from 0 to 1, or one for each ControlNet',
+    'Share of the steps after which control ends.',
+  ),
+} as const
+
+/** The same, with the image to follow beside the one to change. */
+export const controlImageShape = {
+  ...controlShape,
+  controlImage: option(
+    z.custom<unknown>((value) => value !== undefined && value !== null),
+    'an image, or one for each ControlNet,',
+    'What the picture follows.',
+  ),
+} as const
+
+/** Options of text to image with a ControlNet. */
+export const controlNetTextSchema = z.strictObject({ ...textToImageSchema.shape, ...controlShape, ...imageShape })
+
+/** Options of image to image with a ControlNet. */
+export const controlNetImageSchema = z.strictObject({ ...imageToImageSchema.shape, ...sizeShape, ...controlImageShape, ...strength(0.8) })
+
+/** Options of inpainting with a ControlNet. */
+export const controlNetInpaintSchema = z.strictObject({ ...inpaintSchema.shape, ...controlImageShape, ...strength(0.5) })
+
+/** Options of text to image with SDXL and a ControlNet. */
+export const controlNetTextXLSchema = z.strictObject({ ...textToImageXLSchema.shape, ...controlShape, ...imageShape })
+
+/** Options of image to image with SDXL and a ControlNet. */
+export const controlNetImageXLSchema = z.strictObject({
+  ...imageToImageXLSchema.shape,
+  ...sizeShape,
+  ...controlImageShape,
+  ...strength(0.8),
+  strength: imageToImageSchema.shape.strength,
+})
+
+/** Options of inpainting with SDXL and a ControlNet. */
+export const controlNetInpaintXLSchema = z.strictObject({ ...inpaintXLSchema.shape, ...controlImageShape })
