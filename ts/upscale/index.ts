@@ -1,0 +1,5 @@
+export { enlarge, enlargedSize } from './enlarge.ts'
+export { type HiresFixOptions, type HiresOptions, type HiresUpscaler, hiresFix, hiresUpscalers } from './hires-fix.ts'
+export { type LatentFilter, latentFilters, resizeLatents } from './resize-latents.ts'
+export { mapTiles, type TileGrid } from './tiles.ts'
+export { type UpscaleImageOptions, type UpscaleRound, upscale } from './upscale.ts'
