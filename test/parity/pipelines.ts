@@ -78,12 +78,13 @@ async function compare(
   tally.near('latents per step', reported(steps, item, tensors), tensors['out/latents_per_step'], tolerance.latents)
   tally.near('latents', latents, tensors['out/latents'], tolerance.latents)
   const { tensor } = await pipe.generate({ ...options(), outputType: 'tensor' })
-  tally.near('image', tensor, tensors['out/image'], tolerance.image)
+  tally.near('image', tensor, channelsFirst(tensors['out/image']), tolerance.image)
   const { images } = await pipe.generate(options())
   const flat = images && Tensor.stack(images.map((image) => image.toTensor()))
-  const levels = flat?.reshape(tensors['out/image_u8']?.shape ?? flat.shape)
+  const bytes = channelsFirst(tensors['out/image_u8'])
+  const levels = flat?.reshape(bytes?.shape ?? flat.shape)
   const loud = Number(item.call.guidance_scale ?? 7.5) >= 5
-  tally.near('image bytes', levels, tensors['out/image_u8']?.to('f32').div(255), (loud ? 2.001 : 1.001) / 255)
+  tally.near('image bytes', levels, bytes?.to('f32').div(255), (loud ? 2.001 : 1.001) / 255)
   pipe.dispose()
 }
 
@@ -92,6 +93,12 @@ function reported(steps: readonly Tensor[], { pipe }: PipelineCase, tensors: Ten
   const count = pipe === 'StableDiffusionAdapterPipeline' ? (tensors['out/latents_per_step']?.shape[0] ?? 0) : 0
   const kept = steps.slice(-count)
   return kept.length === 0 ? undefined : Tensor.stack(kept)
+}
+
+/** Pictures (B, 3, H, W): the adapters' pipeline gives (B, H, W, 3) for `output_type="pt"` too. */
+function channelsFirst(images: Tensor | undefined): Tensor | undefined {
+  const [, channels, , last] = images?.shape ?? []
+  return images?.shape.length === 4 && channels !== 3 && last === 3 ? images.permute([0, 3, 1, 2]) : images
 }
 
 /** What our UNet gets for videos, frame by frame (B F, C, H, W), as the reference's sees it: (B, C, F, H, W). */
