@@ -1,5 +1,5 @@
 import { mkdtempSync } from 'node:fs'
-import { readdir } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
@@ -89,7 +89,10 @@ test.serial('doctor, schedulers and tokens', async (t) => {
   const broken = await command(['doctor', '--json'], cwd, { NAPI_RS_NATIVE_LIBRARY_PATH: '/nowhere.node' })
   t.regex(broken.stdout, /"\/nowhere\.node \(NAPI_RS_NATIVE_LIBRARY_PATH\): no such file"/)
   const all = await command(['schedulers'], cwd)
-  t.regex(all.stdout, /DPMSolverMultistepScheduler.*DPM\+\+ 2M Karras/)
+  t.regex(all.stdout, /DPMSolverMultistepScheduler.*DPM\+\+ 2M, dpmpp_2m/)
+  const chart = await command(['schedulers', 'DPM++ 2M Karras', '--steps', '12', '--svg', 'chart.svg'], cwd)
+  t.regex(chart.stdout, /DPM\+\+ 2M Karras \(DPMSolverMultistepScheduler\), 12 steps, 12 model calls\n/)
+  t.is((await readFile(join(cwd, 'chart.svg'), 'utf8')).match(/<circle /g)?.length, 12)
   const one = JSON.parse((await command(['schedulers', 'Euler', '--steps', '3', '--json'], cwd)).stdout) as {
     timesteps: number[]
     sigmas: number[]

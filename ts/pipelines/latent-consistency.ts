@@ -99,7 +99,7 @@ export class LatentConsistencyModelImg2ImgPipeline extends StableDiffusionBase {
       schema: latentConsistencyImageSchema,
       signal: run.signal,
       prepare: async (call, scope) => {
-        const steps = { timesteps: [...call.scheduler.timesteps], begin: 0 }
+        const steps = { timesteps: call.scheduler.timesteps, begin: 0 }
         return { ...(await prepareImageToImage({ call, vae: this.vae, steps, scope })), guidance: plain }
       },
     })

@@ -1,11 +1,11 @@
-import { checkInteger } from '../checks.ts'
+import { checkInteger, checkNumber } from '../checks.ts'
 import { expected } from '../errors.ts'
 import { randnTensor } from '../random.ts'
 import { Scope } from '../scope.ts'
 import { Tensor } from '../tensor.ts'
 import type { SetTimestepsOptions, StepOptions } from './options.ts'
 import type { Row, StepOutput } from './plan.ts'
-import { Run, type StepSource } from './run.ts'
+import { Run } from './run.ts'
 import { checkStep, Scheduler } from './scheduler.ts'
 import { StepSizeController } from './step-size.ts'
 
@@ -29,7 +29,6 @@ export class DPMAdaptiveScheduler extends Scheduler {
   #levels: readonly number[] = []
   #start = 0
   #calls: number | undefined
-  #numbers: Pick<StepOptions, 'eta' | 'sNoise'> = {}
   #controller: StepSizeController | undefined
   #attempt: Attempt | undefined
   #begun: Begun | undefined
@@ -96,20 +95,15 @@ export class DPMAdaptiveScheduler extends Scheduler {
   }
 
   override step(modelOutput: Tensor, timestep: number, sample: Tensor, options: StepOptions = {}): StepOutput {
-    const { eta, sNoise, generator, varianceNoise } = checkStep(modelOutput, sample, options)
-    const { attempt: planned } = this.#next(timestep)
-    if (planned.place === 0) {
-      if (eta !== this.#numbers.eta || sNoise !== this.#numbers.sNoise) {
-        this.#numbers = { eta, sNoise }
-        this.#attempt = this.#plan(planned.from)
-      }
+    const checked = checkStep(modelOutput, sample, options)
+    const { attempt, row } = this.#next(timestep)
+    if (attempt.place === 0) {
       this.#begun = { sample: sample.clone(), output: modelOutput.clone() }
     }
-    const { attempt, row } = this.#next(timestep)
     this.#calls = (this.#calls ?? 0) + 1
     return attempt.place + 1 < attempt.rows.length
       ? this.#evaluate(attempt, row, modelOutput, sample)
-      : this.#finish(attempt, row, modelOutput, sample, { generator, varianceNoise })
+      : this.#finish(attempt, row, modelOutput, sample, checked)
   }
 
   /** Noises clean samples to a timestep of this run. */
@@ -139,7 +133,7 @@ export class DPMAdaptiveScheduler extends Scheduler {
     if (!(to < from)) {
       throw expected('tolerances that a step can meet', 'rtol and atol', [this.config.rtol, this.config.atol])
     }
-    return { from, to, place: 0, run: new Run(), rows: this.plan(undefined, { ...this.#numbers, sigmas: [from, to] }).rows }
+    return { from, to, place: 0, run: new Run(), rows: this.plan(undefined, { sigmas: [from, to] }).rows }
   }
 
   #announce({ rows, place }: Attempt): void {
@@ -155,13 +149,13 @@ export class DPMAdaptiveScheduler extends Scheduler {
   }
 
   /** The last evaluation of an attempt: the step stands and the next one is planned, or it starts again with another size. */
-  #finish(attempt: Attempt, row: Row, output: Tensor, sample: Tensor, { generator, varianceNoise }: StepSource): StepOutput {
+  #finish(attempt: Attempt, row: Row, output: Tensor, sample: Tensor, { generator, varianceNoise, sNoise = 1 }: StepOptions): StepOutput {
     using scope = new Scope()
     const quiet = row.noise && scope.keep(scope.keep(sample.mul(0)))
     const { prevSample, predOriginalSample, estimate = prevSample } = attempt.run.step(row, output, sample, { varianceNoise: quiet })
     scope.keepNew(estimate, prevSample)
     const begun = this.#begun
-    this.#controller ??= new StepSizeController(this.config, this.#numbers.eta ? 1.5 : Number(this.config.solver_order))
+    this.#controller ??= new StepSizeController(this.config, this.config.eta ? 1.5 : Number(this.config.solver_order))
     if (begun !== undefined && !this.#controller.propose(this.#error(prevSample, estimate, begun.sample))) {
       prevSample.dispose()
       attempt.run[Symbol.dispose]()
@@ -183,7 +177,7 @@ export class DPMAdaptiveScheduler extends Scheduler {
     const noise = scope.keepNew(drawn.to(sample.device), drawn)
     const noised = Tensor.linearCombination([
       [1, prevSample],
-      [row.next.noise ?? 0, noise],
+      [(row.next.noise ?? 0) * checkNumber('sNoise', sNoise, { min: 0 }), noise],
     ])
     return { prevSample: noised, predOriginalSample }
   }

@@ -19,6 +19,7 @@ export {
   GradientEstimationEulerScheduler,
   RESMultistepAncestralScheduler,
   RESMultistepScheduler,
+  SigmaIPNDMScheduler,
 } from './k-diffusion.ts'
 export { KDPM2AncestralDiscreteScheduler, KDPM2DiscreteScheduler } from './kdpm2.ts'
 export { LCMScheduler, TCDScheduler } from './lcm.ts'

@@ -35,6 +35,11 @@ export class EulerAncestralCFGPlusPlusScheduler extends Scheduler {
   static override readonly className: string = 'EulerAncestralCFGPlusPlusScheduler'
 }
 
+/** iPNDM over noise levels, for models that diffusers' IPNDMScheduler does not fit. Source: ComfyUI `sample_ipndm`. */
+export class SigmaIPNDMScheduler extends Scheduler {
+  static override readonly className: string = 'SigmaIPNDMScheduler'
+}
+
 /** Extended reverse-time SDE solver of order 3, arXiv:2309.06169. Source: ComfyUI `sample_er_sde`. */
 export class ERSDEScheduler extends Scheduler {
   static override readonly className: string = 'ERSDEScheduler'

@@ -41,7 +41,10 @@ export type SetTimestepsOptions = {
 
 /** Numbers that change the rows of a run. */
 export type StepNumbers = {
-  /** Share of fresh noise: DDIM and TCD 0 to 1, samplers with 'a' or 'SDE' in their name and DPM fast; other classes ignore it. @default 0, TCD 0.3, 'a' and 'SDE' 1 */
+  /**
+   * Share of fresh noise, 0 to 1: DDIM, TCD, DPM++ 3M SDE, RES multistep a, Euler a CFG++; other classes ignore it. Where the timesteps depend on
+   * it (DPM fast, DPM adaptive, DPM++ 2S a) it is a key of the config. @default DDIM 0, TCD 0.3, the others 1
+   */
   eta?: number
   /** DDIM: derive the direction from the clipped clean sample. @default false */
   useClippedModelOutput?: boolean

@@ -21,6 +21,7 @@ import {
   GradientEstimationEulerScheduler,
   RESMultistepAncestralScheduler,
   RESMultistepScheduler,
+  SigmaIPNDMScheduler,
 } from './k-diffusion.ts'
 import { KDPM2AncestralDiscreteScheduler, KDPM2DiscreteScheduler } from './kdpm2.ts'
 import { LCMScheduler, TCDScheduler } from './lcm.ts'
@@ -37,6 +38,7 @@ type AnyScheduler = {
   fromConfig(source: SchedulerConfig | Scheduler, overrides?: SchedulerConfig): Scheduler
 }
 
+/** Classes that can be imported; a sampler of the registry is found by its name without one. */
 const CLASSES: readonly AnyScheduler[] = [
   DDIMScheduler,
   DDIMInverseScheduler,
@@ -70,6 +72,7 @@ const CLASSES: readonly AnyScheduler[] = [
   GradientEstimationEulerScheduler,
   RESMultistepAncestralScheduler,
   RESMultistepScheduler,
+  SigmaIPNDMScheduler,
 ]
 
 /** Families of models that Align Your Steps has noise levels for. */
@@ -153,9 +156,28 @@ function stepsOf(family: ModelFamily | undefined, config: SchedulerConfig): Sche
 }
 
 function classNamed(name: string): AnyScheduler {
-  const found = CLASSES.find(({ className }) => plain(className) === plain(name))
+  const found = CLASSES.find(({ className }) => plain(className) === plain(name)) ?? registered(name)
   if (found === undefined) {
     throw new ConfigError(`Expected a scheduler for scheduler but received ${JSON.stringify(name)}; nearest: ${nearest(name).join(', ')}`)
   }
   return found
+}
+
+const made = new Map<string, AnyScheduler>()
+
+/** The class of a sampler that only the native registry knows by name. */
+function registered(name: string): AnyScheduler | undefined {
+  const known = [...catalog().classes.keys()].find((className) => plain(className) === plain(name))
+  if (known === undefined) {
+    return undefined
+  }
+  const found = made.get(known) ?? define(known)
+  made.set(known, found)
+  return found
+}
+
+function define(name: string): AnyScheduler {
+  return class extends Scheduler {
+    static override readonly className: string = name
+  }
 }

@@ -8,7 +8,7 @@
 
 use crate::betas::{alphas_cumprod, log_f32, train_sigmas, COMMON};
 use crate::config::Config;
-use crate::dpm_fast::{solver_step, target};
+use crate::dpm_fast::{check_eta, solver_step, target};
 use crate::error::{Result, SamplerError};
 use crate::k_family;
 use crate::k_sigmas::finish;
@@ -25,18 +25,19 @@ pub(crate) const ENTRY: Entry = Entry {
     defaults_json: r#"{
     "num_train_timesteps":1000, "beta_start":0.0001, "beta_end":0.02, "beta_schedule":"linear", "trained_betas":null,
     "prediction_type":"epsilon", "timestep_spacing":"linspace", "steps_offset":0, "solver_order":3, "rtol":0.05, "atol":0.0078,
-    "h_init":0.05, "pcoeff":0.0, "icoeff":1.0, "dcoeff":0.0, "accept_safety":0.81
+    "h_init":0.05, "pcoeff":0.0, "icoeff":1.0, "dcoeff":0.0, "accept_safety":0.81, "eta":0.0
 }"#,
-    step_options: &["eta", "sNoise"],
+    step_options: &["sNoise"],
     noise: NoiseRule::Exploding,
     velocity: Velocity::None,
-    stochastic: Stochastic::WithOption("eta"),
+    stochastic: Stochastic::WithKey("eta"),
     check,
     schedule,
     rows,
 };
 
 fn check(config: &mut Config) -> Result<()> {
+    check_eta(config)?;
     config.count("solver_order", 2, 3)?;
     for key in ["rtol", "atol", "h_init", "accept_safety"] {
         let value = config.number(key)?;
@@ -67,8 +68,9 @@ fn schedule(config: &Config, options: &PlanOptions) -> Result<Schedule> {
     let levels = levels(options, &bars)?;
     let lowest = f64::from(train_sigmas(&bars[..1])[0]);
     let order = config.count("solver_order", 2, 3)?;
+    let eta = config.number("eta")?;
     let inner = |w: &[f64]| -> Vec<f64> {
-        let down = target(options, w[0], w[1], lowest).0;
+        let down = target(eta, w[0], w[1], lowest).0;
         (0..order).map(|place| w[0] * (down / w[0]).powf(place as f64 / order as f64)).collect()
     };
     let mut sigmas: Vec<f64> = levels.windows(2).flat_map(inner).collect();
@@ -82,12 +84,12 @@ fn rows(config: &Config, options: &PlanOptions, schedule: &Schedule) -> Result<V
     if !options.begin_index.is_multiple_of(order) {
         return Err(SamplerError::argument("beginIndex", format!("a multiple of {order}"), options.begin_index.to_string()));
     }
-    let lowest = f64::from(train_sigmas(&schedule.bars[..1])[0]);
+    let (lowest, eta) = (f64::from(train_sigmas(&schedule.bars[..1])[0]), config.number("eta")?);
     (options.begin_index..schedule.timesteps.len())
         .map(|i| {
             let (step, place) = (i / order, i % order);
             let from = levels[step];
-            let (down, up) = target(options, from, levels[step + 1], lowest);
+            let (down, up) = target(eta, from, levels[step + 1], lowest);
             let mut row = k_family::row(config, schedule, i, sigmas[i])?;
             row.value = Some((reg("sample") - reg("x0")) * (1.0 / sigmas[i]));
             if place == 0 {
@@ -101,7 +103,7 @@ fn rows(config: &Config, options: &PlanOptions, schedule: &Schedule) -> Result<V
                 row.estimate = Some(if order == 3 { first - differences } else { first });
                 if up > 0.0 {
                     row.noise = Some(Noise::Normal);
-                    row.next = row.next + reg("noise") * up;
+                    row.next = row.next + reg("noise") * (up * options.s_noise.unwrap_or(1.0));
                 }
             }
             Ok(row)

@@ -1,12 +1,12 @@
 //! DPM fast (k-diffusion `sample_dpm_fast`): DPM-Solver of order 3 with a fixed number of evaluations, arXiv:2206.00927.
 //!
 //! The range of t = -ln(sigma) from sigma_max to sigma_min is cut into equal steps of order 3, the last ones of order 2 or 1, so that
-//! `numInferenceSteps` is the number of model evaluations. It ends at sigma_min, not at zero. With `eta` (default 0) each step goes to the down
+//! `numInferenceSteps` is the number of model evaluations. It ends at sigma_min, not at zero. With the config key `eta` (default 0) each step goes to the down
 //! part of its end and adds noise.
 
 use crate::betas::{alphas_cumprod, log_f32, train_sigmas, COMMON};
 use crate::config::Config;
-use crate::error::Result;
+use crate::error::{Result, SamplerError};
 use crate::euler::split;
 use crate::k_family;
 use crate::k_sigmas::finish;
@@ -20,12 +20,15 @@ pub(crate) const ENTRY: Entry = Entry {
     evaluations: 1,
     compatible: true,
     listed: false,
-    defaults_json: k_family::DEFAULTS,
-    step_options: &["eta", "sNoise"],
+    defaults_json: r#"{
+    "num_train_timesteps":1000, "beta_start":0.0001, "beta_end":0.02, "beta_schedule":"linear", "trained_betas":null,
+    "prediction_type":"epsilon", "timestep_spacing":"linspace", "steps_offset":0, "eta":0.0
+}"#,
+    step_options: &["sNoise"],
     noise: NoiseRule::Exploding,
     velocity: Velocity::None,
-    stochastic: Stochastic::WithOption("eta"),
-    check: |config| config.check_sigma_flags(),
+    stochastic: Stochastic::WithKey("eta"),
+    check: check_eta,
     schedule,
     rows,
 };
@@ -48,13 +51,19 @@ impl Step {
 }
 
 /// Where a step from `from` to `to` ends before its noise is added, not below `lowest`, and the amount of that noise.
-pub(crate) fn target(options: &PlanOptions, from: f64, to: f64, lowest: f64) -> (f64, f64) {
-    match options.eta.unwrap_or(0.0) {
-        0.0 => (to, 0.0),
-        eta => {
-            let down = split(from, to, eta).0.max(lowest);
-            (down, (to * to - down * down).max(0.0).sqrt() * options.s_noise.unwrap_or(1.0))
-        }
+pub(crate) fn target(eta: f64, from: f64, to: f64, lowest: f64) -> (f64, f64) {
+    if eta == 0.0 {
+        return (to, 0.0);
+    }
+    let down = split(from, to, eta).0.max(lowest);
+    (down, (to * to - down * down).max(0.0).sqrt())
+}
+
+/// Refuses a share of fresh noise outside 0 to 1. It is a config key where the levels of the evaluations depend on it.
+pub(crate) fn check_eta(config: &mut Config) -> Result<()> {
+    match config.number("eta")? {
+        eta if (0.0..=1.0).contains(&eta) => Ok(()),
+        eta => Err(SamplerError::config("eta", "a number from 0 to 1", eta.to_string())),
     }
 }
 
@@ -75,7 +84,7 @@ pub(crate) fn solver_step(order: usize, place: usize, base: usize, from: f64, en
     }
 }
 
-fn steps(options: &PlanOptions, n: usize, high: f64, low: f64) -> Vec<Step> {
+fn steps(eta: f64, n: usize, high: f64, low: f64) -> Vec<Step> {
     let m = n / 3 + 1;
     let mut orders = vec![3; m - 1];
     if n.is_multiple_of(3) {
@@ -86,7 +95,7 @@ fn steps(options: &PlanOptions, n: usize, high: f64, low: f64) -> Vec<Step> {
     }
     let at = |k: usize| high * (low / high).powf(k as f64 / m as f64);
     let step = |(k, &order): (usize, &usize)| {
-        let (down, up) = target(options, at(k), at(k + 1), low);
+        let (down, up) = target(eta, at(k), at(k + 1), low);
         Step { from: at(k), down, up, order }
     };
     orders.iter().enumerate().map(step).collect()
@@ -97,7 +106,7 @@ fn schedule(config: &Config, options: &PlanOptions) -> Result<Schedule> {
     let bars = alphas_cumprod(config, COMMON)?;
     let train = train_sigmas(&bars);
     let (high, low) = (f64::from(train[train.len() - 1]), f64::from(train[0]));
-    let mut sigmas: Vec<f64> = steps(options, n, high, low).iter().flat_map(|s| (0..s.order).map(|place| s.level(place))).collect();
+    let mut sigmas: Vec<f64> = steps(config.number("eta")?, n, high, low).iter().flat_map(|s| (0..s.order).map(|place| s.level(place))).collect();
     let logs = log_f32(&train);
     let timesteps: Vec<f64> = sigmas.iter().map(|&s| sigma_to_t(s, &logs)).collect();
     sigmas.push(low);
@@ -106,7 +115,7 @@ fn schedule(config: &Config, options: &PlanOptions) -> Result<Schedule> {
 }
 
 fn rows(config: &Config, options: &PlanOptions, schedule: &Schedule) -> Result<Vec<Row>> {
-    let steps = steps(options, schedule.steps, schedule.extra[0], schedule.extra[1]);
+    let steps = steps(config.number("eta")?, schedule.steps, schedule.extra[0], schedule.extra[1]);
     let evaluations = steps.iter().flat_map(|step| (0..step.order).map(move |place| (step, place))).enumerate();
     evaluations
         .skip(options.begin_index)
@@ -124,7 +133,7 @@ fn rows(config: &Config, options: &PlanOptions, schedule: &Schedule) -> Result<V
             row.next = if whole { solver_step(step.order, place, i - place, step.from, end) } else { solver_step(1, 0, i, sigma, end) };
             if last && step.up > 0.0 {
                 row.noise = Some(Noise::Normal);
-                row.next = row.next + reg("noise") * step.up;
+                row.next = row.next + reg("noise") * (step.up * options.s_noise.unwrap_or(1.0));
             }
             Ok(row)
         })

@@ -1,10 +1,11 @@
 //! DPM++ 2S ancestral (k-diffusion `sample_dpmpp_2s_ancestral`): a midpoint step to the down part of the next level, then noise.
 //!
-//! h = ln(s / down), r = 1/2: u = e^(-h/2) x + (1 - e^(-h/2)) x0, next = e^-h x + (1 - e^-h) x0(u) + up noise; `eta` (default 1)
-//! is the share of fresh noise. Two evaluations a step; the last step is one Euler step to zero.
+//! h = ln(s / down), r = 1/2: u = e^(-h/2) x + (1 - e^(-h/2)) x0, next = e^-h x + (1 - e^-h) x0(u) + up noise; the key
+//! `eta` (default 1) is the share of fresh noise. Two evaluations a step; the last step is one Euler step to zero.
 
 use crate::betas::{log_f32, train_sigmas};
 use crate::config::Config;
+use crate::dpm_fast::check_eta;
 use crate::error::Result;
 use crate::euler::split;
 use crate::k_family;
@@ -19,19 +20,23 @@ pub(crate) const ENTRY: Entry = Entry {
     evaluations: 2,
     compatible: true,
     listed: false,
-    defaults_json: k_family::DEFAULTS,
-    step_options: &["eta", "sNoise"],
+    defaults_json: r#"{
+    "num_train_timesteps":1000, "beta_start":0.0001, "beta_end":0.02, "beta_schedule":"linear", "trained_betas":null,
+    "use_karras_sigmas":false, "use_exponential_sigmas":false, "use_beta_sigmas":false, "prediction_type":"epsilon",
+    "timestep_spacing":"linspace", "steps_offset":0, "eta":1.0
+}"#,
+    step_options: &["sNoise"],
     noise: NoiseRule::Exploding,
     velocity: Velocity::None,
     stochastic: Stochastic::Always,
-    check: |config| config.check_sigma_flags(),
+    check: |config| config.check_sigma_flags().and_then(|()| check_eta(config)),
     schedule,
     rows,
 };
 
 fn schedule(config: &Config, options: &PlanOptions) -> Result<Schedule> {
     let mut schedule = k_family::schedule(config, options)?;
-    let eta = options.eta.unwrap_or(1.0);
+    let eta = config.number("eta")?;
     let logs = log_f32(&train_sigmas(&schedule.bars));
     let middle: Vec<f64> = schedule.sigmas.windows(2).map(|w| sigma_to_t((w[0] * split(w[0], w[1], eta).0).sqrt(), &logs)).collect();
     (schedule.timesteps, schedule.sigmas) = doubled(schedule.timesteps, schedule.sigmas);
@@ -42,7 +47,7 @@ fn schedule(config: &Config, options: &PlanOptions) -> Result<Schedule> {
 
 fn rows(config: &Config, options: &PlanOptions, schedule: &Schedule) -> Result<Vec<Row>> {
     let sigmas = &schedule.sigmas;
-    let eta = options.eta.unwrap_or(1.0);
+    let eta = config.number("eta")?;
     (options.begin_index..schedule.timesteps.len())
         .map(|i| {
             let first = (i - options.begin_index).is_multiple_of(2);

@@ -73,7 +73,7 @@ fn stochastic(entry: &Entry) -> Value {
     match entry.stochastic {
         Stochastic::Never => json!(false),
         Stochastic::Always => json!(true),
-        Stochastic::WithOption(option) => json!(option),
+        Stochastic::WithOption(name) | Stochastic::WithKey(name) => json!(name),
         Stochastic::ByAlgorithm => json!("algorithm_type"),
     }
 }

@@ -25,6 +25,7 @@ mod gits;
 mod gradient_estimation;
 mod heun;
 mod ipndm;
+mod ipndm_sigmas;
 mod json;
 mod k_family;
 mod k_sigmas;

@@ -52,7 +52,7 @@ pub static NAMES: &[Named] = &[
     named("UniPC BH1", &["uni_pc_bh1"], "UniPCMultistepScheduler", r#"{"solver_type":"bh1"}"#),
     named("UniPC BH2", &["uni_pc_bh2"], "UniPCMultistepScheduler", r#"{"solver_type":"bh2"}"#),
     named("DEIS", &[], "DEISMultistepScheduler", "{}"),
-    named("iPNDM", &[], "IPNDMScheduler", "{}"),
+    named("iPNDM", &[], "SigmaIPNDMScheduler", "{}"),
     named("SA-Solver", &["sa_solver"], "SASolverScheduler", "{}"),
     named("RES multistep", &["res_multistep"], "RESMultistepScheduler", "{}"),
     named("RES multistep a", &["res_multistep_ancestral"], "RESMultistepAncestralScheduler", "{}"),

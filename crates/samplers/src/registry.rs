@@ -36,6 +36,8 @@ pub enum Stochastic {
     Always,
     /// With this option above zero.
     WithOption(&'static str),
+    /// With this config key above zero.
+    WithKey(&'static str),
     /// With a stochastic `algorithm_type`.
     ByAlgorithm,
 }
@@ -71,7 +73,7 @@ impl Entry {
 
     /// Can its noise levels be named by `sigma_spacing`? Not where they are fixed by the algorithm or by integer timesteps.
     pub(crate) fn spaced(&self) -> bool {
-        self.defaults().contains_key("use_karras_sigmas") && self.class != "DPMFastScheduler" || self.class == "EulerAncestralDiscreteScheduler"
+        self.defaults().contains_key("use_karras_sigmas") || self.class == "EulerAncestralDiscreteScheduler"
     }
 }
 
@@ -109,6 +111,7 @@ pub static ENTRIES: &[Entry] = &[
     crate::res_multistep::ANCESTRAL,
     crate::er_sde::ENTRY,
     crate::gradient_estimation::ENTRY,
+    crate::ipndm_sigmas::ENTRY,
 ];
 
 /// The entry of a class name, or an error with the nearest names.
