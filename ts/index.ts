@@ -41,7 +41,7 @@ export { type LatentRgbFactors, latentRgbFactors, latentsToRgb } from './image/p
 export type { ResampleFilter } from './image/resample.ts'
 export { type ToImagesOptions, toImages } from './image/to-images.ts'
 export { type PreprocessOptions, type ResizeMode, VaeImageProcessor, type VaeImageProcessorConfig } from './image/vae-image-processor.ts'
-export { AutoencoderKL, type AutoencoderKLConfig, type TilingOptions } from './models/autoencoder-kl.ts'
+export { AutoencoderKL, type AutoencoderKLConfig, type DecodeOptions, type TilingOptions } from './models/autoencoder-kl.ts'
 export { AutoencoderTiny, type AutoencoderTinyConfig } from './models/autoencoder-tiny.ts'
 export {
   type CLIPForwardOptions,
@@ -71,6 +71,7 @@ export { type ControlNetUnionConfig, type ControlNetUnionForwardOptions, Control
 export { DiagonalGaussianDistribution } from './models/diagonal-gaussian-distribution.ts'
 export { IPAdapter, type IPAdapterConfig, type IPAdapterLoadOptions } from './models/ip-adapter.ts'
 export type { FromConfigOptions, FromWeightsOptions, LoadOptions, LoadProgress } from './models/load.ts'
+export type { MemoryNeed } from './models/memory-need.ts'
 export { Model, type WeightsDType } from './models/model.ts'
 export { T2IAdapter, type T2IAdapterConfig } from './models/t2i-adapter.ts'
 export {
@@ -211,6 +212,7 @@ export {
   StableDiffusionLatentUpscalePipeline,
 } from './pipelines/latent-upscale.ts'
 export type { DownloadOptions, PipelineLoadOptions, Slot, Slots } from './pipelines/load.ts'
+export type { EstimateOptions, MemoryEstimate } from './pipelines/memory.ts'
 export {
   describeOptions,
   imageToImageSchema,

@@ -19,12 +19,14 @@ export type {
   NativeLoadOptions,
   NativeLora,
   NativeMotion,
+  NativeNeed,
   NativeRecord,
   NativeT2IAdapter,
   NativeTensor,
   NativeTokenizer,
   NativeUnet,
   NativeUnetInput,
+  NativeVaeOptions,
 } from '../index.js'
 
 /** Absolute path of the package's root folder; ts/ and dist/ both lie one level below it. */

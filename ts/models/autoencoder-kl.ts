@@ -1,8 +1,9 @@
 import { abortable } from '../abort.ts'
 import { checkInteger, checkNumber, checkOptions } from '../checks.ts'
 import { expected } from '../errors.ts'
-import { type NativeAutoencoderKl, native } from '../native.ts'
+import { type NativeAutoencoderKl, type NativeTensor, type NativeVaeOptions, native } from '../native.ts'
 import { handleOf, type Tensor, wrapTensor } from '../tensor.ts'
+import { planSingleFile, type SingleFileOptions } from '../weights/single-file.ts'
 import { DiagonalGaussianDistribution } from './diagonal-gaussian-distribution.ts'
 import {
   type FromConfigOptions,
@@ -15,6 +16,7 @@ import {
   planWeights,
   readConfig,
 } from './load.ts'
+import { type MemoryNeed, memoryNeed } from './memory-need.ts'
 import { Model } from './model.ts'
 
 /** Keys of a VAE's `config.json` (diffusers `AutoencoderKL`), completed with their defaults. */
@@ -42,6 +44,16 @@ export type TilingOptions = {
   tileOverlapFactor?: number
 }
 
+/** How one decoding runs. */
+export type DecodeOptions = {
+  /** Cuts this picture into tiles. @default as `enableTiling` says */
+  tiling?: TilingOptions
+  /** Keeps no second, larger form of the convolutions' weights, which is slower. @default false */
+  saveMemory?: boolean
+  /** Stops the work. */
+  signal?: AbortSignal
+}
+
 /** The autoencoder between pictures and latents. No scaling factor is applied. Source: diffusers `AutoencoderKL`. */
 export class AutoencoderKL extends Model {
   /** The config, completed with defaults. */
@@ -60,6 +72,12 @@ export class AutoencoderKL extends Model {
   static async fromPretrained(dir: string, options?: LoadOptions): Promise<AutoencoderKL> {
     const plan = await planLoad(dir, options, 'vae')
     const config = await readConfig(plan.source)
+    return new AutoencoderKL(await loadNative(plan, config, native.NativeAutoencoderKl.load), plan)
+  }
+
+  /** Reads the autoencoder of a single file: a whole checkpoint, or the VAE alone. A lone VAE takes SD 1.x's scaling factor unless `config` says otherwise. */
+  static async fromSingleFile(path: string, options?: SingleFileOptions): Promise<AutoencoderKL> {
+    const { plan, config } = await planSingleFile(path, options, 'vae')
     return new AutoencoderKL(await loadNative(plan, config, native.NativeAutoencoderKl.load), plan)
   }
 
@@ -95,17 +113,19 @@ export class AutoencoderKL extends Model {
   }
 
   /** Decodes latents: z (B, latent_channels, h, w) -> pictures (B, out_channels, 8h, 8w), about -1 .. 1. */
-  async decode(z: Tensor, options?: { signal?: AbortSignal }): Promise<{ sample: Tensor }> {
+  async decode(z: Tensor, options?: DecodeOptions): Promise<{ sample: Tensor }> {
     return { sample: await this.#run('decode', z, 'z', this.config.latent_channels, options) }
+  }
+
+  /** Memory that `decode` with these arguments would need; nothing is computed. */
+  async decodeMemory(z: Tensor, options?: DecodeOptions): Promise<MemoryNeed> {
+    const { handle, settings } = this.#arguments(z, 'z', this.config.latent_channels, options)
+    return memoryNeed(await abortable(options?.signal, (token) => this.#native.decodeNeed(handle, settings, token)))
   }
 
   /** Cuts big pictures into blended tiles from now on, which needs less memory. */
   enableTiling(options?: TilingOptions): void {
-    const given = checkOptions('options', options)
-    this.#tiling = {
-      tileSampleMinSize: checkInteger('tileSampleMinSize', given.tileSampleMinSize ?? this.config.sample_size, { min: this.scaleFactor }),
-      tileOverlapFactor: checkNumber('tileOverlapFactor', given.tileOverlapFactor ?? 0.25, { min: 0, max: 0.9 }),
-    }
+    this.#tiling = this.#tiles(checkOptions('options', options))
   }
 
   /** Treats every picture as a whole again. */
@@ -128,15 +148,31 @@ export class AutoencoderKL extends Model {
     tensor: Tensor,
     name: string,
     channels: number,
-    options: { signal?: AbortSignal } | undefined,
+    options: DecodeOptions | undefined,
   ): Promise<Tensor> {
+    const { handle, settings } = this.#arguments(tensor, name, channels, options)
+    return wrapTensor(await abortable(options?.signal, (token) => this.#native[work](handle, settings, token)))
+  }
+
+  #arguments(
+    tensor: Tensor,
+    name: string,
+    channels: number,
+    options: DecodeOptions | undefined,
+  ): { handle: NativeTensor; settings: NativeVaeOptions } {
     this.assertUsable()
-    const { signal } = checkOptions('options', options)
+    const { saveMemory, tiling = this.#tiling } = checkOptions('options', options)
     const handle = handleOf(tensor, name)
     if (tensor.shape.length !== 4 || tensor.shape[1] !== channels) {
       throw expected(`a Tensor of shape [batch, ${channels}, height, width]`, name, tensor)
     }
-    const settings = { slicing: this.#slicing, tiling: this.#tiling }
-    return wrapTensor(await abortable(signal, (token) => this.#native[work](handle, settings, token)))
+    return { handle, settings: { slicing: this.#slicing, tiling: tiling && this.#tiles(tiling), savesMemory: saveMemory } }
+  }
+
+  #tiles(given: TilingOptions): Required<TilingOptions> {
+    return {
+      tileSampleMinSize: checkInteger('tileSampleMinSize', given.tileSampleMinSize ?? this.config.sample_size, { min: this.scaleFactor }),
+      tileOverlapFactor: checkNumber('tileOverlapFactor', given.tileOverlapFactor ?? 0.25, { min: 0, max: 0.9 }),
+    }
   }
 }

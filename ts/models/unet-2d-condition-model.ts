@@ -3,8 +3,10 @@ import type { WeightedAdapter } from '../adapters/lora-adapter.ts'
 import { nativeAdapters } from '../adapters/native-adapters.ts'
 import { checkOptions } from '../checks.ts'
 import { expected } from '../errors.ts'
-import { type NativeUnet, native } from '../native.ts'
+import { type NativeUnet, type NativeUnetInput, native } from '../native.ts'
 import { type Tensor, wrapTensor } from '../tensor.ts'
+import { planSingleFile, type SingleFileOptions } from '../weights/single-file.ts'
+import { LazyNative } from './lazy-native.ts'
 import {
   type FromConfigOptions,
   type FromWeightsOptions,
@@ -16,7 +18,7 @@ import {
   planWeights,
   readConfig,
 } from './load.ts'
-import { LazyNative } from './lazy-native.ts'
+import { type MemoryNeed, memoryNeed } from './memory-need.ts'
 import { Model } from './model.ts'
 import { checkFreeU, type FreeUOptions, type UNetForwardOptions, unetInput } from './unet-input.ts'
 
@@ -74,6 +76,12 @@ export class UNet2DConditionModel extends Model {
     return new UNet2DConditionModel(await loadNative(plan, config, native.NativeUnet.load), plan)
   }
 
+  /** Reads the UNet of a single file of any format: a whole checkpoint, or the UNet alone in LDM's or diffusers' names. */
+  static async fromSingleFile(path: string, options?: SingleFileOptions): Promise<UNet2DConditionModel> {
+    const { plan, config } = await planSingleFile(path, options, 'unet')
+    return new UNet2DConditionModel(await loadNative(plan, config, native.NativeUnet.load), plan)
+  }
+
   /**
    * Builds the model with random weights, in PyTorch's default distributions: for training, tests and measurements of real sizes.
    *
@@ -100,15 +108,27 @@ export class UNet2DConditionModel extends Model {
    * Shapes: sample (B, in_channels, H, W) -> (B, out_channels, H, W). `timestep` is one number for the batch or one for each sample.
    */
   async forward(sample: Tensor, timestep: number | Tensor | readonly number[], options: UNetForwardOptions): Promise<{ sample: Tensor }> {
+    const { signal, saveMemory } = checkOptions('options', options)
+    const input = this.#input(sample, timestep, options)
+    const handle = await this.#native.get(signal)
+    return { sample: wrapTensor(await abortable(signal, (token) => handle.forward(input, token, saveMemory))) }
+  }
+
+  /** Memory that `forward` with these arguments would need; nothing is computed. */
+  async forwardMemory(sample: Tensor, timestep: number | Tensor | readonly number[], options: UNetForwardOptions): Promise<MemoryNeed> {
+    const { signal, saveMemory = false } = checkOptions('options', options)
+    const input = this.#input(sample, timestep, options)
+    const handle = await this.#native.get(signal)
+    return memoryNeed(await abortable(signal, (token) => handle.need(input, token, saveMemory)))
+  }
+
+  #input(sample: Tensor, timestep: number | Tensor | readonly number[], given: UNetForwardOptions): NativeUnetInput {
     this.assertUsable()
-    const given = checkOptions('options', options)
     const { perturbed } = given
-    const input = {
+    return {
       ...unetInput(sample, timestep, { freeu: this.#settings.freeu, ...given }, this.config.in_channels),
       perturbed: perturbed && { layers: this.matchingLayers(perturbed.layers), samples: perturbed.samples },
     }
-    const handle = await this.#native.get(given.signal)
-    return { sample: wrapTensor(await abortable(given.signal, (token) => handle.forward(input, token))) }
   }
 
   /**

@@ -55,6 +55,8 @@ export type UNetForwardOptions = {
   motion?: { adapter: MotionAdapter; frames: number; windows?: FrameWindows }
   /** FreeU for this call alone. @default what `enableFreeU` set */
   freeu?: FreeUOptions
+  /** Keeps no second, larger form of the convolutions' weights, which is slower. @default false */
+  saveMemory?: boolean
   /** Stops the work. */
   signal?: AbortSignal
 }

@@ -2,6 +2,7 @@ import { expected } from '../errors.ts'
 import { AutoencoderKL } from '../models/autoencoder-kl.ts'
 import { Scope } from '../scope.ts'
 import { Tensor } from '../tensor.ts'
+import type { Savings } from './memory.ts'
 
 /** Judges finished pictures; a pipeline blackens those for which it says true. */
 export interface SafetyChecker {
@@ -10,7 +11,7 @@ export interface SafetyChecker {
 }
 
 /** Decodes scaled latents (B, C, h, w) to what the VAE gives (B, 3, H, W), about -1 to 1, one image at a time; the caller owns the result. */
-export async function decodeLatents(vae: AutoencoderKL, latents: Tensor, signal?: AbortSignal): Promise<Tensor> {
+export async function decodeLatents(vae: AutoencoderKL, latents: Tensor, signal?: AbortSignal, savings?: Savings): Promise<Tensor> {
   if (!(vae instanceof AutoencoderKL)) {
     throw expected('an AutoencoderKL', 'vae', vae)
   }
@@ -22,7 +23,7 @@ export async function decodeLatents(vae: AutoencoderKL, latents: Tensor, signal?
   const parts: Tensor[] = []
   for (let i = 0; i < (latents.shape[0] ?? 0); i++) {
     const one = scope.keep(plain.slice(0, i, i + 1))
-    parts.push(scope.keep((await vae.decode(one, { signal })).sample))
+    parts.push(scope.keep((await vae.decode(one, { ...savings, signal })).sample))
   }
   return Tensor.cat(parts)
 }

@@ -8,6 +8,7 @@ import { type Call, guidanceScales } from './call.ts'
 import { applySafetyChecker, decodeLatents, type SafetyChecker, unitPixels } from './decode.ts'
 import type { Denoised } from './denoise.ts'
 import type { PipelineEvent } from './events.ts'
+import type { Savings } from './memory.ts'
 import type { Prepared } from './prepared.ts'
 import type { GenerateResult, ResultInfo, Timings } from './result.ts'
 
@@ -19,6 +20,8 @@ export interface FinishedRun {
   truncated: string[]
   timings: Omit<Timings, 'decode'>
   vae: AutoencoderKL
+  /** How decoding saves memory. */
+  savings?: Savings
   safetyChecker?: SafetyChecker | null
   /** Name of the model, for the metadata. */
   model: string
@@ -43,7 +46,7 @@ export async function finish(run: FinishedRun): Promise<GenerateResult> {
   }
   using scope = new Scope()
   const latents = prepared.pictures === undefined ? denoised.latents : scope.keep(prepared.pictures(denoised.latents))
-  const decoded = scope.keep(await decodeLatents(vae, latents, onAbort === 'return-partial' ? undefined : call.signal))
+  const decoded = scope.keep(await decodeLatents(vae, latents, onAbort === 'return-partial' ? undefined : call.signal, run.savings))
   const unit = safetyChecker || outputType === 'tensor' ? scope.keep(unitPixels(decoded)) : undefined
   const checked = safetyChecker && unit ? await applySafetyChecker(safetyChecker, unit) : undefined
   const pixels = scope.keep(checked?.pixels ?? unit)

@@ -66,6 +66,8 @@ export interface CommonOptions extends NoiseOptions {
   outputType?: 'image' | 'latent' | 'tensor'
   /** Emit `preview` events with small pictures of the predicted result, every step or every n-th. @default false */
   preview?: boolean | { every: number }
+  /** Most memory that the process may take, in bytes; the run decodes in tiles and leaves out Winograd's weights as it must. @default what the machine has */
+  memory?: number
   /** What an abort does: reject, or decode what the last finished step predicts. @default 'throw' */
   onAbort?: 'throw' | 'return-partial'
   /** Image prompts for the adapters of `loadIpAdapter`: one entry for each adapter, each one image or several. */

@@ -143,6 +143,11 @@ export const commonShape = {
     'false, true or { every: a whole number of at least 1 }',
     'Emit small pictures of the predicted image, every step or every n-th.',
   ),
+  memory: option(
+    z.number().positive().optional(),
+    'a positive number of bytes',
+    'Most memory of the process in bytes; the run saves what it must.',
+  ),
   onAbort: option(
     z.enum(['throw', 'return-partial']).default('throw'),
     "'throw' or 'return-partial'",
