@@ -5,7 +5,7 @@
  * Run: npx tsx examples/forward-noising.ts [--out DIR]
  */
 import { parseArgs } from 'node:util'
-import { Generator, type Image, imageGrid, toImages, VaeImageProcessor } from 'node-diffusion'
+import { DDPMScheduler, Generator, type Image, imageGrid, toImages, VaeImageProcessor } from 'node-diffusion'
 
 const { out } = parseArgs({ options: { out: { type: 'string', default: 'out/forward-noising' } } }).values
 
@@ -21,7 +21,8 @@ for (let i = 0; i < 16; i++) {
 await (await imageGrid(images, { rows: 2, cols: 8 })).save(`${out}/steps.png`)
 console.log(`${out}/steps.png`)
 
-const signal = Math.sqrt(1 - beta) ** 16
+const { alphasCumprod } = new DDPMScheduler({ num_train_timesteps: 16, trained_betas: Array.from({ length: 16 }, () => beta) })
+const signal = Math.sqrt(alphasCumprod[15] ?? 0)
 const noise = x.sub(start.mul(signal)).std().item()
 console.log(
   `after 16 steps: signal ${signal.toFixed(4)}, noise ${noise.toFixed(4)} (sqrt(1 - signal^2) = ${Math.sqrt(1 - signal ** 2).toFixed(4)})`,
