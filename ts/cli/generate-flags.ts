@@ -1,7 +1,9 @@
 import { type Command, Option } from 'commander'
 import type { z } from 'zod'
 import { describeOptions, imageToImageSchema, inpaintSchema, textToImageSchema } from '../pipelines/options.ts'
+import { addHiresFlags } from './hires-flags.ts'
 import { addHubFlags } from './hub-flags.ts'
+import { addVideoFlags } from './video-flags.ts'
 
 /** Flags that read better under another name than the option's. */
 const flagNames: Record<string, string> = {
@@ -113,6 +115,8 @@ export function addGenerateFlags(command: Command): void {
       command.addOption(new Option(`${alias} <value>`).hideHelp())
     }
   }
+  addHiresFlags(command)
+  addVideoFlags(command)
   addHubFlags(command)
     .option('--from <picture>', 'take all options from the metadata of a picture; flags win')
     .option('--styles <names>', 'styles to put around the prompt, by name, separated by commas; from --styles-file')

@@ -5,13 +5,17 @@ import { resize } from '../image/resample.ts'
 import { native } from '../native.ts'
 import { AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image } from '../pipelines/auto.ts'
 import type { Job } from '../pipelines/job.ts'
+import type { PipelineLoadOptions } from '../pipelines/load.ts'
 import type { ImagesResult } from '../pipelines/result.ts'
+import { type HiresOptions, hiresFix } from '../upscale/hires-fix.ts'
 import { exitCode, note, printJson } from './exit.ts'
 import { type GenerateCall, readGenerateCall } from './generate-arguments.ts'
+import { readHires } from './hires-flags.ts'
 import { hubOptions } from './hub-flags.ts'
 import { type Interrupt, listenForInterrupt } from './interrupt.ts'
 import { type OutputPaths, outputPaths } from './output-paths.ts'
 import { createProgress, type Progress } from './progress.ts'
+import { readVideo, videoExtensions, videoLoader, writeVideos } from './video-flags.ts'
 import { wholeNumber } from './whole-number.ts'
 
 /** The part of every pipeline that the command uses; the options were checked against the pipeline's own schema. */
@@ -23,6 +27,9 @@ const loaders = {
   inpainting: AutoPipelineForInpainting,
 } as const
 
+/** A checked call, and its second pass. */
+type Generation = GenerateCall & { hires?: HiresOptions }
+
 type Written = { path: string; seed: number | bigint | undefined; width: number; height: number; parameters: unknown }
 
 async function load(
@@ -33,7 +40,9 @@ async function load(
 ): Promise<Generating> {
   const parts = new Map<string, { loaded: number; total: number }>()
   const chosen = ['dtype', 'device', 'variant'].filter((name) => flags[name] !== undefined)
-  const pipe = await loaders[task].fromPretrained(model, {
+  const { motionAdapter } = flags
+  const loader = typeof motionAdapter === 'string' ? videoLoader(motionAdapter) : loaders[task]
+  const options: PipelineLoadOptions = {
     signal,
     ...hubOptions(flags),
     onProgress: ({ phase, component, loaded, total }) => {
@@ -46,8 +55,8 @@ async function load(
       progress.load(sum('loaded'), sum('total'))
     },
     ...Object.fromEntries(chosen.map((name) => [name, flags[name]])),
-  })
-  return pipe as unknown as Generating
+  }
+  return (await loader.fromPretrained(model, options)) as unknown as Generating
 }
 
 /** Saves previews eight times as large, each latent position a square, without holding up the run. */
@@ -60,12 +69,13 @@ async function writePreviews(images: readonly Image[], step: number, paths: Outp
 
 async function denoise(
   pipe: Generating,
-  call: GenerateCall,
+  call: Generation,
   { signal }: Interrupt,
   paths: OutputPaths,
   progress: Progress,
 ): Promise<ImagesResult> {
-  const job = pipe.generate(call.options, { signal })
+  const { options, hires } = call
+  const job = hires === undefined ? pipe.generate(options, { signal }) : hiresFix(pipe as never, { ...options, hires }, { signal })
   const previews: Promise<unknown>[] = []
   for await (const event of job) {
     if (event.type === 'step') {
@@ -112,17 +122,19 @@ function describe(written: readonly Written[], grid: string | undefined, stages:
   )
 }
 
-async function run(call: GenerateCall, flags: Record<string, unknown>, interrupt: Interrupt, progress: Progress): Promise<void> {
+async function run(call: Generation, flags: Record<string, unknown>, interrupt: Interrupt, progress: Progress): Promise<void> {
   const started = performance.now()
   const count = Number(call.options.numImagesPerPrompt ?? 1)
-  const paths = await outputPaths((flags.out ?? flags.output) as string | undefined, String(call.options.prompt), count)
+  const video = typeof flags.motionAdapter === 'string'
+  const extensions = video ? videoExtensions : undefined
+  const paths = await outputPaths((flags.out ?? flags.output) as string | undefined, String(call.options.prompt), count, extensions)
   const pipe = await load(call, flags, interrupt.signal, progress)
   const loaded = performance.now()
   try {
     const result = await denoise(pipe, call, interrupt, paths, progress)
     progress.stop()
     const made = performance.now()
-    const written = await write(result, paths, flags)
+    const written = video ? await writeVideos(result, paths.picture) : await write(result, paths, flags)
     const grid = flags.grid === undefined ? undefined : await (await imageGrid(result.images)).save(paths.grid())
     const { encode, denoise: denoising, decode } = result.timings
     const ended = performance.now()
@@ -146,7 +158,9 @@ async function run(call: GenerateCall, flags: Record<string, unknown>, interrupt
 
 /** `generate`: makes pictures and writes them; on Ctrl-C it stops with nothing half-written. */
 export async function generateCommand(prompt: string | undefined, flags: Record<string, unknown>): Promise<void> {
-  const call = await readGenerateCall(prompt, flags)
+  const read = await readGenerateCall(prompt, flags)
+  const call: Generation = { ...read, hires: readHires(flags, read.task) }
+  Object.assign(call.options, readVideo(flags, read.task))
   if (flags.threads !== undefined) {
     native.setThreads(wholeNumber('--threads', flags.threads, 1))
   }

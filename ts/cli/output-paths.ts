@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises'
 import { extname, join, parse, resolve, sep } from 'node:path'
 import { UsageError } from './exit.ts'
 
-const extensions = ['.png', '.jpg', '.jpeg', '.webp']
+const pictureExtensions = ['.png', '.jpg', '.jpeg', '.webp']
 
 /** A file name of a prompt: lower case, words with dashes, at most 48 characters. */
 function slug(prompt: string): string {
@@ -28,14 +28,22 @@ export interface OutputPaths {
   preview(index: number, step: number): string
 }
 
-/** Where to write: `out` may be a file, a folder (existing, or with a closing slash) or nothing. Throws `UsageError` for an unknown extension. */
-export async function outputPaths(out: string | undefined, prompt: string, count: number): Promise<OutputPaths> {
+/**
+ * Where to write: `out` may be a file, a folder (existing, or with a closing slash) or nothing. Throws `UsageError` for an extension that
+ * is none of `extensions`, of which the first is used where none is given.
+ */
+export async function outputPaths(
+  out: string | undefined,
+  prompt: string,
+  count: number,
+  extensions: readonly string[] = pictureExtensions,
+): Promise<OutputPaths> {
   const folder = out === undefined ? 'out' : await asFolder(out)
   if (folder !== undefined) {
     const name = slug(prompt)
-    const path = (suffix: string): string => resolve(join(folder, `${name}${suffix}.png`))
+    const path = (suffix: string, extension = '.png'): string => resolve(join(folder, `${name}${suffix}${extension}`))
     return {
-      picture: (index, seed) => path(`-${seed ?? index}`),
+      picture: (index, seed) => path(`-${seed ?? index}`, extensions[0]),
       grid: () => path('-grid'),
       preview: (index, step) => path(`-${index + 1}-step-${String(step).padStart(3, '0')}`),
     }

@@ -9,6 +9,8 @@ Examples:
   $ node-diffusion generate "a yellow circle" --image circle.png --strength 0.7
   $ node-diffusion generate "a green square" --image photo.png --mask mask.png
   $ node-diffusion generate --from circle.png --seed 8
+  $ node-diffusion generate "a star" --hires-scale 2 --hires-strength 0.5
+  $ node-diffusion preprocess canny photo.png
   $ node-diffusion download stable-diffusion-v1-5/stable-diffusion-v1-5 --variant fp16
   $ node-diffusion inspect ./stable-diffusion-v1-5
   $ node-diffusion schedulers "Euler a" --steps 20
@@ -38,6 +40,18 @@ function addSmallCommands(program: Command): void {
     .option('--json', 'print one JSON object')
     .option('-q, --quiet', 'no progress')
     .action(async (model: string, flags: Record<string, unknown>) => (await import('./download.ts')).downloadCommand(model, flags))
+  quiet(program.command('preprocess'))
+    .description('make of a picture what a ControlNet follows: edges, scribbles, soft edges, depth, ...')
+    .argument('<kind>', 'canny, scribble, softedge, tile, blur, shuffle, invert, or depth with --model')
+    .argument('<picture>', 'picture to read')
+    .option('-o, --out <file>', 'file to write (default: beside the picture, NAME-KIND.png)')
+    .option('--resolution <pixels>', 'bring the shorter side to this first, both to multiples of 64')
+    .option('--low <number>', 'canny: gradients up to this are no edge (default: 100)')
+    .option('--high <number>', 'canny: gradients above this are an edge (default: 200)')
+    .option('-m, --model <folder>', 'depth: folder of a DPT model, such as Intel/dpt-large')
+    .action(async (kind: string, picture: string, flags: Record<string, unknown>) =>
+      (await import('./preprocess.ts')).preprocessCommand(kind, picture, flags),
+    )
   quiet(program.command('doctor'))
     .description('check the native addon, the CPU, threads and the built-in model')
     .option('--json', 'print one JSON object')

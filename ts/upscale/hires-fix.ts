@@ -124,7 +124,8 @@ async function enlargePictures(images: readonly Image[], { scale, upscaler }: Re
   )
 }
 
-function checkHires(given: HiresOptions | undefined): Required<HiresOptions> {
+/** Checks the second pass and fills in its defaults; throws `InvalidArgumentError` that names the bad option. */
+export function checkHires(given: HiresOptions | undefined): Required<HiresOptions> {
   const { scale = 2, upscaler = 'Latent', denoisingStrength = 0.7, steps = 0, options = {} } = checkOptions('hires', given)
   checkNumber('hires.scale', scale, { min: 1, max: 8 })
   checkOneOf('hires.upscaler', upscaler, Object.keys(hiresUpscalers) as HiresUpscaler[])
