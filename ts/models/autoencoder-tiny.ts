@@ -3,6 +3,7 @@ import { checkOptions } from '../checks.ts'
 import { expected } from '../errors.ts'
 import { type NativeAutoencoderTiny, native } from '../native.ts'
 import { handleOf, type Tensor, wrapTensor } from '../tensor.ts'
+import { planSingleFile, type SingleFileOptions } from '../weights/single-file.ts'
 import { type FromWeightsOptions, type LoadOptions, type LoadPlan, loadNative, planLoad, planWeights, readConfig } from './load.ts'
 import { Model } from './model.ts'
 
@@ -34,6 +35,12 @@ export class AutoencoderTiny extends Model {
   static async fromPretrained(dir: string, options?: LoadOptions): Promise<AutoencoderTiny> {
     const plan = await planLoad(dir, options, 'vae')
     const config = await readConfig(plan.source)
+    return new AutoencoderTiny(await loadNative(plan, config, native.NativeAutoencoderTiny.load), plan)
+  }
+
+  /** Reads a single file with encoder and decoder, such as `taesd.safetensors` in diffusers' names. */
+  static async fromSingleFile(path: string, options?: SingleFileOptions): Promise<AutoencoderTiny> {
+    const { plan, config } = await planSingleFile(path, options, 'tiny_vae')
     return new AutoencoderTiny(await loadNative(plan, config, native.NativeAutoencoderTiny.load), plan)
   }
 

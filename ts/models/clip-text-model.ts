@@ -5,7 +5,9 @@ import { checkBoolean, checkIntegers, checkOptions } from '../checks.ts'
 import { expected, guard } from '../errors.ts'
 import { type NativeClip, native } from '../native.ts'
 import { handleOf, Tensor, wrapTensor } from '../tensor.ts'
+import { planSingleFile, type SingleFileOptions } from '../weights/single-file.ts'
 import type { TokenizerOutput } from './clip-tokenizer.ts'
+import { LazyNative } from './lazy-native.ts'
 import {
   type FromConfigOptions,
   type FromWeightsOptions,
@@ -17,7 +19,6 @@ import {
   planWeights,
   readConfig,
 } from './load.ts'
-import { LazyNative } from './lazy-native.ts'
 import { Model } from './model.ts'
 
 /** Keys of a CLIP text encoder's `config.json` (transformers `CLIPTextConfig`), completed with their defaults. */
@@ -170,6 +171,12 @@ export class CLIPTextModel extends TextEncoder {
     return new CLIPTextModel(await loadNative(plan, config, native.NativeClip.load), plan)
   }
 
+  /** Reads the text encoder of a single file, in transformers' or OpenCLIP's names. */
+  static async fromSingleFile(path: string, options?: SingleFileOptions): Promise<CLIPTextModel> {
+    const { plan, config } = await planSingleFile(path, options, 'text_encoder')
+    return new CLIPTextModel(await loadNative(plan, config, native.NativeClip.load), plan)
+  }
+
   /** Builds the model with random weights; keys that the config lacks take Python's defaults. See `UNet2DConditionModel.fromConfig`. */
   static async fromConfig(config: Partial<CLIPTextConfig>, options?: FromConfigOptions): Promise<CLIPTextModel> {
     const plan = planRandom(options, 'text_encoder')
@@ -202,6 +209,12 @@ export class CLIPTextModelWithProjection extends TextEncoder {
   static async fromPretrained(dir: string, options?: LoadOptions): Promise<CLIPTextModelWithProjection> {
     const plan = await planLoad(dir, options, 'text_encoder_2')
     const config = await readConfig(plan.source)
+    return new CLIPTextModelWithProjection(await loadNative(plan, config, native.NativeClip.loadWithProjection), plan)
+  }
+
+  /** Reads the second text encoder of a single file, in OpenCLIP's or transformers' names. */
+  static async fromSingleFile(path: string, options?: SingleFileOptions): Promise<CLIPTextModelWithProjection> {
+    const { plan, config } = await planSingleFile(path, options, 'text_encoder_2')
     return new CLIPTextModelWithProjection(await loadNative(plan, config, native.NativeClip.loadWithProjection), plan)
   }
 

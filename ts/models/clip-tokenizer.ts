@@ -1,9 +1,11 @@
+import { join } from 'node:path'
 import { abortable } from '../abort.ts'
 import { checkBoolean, checkInteger, checkIntegers, checkOptions, checkString } from '../checks.ts'
 import { expected, guard } from '../errors.ts'
 import { type NativeTokenizer, native } from '../native.ts'
 import { Tensor, wrapTensor } from '../tensor.ts'
 import type { TensorArray } from '../tensor-data.ts'
+import { clipVocabulary } from '../weights/single-file.ts'
 import { type LoadOptions, planLoad } from './load.ts'
 
 /** How token ids are brought to one length. */
@@ -43,6 +45,17 @@ export class CLIPTokenizer {
   static async fromPretrained(dir: string, options?: Pick<LoadOptions, 'subfolder' | 'signal'>): Promise<CLIPTokenizer> {
     const plan = await planLoad(dir, options, 'tokenizer')
     return new CLIPTokenizer(await abortable(plan.options.signal, (token) => native.NativeTokenizer.load(plan.source, token)))
+  }
+
+  /** @internal The tokenizer of a single file's configs; those that ship with the package share one vocabulary. */
+  static async ofSingleFile(
+    { configs, isOwnConfig }: { configs: string; isOwnConfig: boolean },
+    folder: string,
+    { signal }: Pick<LoadOptions, 'signal'>,
+  ): Promise<CLIPTokenizer> {
+    const path = join(configs, folder)
+    const vocabulary = isOwnConfig ? undefined : clipVocabulary
+    return new CLIPTokenizer(await abortable(signal, (token) => native.NativeTokenizer.load(path, token, vocabulary)))
   }
 
   /** Ids per text that the model takes, with start and end; 77 for CLIP. */

@@ -51,6 +51,8 @@ export type FromConfigOptions = FromWeightsOptions & {
 export type LoadPlan = {
   /** Folder of the component, tensors by checkpoint key, or the seed of random weights. */
   source: string | Record<string, Tensor> | number
+  /** Which component of a single file it is; the names of a diffusers folder if left out. */
+  part?: string
   component: string
   dtype: WeightsDType
   device: Device
@@ -86,7 +88,8 @@ export function planRandom(options: FromConfigOptions | undefined, component: st
   return { ...checkPlan(options, component), source: checkInteger('seed', options?.seed ?? 0, { min: 0 }) }
 }
 
-function checkPlan(options: LoadOptions | undefined, component: string): Omit<LoadPlan, 'source'> {
+/** Checks what every way of loading takes. */
+export function checkPlan(options: LoadOptions | undefined, component: string): Omit<LoadPlan, 'source'> {
   const given = checkOptions('options', options)
   checkSignal(given.signal)
   throwIfAborted(given.signal)
@@ -132,7 +135,7 @@ export async function loadNative<T extends { unknownKeys: string[]; unexpectedWe
 ): Promise<T> {
   const { onProgress, signal, variant } = plan.options
   const report = onProgress && reporter(plan.component, onProgress)
-  const numbers = { config: JSON.stringify(config), variant, dtype: plan.dtype, device: plan.device }
+  const numbers = { config: JSON.stringify(config), variant, part: plan.part, dtype: plan.dtype, device: plan.device }
   const options = { ...numbers, ...weightsOf(plan.source) }
   const handle = await abortable(signal, (token) => load(options, token, report?.onProgress))
   report?.finish()

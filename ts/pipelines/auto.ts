@@ -1,5 +1,6 @@
 import { ConfigError, expected } from '../errors.ts'
 import { openSource } from '../models/source.ts'
+import { openSingleFile } from '../weights/single-file.ts'
 import type { RunOptions } from './generate-options.ts'
 import type { ImageToImageXLOptions, InpaintXLOptions, TextToImageXLOptions } from './generate-options-xl.ts'
 import { StableDiffusionImg2ImgPipeline } from './img2img.ts'
@@ -7,6 +8,7 @@ import { StableDiffusionInpaintPipeline } from './inpaint.ts'
 import type { Job } from './job.ts'
 import { LatentConsistencyModelImg2ImgPipeline, LatentConsistencyModelPipeline } from './latent-consistency.ts'
 import { type DownloadOptions, type PipelineLoadOptions, readModelIndex } from './load.ts'
+import type { PipelineSingleFileOptions } from './load-single-file.ts'
 import { DiffusionPipeline } from './pipeline.ts'
 import type { Results } from './result.ts'
 import { StableDiffusionPipeline } from './stable-diffusion.ts'
@@ -29,6 +31,8 @@ export interface AutoPipeline<O> {
   fromPretrained(source?: string, options?: PipelineLoadOptions & AnyComponents): Promise<TaskPipeline<O>>
   /** Downloads what the task's pipeline needs of a model of the hub, without loading it; returns the folder in the cache. */
   download(source: string, options?: DownloadOptions): Promise<string>
+  /** Loads a checkpoint of one file, see `DiffusionPipeline.fromSingleFile`; its keys tell the family. */
+  fromSingleFile(path: string, options?: PipelineSingleFileOptions & AnyComponents): Promise<TaskPipeline<O>>
   /** Makes the task's pipeline from another pipeline's components, without loading anything. */
   fromPipe(pipe: DiffusionPipeline, overrides?: AnyComponents): TaskPipeline<O>
 }
@@ -70,6 +74,13 @@ function autoPipeline<O>(task: Task): AutoPipeline<O> {
     async download(source, options) {
       const index = await readModelIndex(await openSource(source, options))
       return classFor(String(index._class_name)).download(source, options)
+    },
+    async fromSingleFile(path, options = {}) {
+      const { facts } = await openSingleFile(path, options)
+      return classFor(facts.family?.startsWith('sdxl') ? 'StableDiffusionXLPipeline' : 'StableDiffusionPipeline').fromSingleFile(
+        path,
+        options,
+      )
     },
     fromPipe(pipe, overrides) {
       if (!(pipe instanceof DiffusionPipeline)) {

@@ -8,6 +8,7 @@ import type { HubOptions } from '../hub/settings.ts'
 import { type LoadOptions, readConfig } from '../models/load.ts'
 import type { WeightsDType } from '../models/model.ts'
 import { type ModelSource, openSource } from '../models/source.ts'
+import type { Part, SingleFile } from '../weights/single-file.ts'
 import type { Owned } from './ownership.ts'
 
 /** How to load a pipeline; component overrides (`unet`, `scheduler`, `safetyChecker: null`, ...) stand beside these. */
@@ -31,6 +32,10 @@ export interface Slot {
   /** May be absent, as one of SDXL's two text encoders. */
   optional?: boolean
   load(dir: string, options: LoadOptions): Promise<object>
+  /** Component of a single file that must be there for `loadFile`; none for what needs no weights. */
+  part?: Part
+  /** Loads it from a single file, or from the configs that go with the file. */
+  loadFile?(file: SingleFile, options: LoadOptions): Promise<object>
 }
 
 /** The components of a pipeline class, by their names. */
@@ -80,20 +85,27 @@ export async function loadComponents(
   const wanted = Object.entries(slots).filter(([name, slot]) => overrides[name] === undefined && isPresent(index, slot, name))
   const folder = await place.fetch({ folders: wanted.map(([, slot]) => slot.folder), files: [INDEX], variant })
   const having = await slotsWithVariant(folder, wanted, variant)
+  const load = (name: string, slot: Slot, own: LoadOptions): Promise<object> =>
+    slot.load(folder, { ...own, variant: having.has(name) ? variant : undefined, subfolder: slot.folder })
+  const { loaded, owned } = await loadAll(wanted, load, { device, dtype, ...run })
+  const components: Record<string, unknown> = { ...settingsOf(index, settings), ...overrides, ...loaded }
+  return { components, owned, loadMs: performance.now() - started }
+}
+
+/** Loads the components of some slots at once. After a failure the others are stopped and freed, and the first error is thrown. */
+export async function loadAll(
+  wanted: readonly (readonly [name: string, slot: Slot])[],
+  load: (name: string, slot: Slot, options: LoadOptions) => Promise<object>,
+  { dtype, device, signal, onProgress }: Pick<PipelineLoadOptions, 'dtype' | 'device' | 'signal' | 'onProgress'>,
+): Promise<{ loaded: Record<string, object>; owned: Owned[] }> {
   const failed = new AbortController()
   const stop = signal === undefined ? failed.signal : AbortSignal.any([signal, failed.signal])
   const owned: Owned[] = []
-  const components: Record<string, unknown> = { ...settingsOf(index, settings), ...overrides }
+  const loaded: Record<string, object> = {}
   const jobs = wanted.map(async ([name, slot]) => {
-    const own: LoadOptions = {
-      variant: having.has(name) ? variant : undefined,
-      device,
-      signal: stop,
-      onProgress,
-      dtype: typeof dtype === 'object' ? (dtype[name] ?? dtype.default) : dtype,
-    }
-    const component = await slot.load(folder, { ...own, subfolder: slot.folder })
-    components[name] = component
+    const own = { device, signal: stop, onProgress, dtype: typeof dtype === 'object' ? (dtype[name] ?? dtype.default) : dtype }
+    const component = await load(name, slot, own)
+    loaded[name] = component
     if (isOwned(component)) {
       owned.push(component)
     }
@@ -108,7 +120,7 @@ export async function loadComponents(
     }
     throw error
   }
-  return { components, owned, loadMs: performance.now() - started }
+  return { loaded, owned }
 }
 
 /** Names of the components that have weights of the variant, the others give their plain ones; throws `WeightsError` if none has. */
@@ -161,11 +173,12 @@ export function withoutUndefined(values: object): Record<string, unknown> {
 }
 
 /** The settings that `model_index.json` gives. */
-function settingsOf(index: Record<string, unknown>, settings: readonly string[]): Record<string, unknown> {
+export function settingsOf(index: Record<string, unknown>, settings: readonly string[]): Record<string, unknown> {
   return Object.fromEntries(settings.map((name) => [name, index[name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)]]))
 }
 
-function checkOverrides(overrides: Record<string, unknown>, slots: Slots, settings: readonly string[]): void {
+/** Throws for names that are no component of the class, and for values that do not fit. */
+export function checkOverrides(overrides: Record<string, unknown>, slots: Slots, settings: readonly string[]): void {
   const known = [...Object.keys(slots), ...settings, 'safetyChecker']
   for (const [name, value] of Object.entries(overrides)) {
     const slot = slots[name]

@@ -8,9 +8,10 @@ import { UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
 import { PromptCache } from '../prompt/cache.ts'
 import type { Conditioning } from '../prompt/conditioning.ts'
 import { type EncodePromptOptions, encodePrompt } from '../prompt/encode-prompt.ts'
-import { schedulers } from '../schedulers/resolve.ts'
+import { schedulerFromConfig, schedulers } from '../schedulers/resolve.ts'
 import { Scheduler } from '../schedulers/scheduler.ts'
 import type { Scope } from '../scope.ts'
+import { type Part, type SingleFile, schedulerConfig } from '../weights/single-file.ts'
 import { type Call, guidanceScaleEmbedding, plainScale } from './call.ts'
 import { encodeCall } from './encode-call.ts'
 import type { Slot, Slots } from './load.ts'
@@ -34,6 +35,8 @@ export const baseSlots: Slots = {
     is: (value) => value instanceof AutoencoderKL,
     classNames: ['AutoencoderKL'],
     load: (dir, options) => AutoencoderKL.fromPretrained(dir, options),
+    part: 'vae',
+    loadFile: (file, options) => AutoencoderKL.fromSingleFile(file.path, { ...options, config: ownConfigs(file) }),
   },
   unet: {
     folder: 'unet',
@@ -41,6 +44,8 @@ export const baseSlots: Slots = {
     is: (value) => value instanceof UNet2DConditionModel,
     classNames: ['UNet2DConditionModel'],
     load: (dir, options) => UNet2DConditionModel.fromPretrained(dir, options),
+    part: 'unet',
+    loadFile: (file, options) => UNet2DConditionModel.fromSingleFile(file.path, { ...options, config: ownConfigs(file) }),
   },
   scheduler: {
     folder: 'scheduler',
@@ -48,6 +53,7 @@ export const baseSlots: Slots = {
     classNames: schedulers.list().map(({ className }) => className),
     is: (value) => value instanceof Scheduler,
     load: (dir, { subfolder }) => Scheduler.fromPretrained(dir, { subfolder }),
+    loadFile: async (file) => schedulerFromConfig(await schedulerConfig(file)),
   },
 }
 
@@ -73,7 +79,18 @@ export function textEncoderSlot(folder: string, given: { class: TextEncoderClass
     optional: given.optional,
     is: (value) => value instanceof given.class,
     load: (dir, options) => given.class.fromPretrained(dir, options),
+    part: textPart(folder),
+    loadFile: (file, options) => given.class.fromSingleFile(file.path, { ...options, config: ownConfigs(file) }),
   }
+}
+
+function textPart(folder: string): Part {
+  return folder.endsWith('_2') ? 'text_encoder_2' : 'text_encoder'
+}
+
+/** The caller's configs; those of a family are found again by the component. */
+function ownConfigs({ configs, isOwnConfig }: SingleFile): string | undefined {
+  return isOwnConfig ? configs : undefined
 }
 
 /** A slot for a tokenizer. */
@@ -85,6 +102,8 @@ export function tokenizerSlot(folder: string, { optional }: { optional?: boolean
     optional,
     is: (value) => value instanceof CLIPTokenizer,
     load: (dir, { subfolder, signal }) => CLIPTokenizer.fromPretrained(dir, { subfolder, signal }),
+    part: textPart(folder),
+    loadFile: (file, options) => CLIPTokenizer.ofSingleFile(file, folder, options),
   }
 }
 

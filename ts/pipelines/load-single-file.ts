@@ -1,0 +1,72 @@
+import { performance } from 'node:perf_hooks'
+import { checkSignal } from '../abort.ts'
+import { checkOptions } from '../checks.ts'
+import { ConfigError } from '../errors.ts'
+import { readConfig } from '../models/load.ts'
+import { openSingleFile, type SingleFile, type SingleFileOptions } from '../weights/single-file.ts'
+import {
+  checkOverrides,
+  type LoadedComponents,
+  loadAll,
+  type PipelineLoadOptions,
+  type Slot,
+  type Slots,
+  settingsOf,
+  withoutUndefined,
+} from './load.ts'
+
+/** How to load a pipeline from one file; component overrides (`vae`, `scheduler`, ...) stand beside these. */
+export interface PipelineSingleFileOptions
+  extends Pick<PipelineLoadOptions, 'dtype' | 'device' | 'signal' | 'onProgress'>,
+    Pick<SingleFileOptions, 'config' | 'predictionType'> {}
+
+/** Loads the components of a single file that the caller did not give, all at once; tensors go from the mapped file to the packed weights. */
+export async function loadSingleFile(
+  path: string,
+  { name: className, slots, settings }: { name: string; slots: Slots; settings: readonly string[] },
+  options: PipelineSingleFileOptions & Record<string, unknown>,
+): Promise<LoadedComponents> {
+  const started = performance.now()
+  const { dtype, device, signal, onProgress, config, predictionType, ...rest } = checkOptions('options', options)
+  const overrides = withoutUndefined(rest)
+  checkSignal(signal)
+  checkOverrides(overrides, slots, settings)
+  const file = await openSingleFile(path, { config, predictionType, signal })
+  checkFamily(file, className, slots)
+  const index = await readConfig(file.configs, 'model_index.json')
+  const wanted = Object.entries(slots).filter(([name, slot]) => overrides[name] === undefined && isInside(file, name, slot))
+  const load = (_: string, slot: Slot, own: object): Promise<object> =>
+    slot.loadFile?.(file, own) ?? Promise.reject(missing(file, slot.folder))
+  const { loaded, owned } = await loadAll(wanted, load, { dtype, device, signal, onProgress })
+  const components = { ...settingsOf(index, settings), ...overrides, ...loaded }
+  return { components, owned, loadMs: performance.now() - started }
+}
+
+/** Before gigabytes are read: a file of SDXL is none for Stable Diffusion 1 and 2, and the other way round. */
+function checkFamily({ path, facts }: SingleFile, className: string, slots: Slots): void {
+  const { family } = facts
+  if (family === undefined || family === null) {
+    return
+  }
+  const takes = 'textEncoder2' in slots ? 'Stable Diffusion XL' : 'Stable Diffusion 1 or 2'
+  if (family.startsWith('sdxl') !== 'textEncoder2' in slots) {
+    throw new ConfigError(
+      `Expected a file of ${takes} for ${className} but received ${path}, whose family is ${family}: use AutoPipelineForText2Image.fromSingleFile`,
+    )
+  }
+}
+
+function isInside(file: SingleFile, name: string, { part, optional, folder, loadFile }: Slot): boolean {
+  if (loadFile !== undefined && (part === undefined || file.facts.parts?.includes(part))) {
+    return true
+  }
+  if (optional) {
+    return false
+  }
+  throw missing(file, folder, name)
+}
+
+function missing({ path, facts }: SingleFile, folder: string, option = folder): ConfigError {
+  const inside = facts.parts?.join(', ') ?? 'none'
+  return new ConfigError(`Expected the component ${folder} in ${path}, or the option ${option}, but the file holds only: ${inside}`)
+}
