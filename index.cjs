@@ -858,6 +858,7 @@ module.exports.inspect = nativeBinding.inspect
 module.exports.loadSafetensors = nativeBinding.loadSafetensors
 module.exports.machinePeaks = nativeBinding.machinePeaks
 module.exports.nativeMemory = nativeBinding.nativeMemory
+module.exports.readAdapterTensors = nativeBinding.readAdapterTensors
 module.exports.saveRandomWeights = nativeBinding.saveRandomWeights
 module.exports.saveSafetensors = nativeBinding.saveSafetensors
 module.exports.saveWeights = nativeBinding.saveWeights

@@ -19,6 +19,8 @@ export declare class NativeAutoencoderKl {
   /** Pixels to moments: mean and log variance one after the other. */
   encode(image: NativeTensor, options: NativeVaeOptions, token: NativeCancelToken): Promise<NativeTensor>
   decode(latents: NativeTensor, options: NativeVaeOptions, token: NativeCancelToken): Promise<NativeTensor>
+  /** What `decode` would need, without computing anything. */
+  decodeNeed(latents: NativeTensor, options: NativeVaeOptions, token: NativeCancelToken): Promise<NativeNeed>
 }
 
 /** A loaded tiny autoencoder. */
@@ -219,7 +221,10 @@ export declare class NativeUnet {
   get unexpectedWeights(): Array<string>
   dispose(): void
   static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeUnet>
-  forward(input: NativeUnetInput, token: NativeCancelToken): Promise<NativeTensor>
+  /** Evaluates the network; `saves_memory` keeps no second form of the convolutions' weights. */
+  forward(input: NativeUnetInput, token: NativeCancelToken, savesMemory?: boolean | undefined | null): Promise<NativeTensor>
+  /** What `forward` would need, without computing anything. */
+  need(input: NativeUnetInput, token: NativeCancelToken, savesMemory: boolean): Promise<NativeNeed>
   /** This UNet with these adapters and no others. */
   withAdapters(adapters: Array<NativeAdapter>, token: NativeCancelToken): Promise<NativeUnet>
   /** Names of the cross-attention layers that image prompts attach to. */
@@ -362,6 +367,18 @@ export interface NativeMemory {
   peak: number
 }
 
+/** Bytes that a run would need beyond what native code holds already. */
+export interface NativeNeed {
+  /** Forms of weights that it would make and keep. */
+  kept: number
+  /** The most that activations take at once. */
+  activations: number
+  /** The most that one operation takes on the side. */
+  scratch: number
+  /** What native code holds now. */
+  live: number
+}
+
 /** Rates that the machine reaches with all threads of the pool; 0 where the CPU lacks the instruction. */
 export interface NativePeaks {
   /** GFLOP/s of f32 multiply-adds. */
@@ -422,6 +439,13 @@ export interface NativeSaveOptions {
   metadata: Record<string, string>
 }
 
+/** The tensors of a small weights file of any format, and the free texts beside them as JSON. */
+export interface NativeTensorFile {
+  names: Array<string>
+  tensors: Array<NativeTensor>
+  metadata: string
+}
+
 /** Tensors and their names, in the order of the file. */
 export interface NativeTensorMap {
   names: Array<string>
@@ -471,7 +495,12 @@ export interface NativeUnionControl {
 export interface NativeVaeOptions {
   slicing: boolean
   tiling?: NativeTiling
+  /** Keeps no second form of the convolutions' weights. */
+  savesMemory?: boolean
 }
+
+/** Reads every tensor of a weights file, as textual inversions have them. */
+export declare function readAdapterTensors(path: string, token: NativeCancelToken): Promise<NativeTensorFile>
 
 /** Writes the random weights of a model as f16 safetensors, so that loading can be measured; `kind` is `unet`, `vae` or `text_encoder`. */
 export declare function saveRandomWeights(kind: string, config: string, seed: number, path: string, token: NativeCancelToken): Promise<void>

@@ -35,7 +35,9 @@ export abstract class AnimateDiffBase extends StableDiffusionBase {
     },
   }
 
-  declare readonly components: Readonly<AnimateDiffComponents>
+  override get components(): Readonly<AnimateDiffComponents> {
+    return super.components as Readonly<AnimateDiffComponents>
+  }
 
   constructor(components: AnimateDiffComponents, origin?: PipelineOrigin) {
     super(components, origin)

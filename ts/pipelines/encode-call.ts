@@ -1,7 +1,6 @@
-import { expected, InvalidArgumentError } from '../errors.ts'
+import { expected } from '../errors.ts'
 import type { Guidance, PartWeight } from '../guidance/guidance.ts'
 import type { PromptCache } from '../prompt/cache.ts'
-import type { LoraTag } from '../prompt/extra-networks.ts'
 import type { TextComponents, TextComponentsXL } from '../prompt/text-encoders.ts'
 import type { Scope } from '../scope.ts'
 import { type Call, guidanceScales, isGuided } from './call.ts'
@@ -40,7 +39,6 @@ export async function encodeCall(
   if (conditioning !== options.conditioning) {
     scope.keep(conditioning)
   }
-  refuseLoras(conditioning.loras)
   const { parts, ...tracks } = runTracks(conditioning, {
     imagesPerPrompt: options.numImagesPerPrompt,
     calls: prepared.timesteps.length,
@@ -58,10 +56,4 @@ function withParts(guidance: Guidance, parts: readonly PartWeight[]): Guidance {
     throw expected(`no AND and no weight of the whole prompt with ${guidance.constructor.name}`, 'prompt', parts)
   }
   return guidance.withParts(parts)
-}
-
-function refuseLoras([lora]: readonly LoraTag[]): void {
-  if (lora !== undefined) {
-    throw new InvalidArgumentError(`Expected the name of a loaded LoRA for <lora:${lora.name}:${lora.weight}> but received '${lora.name}'`)
-  }
 }

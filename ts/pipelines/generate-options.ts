@@ -1,3 +1,4 @@
+import type { CallAdapters } from '../adapters/adapter-state.ts'
 import type { Guidance } from '../guidance/guidance.ts'
 import type { GuidanceScale } from '../guidance/schedule.ts'
 import type { ImageInput } from '../image/load-image.ts'
@@ -25,7 +26,7 @@ type StepAnswer = Partial<StepState> | undefined | void
 export type StepCallback = (pipe: DiffusionPipeline, index: number, timestep: number, state: StepState) => StepAnswer | Promise<StepAnswer>
 
 /** Options that every text-conditioned pipeline takes: diffusers' names in camelCase, with diffusers' defaults. */
-export interface CommonOptions extends NoiseOptions {
+export interface CommonOptions extends NoiseOptions, CallAdapters {
   /** What the pictures show: one text, or one per prompt. Either this, `conditioning` or `promptEmbeds`. */
   prompt?: string | string[]
   /** What to steer away from: one text for all prompts, or one for each. Unused without guidance. @default '' */

@@ -90,6 +90,16 @@ export const commonShape = {
     'an object of arrays of strings',
     'Turns on {a|b} and __name__ in prompts, and holds the lines of the names.',
   ),
+  loraWeights: option(
+    z.record(z.string(), z.union([finite, z.record(z.string(), z.unknown())])).optional(),
+    'an object of weights by the name of a loaded adapter',
+    'Weights of loaded adapters for this call; others keep theirs, 0 turns one off.',
+  ),
+  crossAttentionKwargs: option(
+    z.strictObject({ scale: finite.optional() }).optional(),
+    'an object with scale, a finite number',
+    'scale: factor on the weights of all active adapters for this call.',
+  ),
   numInferenceSteps: option(count.default(50), 'a whole number of at least 1', 'Number of denoising steps.'),
   timesteps: option(
     z.array(finite).min(1).optional(),

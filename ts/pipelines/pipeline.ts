@@ -2,6 +2,8 @@ import { basename, resolve } from 'node:path'
 import { performance } from 'node:perf_hooks'
 import type { z } from 'zod'
 import { throwIfAborted } from '../abort.ts'
+import { Adaptable } from '../adapters/adaptable.ts'
+import type { AdapterState } from '../adapters/adapter-state.ts'
 import { checkInteger, checkOptions } from '../checks.ts'
 import { DisposedError, expected } from '../errors.ts'
 import type { AutoencoderKL } from '../models/autoencoder-kl.ts'
@@ -10,6 +12,8 @@ import type { UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
 import type { SetTimestepsOptions } from '../schedulers/options.ts'
 import type { Scheduler } from '../schedulers/scheduler.ts'
 import { Scope } from '../scope.ts'
+import type { SaveOptions } from '../weights/save.ts'
+import { savePipeline } from '../weights/save-pipeline.ts'
 import { type Call, type Filled, guidanceScales, pictureSize, planCall } from './call.ts'
 import { prepareConditions } from './condition.ts'
 import type { SafetyChecker } from './decode.ts'
@@ -30,6 +34,7 @@ import {
 } from './load.ts'
 import { loadSingleFile, type PipelineSingleFileOptions } from './load-single-file.ts'
 import { type EstimateOptions, estimateRun, type MemoryEstimate, saving, savingsFor } from './memory.ts'
+import { namedLoras } from './named-loras.ts'
 import { parseOptions } from './options.ts'
 import { type Owned, Ownership } from './ownership.ts'
 import type { Encoded, Prepared } from './prepared.ts'
@@ -53,6 +58,8 @@ export interface PipelineOrigin {
   /** The folder or id that it was loaded from. */
   source?: string
   loadMs?: number
+  /** Adapters of the pipeline that it was made from. */
+  adapters?: AdapterState
 }
 
 /** A pipeline class, as its static methods see it. */
@@ -61,6 +68,14 @@ export interface PipelineClass<P> {
   readonly name: string
   readonly slots: Slots
   readonly settings: readonly string[]
+}
+
+/** A call before its prompts are encoded. */
+interface PlannedRun<O extends CommonOptions> {
+  planned: Call<O>
+  prepare: (call: Call<O>, scope: Scope) => Promise<Prepared>
+  scope: Scope
+  begun: number
 }
 
 /** Component types of a pipeline. */
@@ -72,13 +87,11 @@ export type ComponentsOf<P> = P extends { components: Readonly<infer C> } ? C : 
  * A pipeline has no run state: several calls may run at once. Components that it loaded are freed by `dispose()`, those that it was
  * given are not; pipelines made by `fromPipe` own theirs together.
  */
-export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponents> implements AsyncDisposable {
+export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponents> extends Adaptable<C> implements AsyncDisposable {
   /** The components of the class, by name. */
   static readonly slots: Slots = {}
   /** Settings of the class that stand beside the components, in `model_index.json` in snake_case. */
   static readonly settings: readonly string[] = []
-  /** The components. */
-  readonly components: Readonly<C>
   /** The folder or id that it was loaded from. */
   readonly source: string | undefined
   readonly #origin: PipelineOrigin
@@ -91,7 +104,7 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
       throw expected('an object of components', 'components', components)
     }
     checkComponents(components, new.target.slots)
-    this.components = Object.freeze({ ...components })
+    super(components, origin.adapters)
     this.source = origin.source
     this.#origin = origin
     this.#ownership = new Ownership(origin.owned)
@@ -158,11 +171,26 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
       throw expected('a pipeline', 'pipe', pipe)
     }
     pipe.assertUsable()
-    const known: Record<string, unknown> = { ...pipe.components, ...withoutUndefined(checkOptions('overrides', overrides)) }
+    const known: Record<string, unknown> = { ...pipe.baseComponents, ...withoutUndefined(checkOptions('overrides', overrides)) }
     // biome-ignore lint/complexity/noThisInStatic: the subclass it is called on
     const names = [...Object.keys(this.slots), ...this.settings, 'safetyChecker']
     const picked = Object.fromEntries(names.map((name) => [name, known[name]]))
-    return new this(picked as never, { ...pipe.#origin, owned: pipe.#ownership.among(Object.values(picked)) })
+    const owned = pipe.#ownership.among(Object.values(picked))
+    const made = new this(picked as never, { ...pipe.#origin, owned, adapters: pipe.adapterState })
+    if (made instanceof DiffusionPipeline) {
+      made.loras = pipe.loras
+    }
+    return made
+  }
+
+  /**
+   * Writes the pipeline as a diffusers folder that `fromPretrained` and Python read: each component's config and weights, without adapters. The
+   * folder appears, or changes, when everything is complete.
+   */
+  async savePretrained(dir: string, options?: SaveOptions): Promise<void> {
+    this.assertUsable()
+    const { name: className, slots, settings } = this.constructor as unknown as PipelineClass<this>
+    await savePipeline(dir, { className, slots, settings, components: this.components }, options)
   }
 
   /** The denoiser. */
@@ -192,6 +220,9 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
 
   /** Frees the components that this pipeline owns, unless another pipeline owns them too. Safe to call twice. */
   dispose(): void {
+    if (!this.#disposed) {
+      this.releaseAdapters()
+    }
     this.#disposed = true
     this.#adapters.unload()
     this.#ownership.release()
@@ -250,7 +281,7 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
   }
 
   /** Throws `DisposedError` after `dispose()`. */
-  protected assertUsable(): void {
+  protected override assertUsable(): void {
     if (this.#disposed) {
       throw new DisposedError(`Expected a ${this.constructor.name} in use for this call but received a disposed one`)
     }
@@ -278,6 +309,16 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
     this.check(options)
     const planned = planCall(options, { unet: this.unet, scheduler: this.scheduler, schedule: this.schedule(options), signal })
     scope.keep({ [Symbol.dispose]: () => planned.scheduler.reset() })
+    const adapted = scope.keep(await this.adaptCall(options, namedLoras(planned.options), signal))
+    return await this.inComponents(adapted, () => this.#runAdapted({ planned, prepare, scope, begun }, { signal, emit }))
+  }
+
+  /** The rest of a call, in which `components` are those with the adapters that it started with. */
+  async #runAdapted<O extends CommonOptions>(
+    { planned, prepare, scope, begun }: PlannedRun<O>,
+    { signal, emit }: JobContext<GenerateResult>,
+  ): Promise<GenerateResult> {
+    const { options } = planned
     const prepared = await prepare(planned, scope)
     const call = { ...planned, guidance: prepared.guidance ?? planned.guidance }
     scope.keep(prepared.latents)

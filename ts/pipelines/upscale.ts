@@ -60,7 +60,9 @@ export class StableDiffusionUpscalePipeline extends StableDiffusionBase {
   }
   static override readonly settings = ['maxNoiseLevel']
 
-  declare readonly components: Readonly<UpscaleComponents>
+  override get components(): Readonly<UpscaleComponents> {
+    return super.components as Readonly<UpscaleComponents>
+  }
 
   /** Starts a generation; the job rejects with `InvalidArgumentError` before any work if an option is wrong. */
   generate<T extends keyof Results = 'image'>(options: UpscaleOptions & { outputType?: T }, run: RunOptions = {}): Job<Results[T]> {

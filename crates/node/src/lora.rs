@@ -7,11 +7,11 @@ use crate::clip::NativeClip;
 use crate::task::{spawn, NativeCancelToken};
 use crate::tensor::NativeTensor;
 use crate::unet::NativeUnet;
-use candle_core::DType;
+use candle_core::{DType, Device, Tensor};
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
 use nd_models::lora::{report, Adapter, BlockWeights, Component, LoraFile};
-use nd_models::weights::Weights;
+use nd_models::weights::{Weights, WeightsOptions};
 use nd_models::{CancelToken, LoadContext, LoadReport};
 use std::collections::HashMap;
 use std::path::Path;
@@ -82,4 +82,27 @@ pub fn adapted<M: Network>(env: &Env, model: M) -> Outcome<Handle<M>> {
     let own = LoadReport { parameters: model.report().bytes, ..Default::default() };
     let facts = Facts::new(model.file(), &own, 1);
     Handle::new(env, model, facts)
+}
+
+/// The tensors of a small weights file of any format, and the free texts beside them as JSON.
+#[napi(object, object_from_js = false)]
+pub struct NativeTensorFile {
+    pub names: Vec<String>,
+    pub tensors: Vec<NativeTensor>,
+    pub metadata: String,
+}
+
+/// Reads every tensor of a weights file, as textual inversions have them.
+#[napi(catch_unwind, ts_return_type = "Promise<NativeTensorFile>")]
+pub fn read_adapter_tensors<'env>(env: &'env Env, path: String, token: &NativeCancelToken) -> Result<Object<'env>> {
+    let work = move || {
+        let weights = Weights::open(Path::new(&path), &WeightsOptions::default())?;
+        let names = weights.names();
+        let tensors = names.iter().map(|name| Ok(weights.read(name, &Device::Cpu)?)).collect::<Outcome<Vec<_>>>()?;
+        Ok((names, tensors, serde_json::json!(weights.metadata()).to_string()))
+    };
+    let finish = |env: &Env, (names, tensors, metadata): (Vec<String>, Vec<Tensor>, String)| {
+        Ok(NativeTensorFile { names, tensors: NativeTensor::wrap_all(env, tensors)?, metadata })
+    };
+    Ok(spawn(env, &token.token, work, finish)?)
 }
