@@ -40,6 +40,7 @@ async function e2e(options: BenchOptions): Promise<Measurement[]> {
     seed: 7,
     ...size,
   }
+  const { peak } = await pipe.estimate({ ...size, numImagesPerPrompt: options.batch })
   const parts: Record<'encode' | 'denoise' | 'decode', number[]> = { encode: [], denoise: [], decode: [] }
   const whole = await measure('e2e', `${options.batch} image(s), ${options.steps} steps, ${options.scheduler}`, options, async () => {
     const { timings } = await pipe.generate(call)
@@ -50,7 +51,9 @@ async function e2e(options: BenchOptions): Promise<Measurement[]> {
     const [minMs = 0, medianMs = 0] = [runs[0], runs[Math.floor(runs.length / 2)]]
     return { ...whole, name: `e2e ${part}`, what: 'of the above', medianMs, minMs, runs, cpuMs: 0, gflop: 0, faults: 0, profile: undefined }
   })
-  return [whole, ...stages]
+  const off = (100 * (peak / whole.peakBytes - 1)).toFixed(0)
+  const what = `${whole.what}; estimate() said ${(peak / 2 ** 20).toFixed(0)} MiB, off by ${off} %`
+  return [{ ...whole, what }, ...stages]
 }
 
 /** What SDXL's UNet wants beside the prompt. */

@@ -1,0 +1,140 @@
+"""Times torch, OpenVINO or onnxruntime on the shapes of `npm run bench -- peers`: one JSON line for each work.
+
+python peers.py --peer torch --checkpoint DIR --dtype f32 --threads 2 --runs 3 --works unet,vae,clip
+
+The checkpoint is a folder with unet, vae and text_encoder of diffusers, as `npm run bench -- load --size 512` writes it. Exported graphs are kept in
+--cache. Times are the best of the runs after one to warm up: wall time, and CPU time of all threads.
+"""
+
+import argparse
+import json
+import os
+import resource
+import time
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--peer", choices=["torch", "openvino", "onnxruntime"], required=True)
+parser.add_argument("--checkpoint", required=True)
+parser.add_argument("--cache", default=os.path.expanduser("~/.cache/node-diffusion-peers/graphs"))
+parser.add_argument("--dtype", choices=["f32", "bf16"], default="f32")
+parser.add_argument("--threads", type=int, default=2)
+parser.add_argument("--runs", type=int, default=3)
+parser.add_argument("--works", default="unet,vae,clip")
+parser.add_argument("--size", type=int, default=512)
+args = parser.parse_args()
+os.environ["OMP_NUM_THREADS"] = str(args.threads)
+os.environ["MKL_NUM_THREADS"] = str(args.threads)
+
+import torch  # noqa: E402 (after the number of threads)
+from diffusers import AutoencoderKL, UNet2DConditionModel  # noqa: E402
+from transformers import CLIPTextModel  # noqa: E402
+
+torch.set_num_threads(args.threads)
+torch.set_grad_enabled(False)
+
+
+class Unet(torch.nn.Module):
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, sample, timestep, context):
+        return self.model(sample, timestep, context, return_dict=False)[0]
+
+
+class Decoder(torch.nn.Module):
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, latents):
+        return self.model.decode(latents, return_dict=False)[0]
+
+
+class Text(torch.nn.Module):
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids):
+        return self.model(ids, return_dict=False)[0]
+
+
+def build(work, dtype):
+    """The module in eval mode and its inputs: UNet with guidance, one picture, a prompt and its negative."""
+    latent, generator = args.size // 8, torch.Generator().manual_seed(1)
+    noise = lambda *shape: torch.randn(*shape, generator=generator).to(dtype)
+    if work == "unet":
+        model = UNet2DConditionModel.from_pretrained(args.checkpoint, subfolder="unet", torch_dtype=dtype)
+        return Unet(model).eval(), (noise(2, 4, latent, latent), torch.tensor(500), noise(2, 77, model.config.cross_attention_dim))
+    if work == "vae":
+        model = AutoencoderKL.from_pretrained(args.checkpoint, subfolder="vae", torch_dtype=dtype)
+        return Decoder(model).eval(), (noise(1, 4, latent, latent),)
+    model = CLIPTextModel.from_pretrained(args.checkpoint, subfolder="text_encoder", torch_dtype=dtype)
+    return Text(model).eval(), (torch.randint(0, 49000, (2, 77), generator=generator),)
+
+
+def torch_runner(work):
+    dtype = torch.bfloat16 if args.dtype == "bf16" else torch.float32
+    module, inputs = build(work, dtype)
+    module = module.to(memory_format=torch.channels_last)
+    inputs = tuple(x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x for x in inputs)
+    return lambda: module(*inputs)
+
+
+def openvino_runner(work):
+    import openvino as ov
+
+    path = os.path.join(args.cache, f"{work}-{args.size}.xml")
+    module, inputs = build(work, torch.float32)
+    if not os.path.exists(path):
+        os.makedirs(args.cache, exist_ok=True)
+        shapes = [tuple(x.shape) for x in inputs]
+        ov.save_model(ov.convert_model(module, example_input=inputs, input=shapes), path, compress_to_fp16=False)
+    del module
+    core = ov.Core()
+    hints = {"INFERENCE_NUM_THREADS": args.threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": args.dtype}
+    compiled = core.compile_model(path, "CPU", hints)
+    request = compiled.create_infer_request()
+    values = [x.numpy() for x in inputs]
+    return lambda: request.infer(values)
+
+
+def onnxruntime_runner(work):
+    import onnxruntime as ort
+
+    folder = os.path.join(args.cache, f"{work}-{args.size}-onnx")
+    module, inputs = build(work, torch.float32)
+    names = [f"x{i}" for i in range(len(inputs))]
+    path = os.path.join(folder, "model.onnx")
+    if not os.path.exists(path):
+        os.makedirs(folder, exist_ok=True)
+        torch.onnx.export(module, inputs, path, input_names=names, opset_version=18, dynamo=False)
+    del module
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = args.threads
+    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    known = {x.name for x in session.get_inputs()}
+    values = {name: x.numpy() for name, x in zip(names, inputs) if name in known}
+    return lambda: session.run(None, values)
+
+
+def cpu_seconds():
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+for work in args.works.split(","):
+    started = time.time()
+    run = {"torch": torch_runner, "openvino": openvino_runner, "onnxruntime": onnxruntime_runner}[args.peer](work)
+    run()
+    load = time.time() - started
+    wall, cpu = [], []
+    for _ in range(args.runs):
+        before, begun = cpu_seconds(), time.time()
+        run()
+        wall.append(time.time() - begun)
+        cpu.append(cpu_seconds() - before)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({"peer": args.peer, "work": work, "dtype": args.dtype, "seconds": min(wall), "cpuSeconds": min(cpu), "load": load, "peakBytes": peak}), flush=True)
+    del run
