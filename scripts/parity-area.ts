@@ -4,6 +4,8 @@ import type { ParityResult } from '../test/parity/tally.ts'
 const areas: Record<string, () => Promise<(folder: string) => Promise<ParityResult>>> = {
   schedulers: async () => (await import('../test/parity/schedulers.ts')).paritySchedulers,
   pipelines: async () => (await import('../test/parity/pipelines.ts')).parityPipelines,
+  weights: async () => (await import('../test/parity/weights.ts')).parityWeights,
+  'weights-checkpoints': async () => (await import('../test/parity/weights-checkpoints.ts')).parityWeightsCheckpoints,
   prompts: async () => (await import('../test/parity/prompts.ts')).parityPrompts,
 }
 

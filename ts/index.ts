@@ -1,3 +1,11 @@
+export { Adaptable, type LoadLoraOptions } from './adapters/adaptable.ts'
+export type { CallAdapters } from './adapters/adapter-state.ts'
+export type { AdapterWeight, BlockWeights, UNetWeights } from './adapters/adapter-weight.ts'
+export type { AdapterComponentName } from './adapters/loaded-adapter.ts'
+export { LoraAdapter, type LoraFileOptions, type WeightedAdapter } from './adapters/lora-adapter.ts'
+export type { LoraAlgorithm, LoraReport } from './adapters/lora-report.ts'
+export { type LoraPlace, resolveLora } from './adapters/resolve-lora.ts'
+export { type Inversion, type InversionOptions, type InversionSource, readInversion } from './adapters/textual-inversion.ts'
 export {
   AbortError,
   ConfigError,
@@ -212,6 +220,7 @@ export {
   StableDiffusionLatentUpscalePipeline,
 } from './pipelines/latent-upscale.ts'
 export type { DownloadOptions, PipelineLoadOptions, Slot, Slots } from './pipelines/load.ts'
+export type { PipelineSingleFileOptions } from './pipelines/load-single-file.ts'
 export type { EstimateOptions, MemoryEstimate } from './pipelines/memory.ts'
 export {
   describeOptions,
@@ -305,4 +314,6 @@ export { Tensor } from './tensor.ts'
 export type { Device, DType, NestedNumbers, TensorArray, TypedArray } from './tensor-data.ts'
 export * from './upscale/index.ts'
 export * from './video/index.ts'
+export { type ConvertOptions, convertCheckpoint } from './weights/convert.ts'
+export type { SaveDType, SavePretrainedOptions, SaveProgress } from './weights/save.ts'
 export type { PredictionType, SingleFileOptions } from './weights/single-file.ts'

@@ -20,6 +20,7 @@ export type {
   NativeLora,
   NativeMotion,
   NativeNeed,
+  NativePiece,
   NativeRecord,
   NativeT2IAdapter,
   NativeTensor,

@@ -5,6 +5,7 @@ import { checkBoolean, checkIntegers, checkOptions } from '../checks.ts'
 import { expected, guard } from '../errors.ts'
 import { type NativeClip, native } from '../native.ts'
 import { handleOf, Tensor, wrapTensor } from '../tensor.ts'
+import type { Device } from '../tensor-data.ts'
 import { planSingleFile, type SingleFileOptions } from '../weights/single-file.ts'
 import type { TokenizerOutput } from './clip-tokenizer.ts'
 import { LazyNative } from './lazy-native.ts'
@@ -12,14 +13,13 @@ import {
   type FromConfigOptions,
   type FromWeightsOptions,
   type LoadOptions,
-  type LoadPlan,
   loadNative,
   planLoad,
   planRandom,
   planWeights,
   readConfig,
 } from './load.ts'
-import { Model } from './model.ts'
+import { Model, type ModelPlace } from './model.ts'
 
 /** Keys of a CLIP text encoder's `config.json` (transformers `CLIPTextConfig`), completed with their defaults. */
 export type CLIPTextConfig = {
@@ -72,7 +72,7 @@ abstract class TextEncoder extends Model {
   readonly #root: NativeClip
   readonly #native: LazyNative<NativeClip>
 
-  protected constructor(root: unknown, place: Pick<LoadPlan, 'dtype' | 'device'>, adapted?: unknown) {
+  protected constructor(root: unknown, place: ModelPlace, adapted?: unknown) {
     const clip = root as NativeClip
     const own = adapted instanceof LazyNative ? (adapted as LazyNative<NativeClip>) : new LazyNative(clip)
     super(place, () => own.dispose())

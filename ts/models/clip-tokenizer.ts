@@ -5,6 +5,8 @@ import { expected, guard } from '../errors.ts'
 import { type NativeTokenizer, native } from '../native.ts'
 import { Tensor, wrapTensor } from '../tensor.ts'
 import type { TensorArray } from '../tensor-data.ts'
+import { intoFolder, writeJson } from '../weights/save.ts'
+import { copyTokenizer } from '../weights/save-tokenizer.ts'
 import { clipVocabulary } from '../weights/single-file.ts'
 import { type LoadOptions, planLoad } from './load.ts'
 
@@ -36,15 +38,19 @@ export type TokenizerOutput = {
 /** CLIP's byte-pair tokenizer. Source: transformers `CLIPTokenizer`. */
 export class CLIPTokenizer {
   readonly #native: NativeTokenizer
+  /** Folders that the small files and the vocabulary were read from. */
+  readonly #files: { folder: string; vocabulary: string }
 
-  private constructor(handle: NativeTokenizer) {
+  private constructor(handle: NativeTokenizer, files: { folder: string; vocabulary: string }) {
     this.#native = handle
+    this.#files = files
   }
 
   /** Reads `vocab.json`, `merges.txt` and their companions, or `tokenizer.json`, from a folder or built-in model. */
   static async fromPretrained(dir: string, options?: Pick<LoadOptions, 'subfolder' | 'signal'>): Promise<CLIPTokenizer> {
     const plan = await planLoad(dir, options, 'tokenizer')
-    return new CLIPTokenizer(await abortable(plan.options.signal, (token) => native.NativeTokenizer.load(plan.source, token)))
+    const handle = await abortable(plan.options.signal, (token) => native.NativeTokenizer.load(plan.source, token))
+    return new CLIPTokenizer(handle, { folder: plan.source, vocabulary: plan.source })
   }
 
   /** @internal The tokenizer of a single file's configs; those that ship with the package share one vocabulary. */
@@ -55,7 +61,19 @@ export class CLIPTokenizer {
   ): Promise<CLIPTokenizer> {
     const path = join(configs, folder)
     const vocabulary = isOwnConfig ? undefined : clipVocabulary
-    return new CLIPTokenizer(await abortable(signal, (token) => native.NativeTokenizer.load(path, token, vocabulary)))
+    const handle = await abortable(signal, (token) => native.NativeTokenizer.load(path, token, vocabulary))
+    return new CLIPTokenizer(handle, { folder: path, vocabulary: vocabulary ?? path })
+  }
+
+  /** Writes the files that the tokenizer was read from into a folder, with a full vocabulary; added tokens are not among them. */
+  async savePretrained(dir: string): Promise<void> {
+    await intoFolder(dir, async (target) => {
+      const copied = await copyTokenizer(this.#files, target)
+      if (!copied.includes('vocab.json') && !copied.includes('tokenizer.json')) {
+        const tokens = this.convertIdsToTokens(Array.from({ length: this.vocabSize }, (_, id) => id))
+        await writeJson(target, 'vocab.json', Object.fromEntries(tokens.map((token, id) => [token, id])))
+      }
+    })
   }
 
   /** Ids per text that the model takes, with start and end; 77 for CLIP. */
@@ -90,7 +108,7 @@ export class CLIPTokenizer {
 
   /** A tokenizer with the same vocabulary, whose added tokens grow on their own. */
   clone(): CLIPTokenizer {
-    return new CLIPTokenizer(this.#native.clone())
+    return new CLIPTokenizer(this.#native.clone(), this.#files)
   }
 
   /** Turns texts into ids. Texts of different lengths need `padding`. */

@@ -1,5 +1,6 @@
-import { DisposedError } from '../errors.ts'
+import { DisposedError, WeightsError } from '../errors.ts'
 import type { Device } from '../tensor-data.ts'
+import { checkSaveOptions, intoFolder, type SavePretrainedOptions, type WeightsPlace, writeComponent } from '../weights/save.ts'
 
 /**
  * Types that weights can be kept in. Arithmetic is f32 whatever the float type. `int8` keeps the linear layers of a UNet's transformers as bytes with one
@@ -7,17 +8,31 @@ import type { Device } from '../tensor-data.ts'
  */
 export type WeightsDType = 'f32' | 'f16' | 'bf16' | 'int8'
 
+/** Where a model lives, and where its weights came from. */
+export type ModelPlace = {
+  dtype: WeightsDType
+  device: Device
+  source?: WeightsPlace['source']
+  part?: string
+  options?: { variant?: string }
+}
+
 /** What every neural network of the SDK has in common: where it lives, and how it is freed. */
 export abstract class Model {
   /** Type that the weights are kept in. */
   readonly dtype: WeightsDType
   /** Device that it runs on. */
   readonly device: Device
+  /** The config, completed with defaults. */
+  abstract readonly config: object
+  readonly #place: ModelPlace
   #release: (() => void) | undefined
 
-  protected constructor(place: { dtype: WeightsDType; device: Device }, release: () => void) {
+  protected constructor(place: ModelPlace, release: () => void) {
     this.dtype = place.dtype
     this.device = place.device
+    // A model with adapters comes from the file of the one without.
+    this.#place = place instanceof Model ? place.#place : place
     this.#release = release
   }
 
@@ -30,6 +45,21 @@ export abstract class Model {
   dispose(): void {
     this.#release?.()
     this.#release = undefined
+  }
+
+  /**
+   * Writes `config.json` and safetensors weights into a folder, as diffusers reads them. The weights are those of the file that the model was
+   * loaded from, without adapters; each file appears when it is complete.
+   */
+  async savePretrained(dir: string, options?: SavePretrainedOptions): Promise<void> {
+    this.assertUsable()
+    const given = checkSaveOptions(options)
+    const { source, part, options: loading } = this.#place
+    if (source === undefined) {
+      throw new WeightsError(`Expected a ${this.constructor.name} that was loaded from a file for savePretrained but received another`)
+    }
+    const place = { source, part, variant: loading?.variant }
+    await intoFolder(dir, (folder) => writeComponent(folder, { className: this.constructor.name, config: this.config, place }, given))
   }
 
   /** Same as `dispose()`, for `await using`. */

@@ -5,13 +5,13 @@ import { checkOptions } from '../checks.ts'
 import { expected } from '../errors.ts'
 import { type NativeUnet, type NativeUnetInput, native } from '../native.ts'
 import { type Tensor, wrapTensor } from '../tensor.ts'
+import type { Device } from '../tensor-data.ts'
 import { planSingleFile, type SingleFileOptions } from '../weights/single-file.ts'
 import { LazyNative } from './lazy-native.ts'
 import {
   type FromConfigOptions,
   type FromWeightsOptions,
   type LoadOptions,
-  type LoadPlan,
   loadNative,
   planLoad,
   planRandom,
@@ -19,7 +19,7 @@ import {
   readConfig,
 } from './load.ts'
 import { type MemoryNeed, memoryNeed } from './memory-need.ts'
-import { Model } from './model.ts'
+import { Model, type ModelPlace } from './model.ts'
 import { checkFreeU, type FreeUOptions, type UNetForwardOptions, unetInput } from './unet-input.ts'
 
 /** Keys of a UNet's `config.json` (diffusers `UNet2DConditionModel`), completed with their defaults. */
@@ -56,7 +56,7 @@ export class UNet2DConditionModel extends Model {
   readonly #native: LazyNative<NativeUnet>
   readonly #settings: { freeu?: FreeUOptions }
 
-  private constructor(root: NativeUnet, place: Pick<LoadPlan, 'dtype' | 'device'>, adapted?: AdaptedUNet) {
+  private constructor(root: NativeUnet, place: ModelPlace, adapted?: AdaptedUNet) {
     const own = adapted?.native ?? new LazyNative(root)
     super(place, () => own.dispose())
     this.#root = root

@@ -12,7 +12,7 @@ import type { UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
 import type { SetTimestepsOptions } from '../schedulers/options.ts'
 import type { Scheduler } from '../schedulers/scheduler.ts'
 import { Scope } from '../scope.ts'
-import type { SaveOptions } from '../weights/save.ts'
+import type { SavePretrainedOptions } from '../weights/save.ts'
 import { savePipeline } from '../weights/save-pipeline.ts'
 import { type Call, type Filled, guidanceScales, pictureSize, planCall } from './call.ts'
 import { prepareConditions } from './condition.ts'
@@ -187,7 +187,7 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
    * Writes the pipeline as a diffusers folder that `fromPretrained` and Python read: each component's config and weights, without adapters. The
    * folder appears, or changes, when everything is complete.
    */
-  async savePretrained(dir: string, options?: SaveOptions): Promise<void> {
+  async savePretrained(dir: string, options?: SavePretrainedOptions): Promise<void> {
     this.assertUsable()
     const { name: className, slots, settings } = this.constructor as unknown as PipelineClass<this>
     await savePipeline(dir, { className, slots, settings, components: this.components }, options)

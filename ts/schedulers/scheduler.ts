@@ -4,6 +4,7 @@ import type { HubOptions } from '../hub/settings.ts'
 import { native } from '../native.ts'
 import { Generator } from '../random.ts'
 import { Tensor } from '../tensor.ts'
+import { intoFolder, writeJson } from '../weights/save.ts'
 import { classInfo } from './catalog.ts'
 import type { SchedulerConfig } from './config.ts'
 import { checkRunOptions, type PlanOptions, planRequest, type SetTimestepsOptions, type StepNumbers, type StepOptions } from './options.ts'
@@ -92,6 +93,11 @@ export abstract class Scheduler {
       return schedulerFromConfig(config) as T
     }
     return Scheduler.fromConfig.call(target as SchedulerClass<T>, config) as T
+  }
+
+  /** Writes `scheduler_config.json` into a folder. */
+  async savePretrained(dir: string): Promise<void> {
+    await intoFolder(dir, (folder) => writeJson(folder, 'scheduler_config.json', this.config))
   }
 
   /** Model evaluations per step: 2 where every step needs two. */
