@@ -65,7 +65,8 @@ export class AutoencoderKL extends Model {
   private constructor(handle: NativeAutoencoderKl, plan: LoadPlan) {
     super(plan, () => handle.dispose())
     this.#native = handle
-    this.config = Object.freeze(JSON.parse(handle.config) as AutoencoderKLConfig)
+    const unscaled = { latents_mean: null, latents_std: null }
+    this.config = Object.freeze({ ...unscaled, ...(JSON.parse(handle.config) as AutoencoderKLConfig) })
   }
 
   /** Reads `config.json` and safetensors weights from a folder or built-in model. */
