@@ -126,7 +126,9 @@ function pick(tensors: Readonly<Record<string, Tensor>>, origin: string, name?: 
     return { name: only, first: tensors[only] }
   }
   const seen = keys.slice(0, 5).join(', ')
-  throw new WeightsError(`Expected string_to_param, clip_l and clip_g, or a single tensor in ${origin} but received ${keys.length}: ${seen}`)
+  throw new WeightsError(
+    `Expected string_to_param, clip_l and clip_g, or a single tensor in ${origin} but received ${keys.length}: ${seen}`,
+  )
 }
 
 /** Throws unless a tokenizer lacks all tokens and an encoder takes vectors of this width. */

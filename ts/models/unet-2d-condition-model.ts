@@ -5,7 +5,6 @@ import { checkOptions } from '../checks.ts'
 import { expected } from '../errors.ts'
 import { type NativeUnet, type NativeUnetInput, native } from '../native.ts'
 import { type Tensor, wrapTensor } from '../tensor.ts'
-import type { Device } from '../tensor-data.ts'
 import { planSingleFile, type SingleFileOptions } from '../weights/single-file.ts'
 import { LazyNative } from './lazy-native.ts'
 import {

@@ -36,9 +36,9 @@ export function* weightedTokens(
   }
 }
 
-/** Ids of a text without start and end. */
+/** Ids of a text without start and end; tokens of several vectors are written out. */
 export function tokenIds(tokenizer: CLIPTokenizer, text: string): number[] {
-  const { inputIds, attentionMask } = tokenizer.encode(text, { addSpecialTokens: false })
+  const { inputIds, attentionMask } = tokenizer.encode(tokenizer.expandPrompt(text), { addSpecialTokens: false })
   using ids = inputIds
   using _mask = attentionMask
   return Array.from<number | bigint, number>(ids.toArray(), Number)

@@ -52,7 +52,8 @@ export function plainTokens(
   text: string,
   maxLength?: number,
 ): { ids: number[]; chunk: PromptChunk; cut: string } {
-  const encoded = tokenizer.encode(text, { padding: 'max_length', truncation: true, maxLength: maxLength ?? tokenizer.modelMaxLength })
+  const expanded = tokenizer.expandPrompt(text)
+  const encoded = tokenizer.encode(expanded, { padding: 'max_length', truncation: true, maxLength: maxLength ?? tokenizer.modelMaxLength })
   using inputIds = encoded.inputIds
   using attentionMask = encoded.attentionMask
   const ids = Array.from<number | bigint, number>(inputIds.toArray(), Number)

@@ -94,7 +94,7 @@ export function compelEncoder({ family, encoders }: TextEncoders, { clipSkip, ..
 }
 
 async function pooledOf({ tokenizer, textEncoder }: ClipEncoder, text: string, { signal }: CompelOptions): Promise<Tensor | undefined> {
-  const { inputIds, attentionMask } = tokenizer.encode(text, { padding: 'max_length', truncation: true })
+  const { inputIds, attentionMask } = tokenizer.encode(tokenizer.expandPrompt(text), { padding: 'max_length', truncation: true })
   using ids = inputIds
   using _mask = attentionMask
   const { hidden, pooled } = await encodeState(textEncoder, [Array.from<number | bigint, number>(ids.toArray(), Number)], { signal })
