@@ -72,10 +72,12 @@ const far = (actual: Tensor, wanted: Tensor): number => actual.sub(wanted).abs()
 
 for (const [name, item] of Object.entries(cases)) {
   test(`${name} is diffusers’`, async (t) => {
-    const Pipeline = item.cls === 'AnimateDiffVideoToVideoPipeline' ? AnimateDiffVideoToVideoPipeline : AnimateDiffPipeline
     const motionAdapter = await MotionAdapter.fromPretrained(adapterFolder)
-    const scheduler = schedulerFromConfig(item.scheduler_config)
-    await using pipe = await Pipeline.fromPretrained(base, { motionAdapter, scheduler })
+    const parts = { motionAdapter, scheduler: schedulerFromConfig(item.scheduler_config) }
+    const toVideo = item.cls === 'AnimateDiffVideoToVideoPipeline'
+    await using pipe = await (toVideo
+      ? AnimateDiffVideoToVideoPipeline.fromPretrained(base, parts)
+      : AnimateDiffPipeline.fromPretrained(base, parts))
     const run = async (outputType: 'latent' | 'tensor'): Promise<{ latents?: Tensor; tensor?: Tensor }> =>
       pipe.generate({ ...(await optionsOf(name, item)), outputType } as never)
     const [wantedLatents, wantedImage] = [tensors[`${name}/out/latents`], tensors[`${name}/out/image`]] as [Tensor, Tensor]

@@ -25,28 +25,40 @@ export async function scribble(image: ImageInput, options?: ScribbleOptions): Pr
   return greyImage({ ...edges, data: edges.data.map((value) => (2 * value > threshold ? 255 : 0)) })
 }
 
-/** Soft edges, white on black: the same difference of Gaussians without a threshold. */
+/** Soft edges, white on black: the same Gaussians, where a channel differs most from its surroundings to either side, without a threshold. */
 export async function softEdge(image: ImageInput, options?: SoftEdgeOptions): Promise<Image> {
   const { gain = 2, ...rest } = checkOptions('options', options)
   checkNumber('gain', gain, { min: 0, max: 255 })
-  const edges = await differenceOfGaussians(await readRgb(image, rest))
-  return greyImage({ ...edges, data: edges.data.map((value) => Math.min(255, Math.round(gain * value))) })
+  const pixels = await readRgb(image, rest)
+  const most = new Float32Array(pixels.width * pixels.height)
+  for (const difference of await differences(pixels)) {
+    difference.forEach((value, i) => {
+      most[i] = Math.max(most[i] ?? 0, Math.abs(value))
+    })
+  }
+  const data = Uint8Array.from(most, (value) => Math.min(255, Math.round(gain * value)))
+  return greyImage({ width: pixels.width, height: pixels.height, channels: 1, data })
 }
 
-/** How much darker a pixel is than its surroundings, in the channel where that is most: Gaussians of 0.5 and 5 pixels. */
-async function differenceOfGaussians({ width, height, data }: Pixels): Promise<Pixels> {
-  const least = new Float32Array(width * height).fill(Number.POSITIVE_INFINITY)
+/** How much darker than its surroundings a pixel is in every channel: the least of the differences. */
+async function differenceOfGaussians(pixels: Pixels): Promise<Pixels> {
+  const [first, ...others] = await differences(pixels)
+  const out = blank(pixels.width, pixels.height, 1)
+  for (let i = 0; i < out.data.length; i += 1) {
+    const least = others.reduce((value, other) => Math.min(value, other[i] ?? 0), first?.[i] ?? 0)
+    out.data[i] = 255 - Math.trunc(Math.min(255, Math.max(0, 255 - least)))
+  }
+  return out
+}
+
+/** For each channel a Gaussian of 5 pixels less one of 0.5. */
+async function differences({ width, height, data }: Pixels): Promise<Float32Array[]> {
+  const planes: Float32Array[] = []
   for (let channel = 0; channel < 3; channel += 1) {
     const plane = { width, height, data: Float32Array.from({ length: width * height }, (_, i) => data[i * 3 + channel] ?? 0) }
     const near = (await gaussianPlane(plane, 0.5)).data
     const far = (await gaussianPlane(plane, 5)).data
-    for (let i = 0; i < least.length; i += 1) {
-      least[i] = Math.min(least[i] ?? 0, (far[i] ?? 0) - (near[i] ?? 0))
-    }
+    planes.push(far.map((value, i) => value - (near[i] ?? 0)))
   }
-  const out = blank(width, height, 1)
-  for (let i = 0; i < least.length; i += 1) {
-    out.data[i] = 255 - Math.trunc(Math.min(255, Math.max(0, 255 - (least[i] ?? 0))))
-  }
-  return out
+  return planes
 }
