@@ -22,6 +22,22 @@ type Found = {
   /** False for a component without its folder. */
   present?: boolean
   metadata?: Record<string, string> | null
+  /** Of a part of a pipeline: what is inside and how it was trained. */
+  parts?: string[]
+  layout?: string
+  task?: string | null
+  prediction_type?: string | null
+  zero_terminal_snr?: boolean
+  noise_levels?: string | null
+  /** Of an adapter. */
+  lora?: {
+    algorithms: Record<string, number>
+    layers: Record<string, number>
+    ranks: number[]
+    scales: number[]
+    alpha: string | null
+    triggerWords: string[]
+  } | null
 }
 
 const pictures = ['.png', '.jpg', '.jpeg', '.webp']
@@ -49,11 +65,40 @@ function describe(found: Found): void {
   for (const line of table([['', 'class', 'dtype', 'parameters', 'size'], ...parts, row('all', { ...found, class: '' })])) {
     print(line)
   }
+  for (const line of [...training(found), ...adapter(found)]) {
+    print(line)
+  }
   for (const [name, text] of Object.entries(found.metadata ?? {})) {
     print(`${name}: ${text.length > 200 ? `${text.slice(0, 200)}…` : text}`)
   }
   const memory = Object.entries(found.memory ?? {}).map(([dtype, bytes]) => `${bytesText(bytes)} as ${dtype}`)
   print(`memory for the weights: ${memory.join(', ')}; working memory comes on top`)
+}
+
+/** What a checkpoint's keys say of its training, where they say anything. */
+function training({ parts, layout, task, prediction_type, zero_terminal_snr, noise_levels }: Found): string[] {
+  const kinds = [task, prediction_type, zero_terminal_snr ? 'zero terminal SNR' : undefined, noise_levels]
+  const told = kinds.filter((text) => text !== undefined && text !== null)
+  return [
+    ...(parts === undefined ? [] : [`parts: ${parts.join(', ')} (${layout} names)`]),
+    ...(told.length === 0 ? [] : [`trained for: ${told.join(', ')}`]),
+  ]
+}
+
+/** Rank, alpha and trigger words of an adapter. */
+function adapter({ lora }: Found): string[] {
+  if (!lora) {
+    return []
+  }
+  const counts = (of: Record<string, number>): string =>
+    Object.entries(of)
+      .map(([name, count]) => `${name} ${count}`)
+      .join(', ')
+  return [
+    `adapter: ${counts(lora.algorithms)}; layers: ${counts(lora.layers)}`,
+    `rank: ${lora.ranks.join(', ')}; alpha / rank: ${lora.scales.join(', ')}${lora.alpha === null ? '' : `; alpha: ${lora.alpha}`}`,
+    ...(lora.triggerWords.length === 0 ? [] : [`trigger words: ${lora.triggerWords.join(', ')}`]),
+  ]
 }
 
 /** `inspect`: reads headers only and says what a folder or file is. */

@@ -13,6 +13,7 @@ Examples:
   $ node-diffusion preprocess canny photo.png
   $ node-diffusion download stable-diffusion-v1-5/stable-diffusion-v1-5 --variant fp16
   $ node-diffusion inspect ./stable-diffusion-v1-5
+  $ node-diffusion convert model.ckpt ./model --dtype f16
   $ node-diffusion schedulers "Euler a" --steps 20
   $ node-diffusion tokens "a [red:blue:0.5] (circle:1.2)" --syntax a1111 --steps 20
 `
@@ -51,6 +52,18 @@ function addSmallCommands(program: Command): void {
     .option('-m, --model <folder>', 'depth: folder of a DPT model, such as Intel/dpt-large')
     .action(async (kind: string, picture: string, flags: Record<string, unknown>) =>
       (await import('./preprocess.ts')).preprocessCommand(kind, picture, flags),
+    )
+  quiet(program.command('convert'))
+    .description('write a model in another layout, format or dtype; without --dtype every bit is kept')
+    .argument('<input>', 'model folder, or weights file of any format (safetensors, ckpt, pt, gguf)')
+    .argument('<output>', 'a folder, or a single file ending in .safetensors')
+    .option('--dtype <type>', 'f32, f16 or bf16')
+    .option('--max-shard-size <size>', 'split weights above this size, such as 5GB', '10GB')
+    .option('--variant <name>', 'write name.<variant>.safetensors')
+    .option('--config <folder>', 'configs of a single file, where its keys do not tell')
+    .option('--json', 'print one JSON object')
+    .action(async (input: string, output: string, flags: Record<string, string>) =>
+      (await import('./convert.ts')).convertCommand(input, output, flags),
     )
   quiet(program.command('doctor'))
     .description('check the native addon, the CPU, threads and the built-in model')

@@ -1,0 +1,61 @@
+import { convertCheckpoint } from '../weights/convert.ts'
+import type { SaveDType } from '../weights/save.ts'
+import { note, print, printJson, UsageError } from './exit.ts'
+import { listenForInterrupt } from './interrupt.ts'
+import { bytesText } from './table.ts'
+
+/** Flags of `convert`. */
+export type ConvertFlags = { dtype?: string; maxShardSize?: string; variant?: string; config?: string; json?: boolean }
+
+const UNITS: Readonly<Record<string, number>> = { '': 1, kb: 1e3, mb: 1e6, gb: 1e9 }
+
+/** Bytes of a size like `5GB`. */
+function bytesOf(text: string): number {
+  const [, digits = '', unit = ''] = /^([\d.]+)\s*([kmg]?b?)$/i.exec(text.trim()) ?? []
+  const bytes = Number(digits) * (UNITS[unit.toLowerCase()] ?? Number.NaN)
+  if (!(bytes >= 1)) {
+    throw new UsageError(`Expected a size like 5GB or 500MB for --max-shard-size but received ${JSON.stringify(text)}`)
+  }
+  return Math.floor(bytes)
+}
+
+/** `convert`: writes a model in another layout, format or dtype. */
+export async function convertCommand(input: string, output: string, flags: ConvertFlags): Promise<void> {
+  const started = Date.now()
+  const { maxShardSize, dtype, variant, config } = flags
+  let shown = ''
+  let total = 0
+  const interrupt = listenForInterrupt()
+  const work = convertCheckpoint(input, output, {
+    dtype: dtype as SaveDType | undefined,
+    variant,
+    config,
+    maxShardSize: maxShardSize === undefined ? undefined : bytesOf(maxShardSize),
+    signal: interrupt.signal,
+    onProgress: (event) => {
+      if (event.component !== shown && !flags.json) {
+        note(`${event.component}: ${bytesText(event.total)}`)
+      }
+      total += event.component === shown ? 0 : event.total
+      shown = event.component
+    },
+  })
+  try {
+    await work
+  } catch (error) {
+    const code = interrupt.exitCode()
+    if (code === undefined) {
+      throw error
+    }
+    process.exitCode = code
+    return
+  } finally {
+    interrupt.done()
+  }
+  const seconds = (Date.now() - started) / 1000
+  if (flags.json) {
+    printJson({ input, output, bytes: total, seconds })
+  } else {
+    print(`${output}: ${bytesText(total)} in ${seconds.toFixed(1)} s`)
+  }
+}
