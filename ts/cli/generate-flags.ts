@@ -1,8 +1,10 @@
 import { type Command, Option } from 'commander'
 import type { z } from 'zod'
 import { describeOptions, imageToImageSchema, inpaintSchema, textToImageSchema } from '../pipelines/options.ts'
+import { addConditionFlags } from './condition-flags.ts'
 import { addHiresFlags } from './hires-flags.ts'
 import { addHubFlags } from './hub-flags.ts'
+import { addRefinerFlags } from './refiner-flags.ts'
 import { addVideoFlags } from './video-flags.ts'
 
 /** Flags that read better under another name than the option's. */
@@ -35,6 +37,12 @@ const left = new Set([
   'latents',
   'maskedImageLatents',
   'callbackOnStepEnd',
+  'conditions',
+  'guidance',
+  'ipAdapterImage',
+  'negativeIpAdapterImage',
+  'ipAdapterImageEmbeds',
+  'ipAdapterMasks',
 ])
 
 /** Defaults of the command where they differ from the SDK's. */
@@ -115,6 +123,8 @@ export function addGenerateFlags(command: Command): void {
       command.addOption(new Option(`${alias} <value>`).hideHelp())
     }
   }
+  addConditionFlags(command)
+  addRefinerFlags(command)
   addHiresFlags(command)
   addVideoFlags(command)
   addHubFlags(command)
@@ -125,7 +135,7 @@ export function addGenerateFlags(command: Command): void {
     .option('--grid', 'also write all pictures as one grid')
     .option('--preview <every>', 'also write what the model predicts after every n-th step')
     .option('--variant <name>', 'weights variant of the model folder, such as fp16')
-    .addOption(new Option('--dtype <type>', 'type that the weights are kept in').choices(['f32', 'f16', 'bf16', 'int8']))
+    .addOption(new Option('--dtype <type>', 'type that the weights are kept in').choices(['f32', 'f16', 'bf16', 'int8', 'auto']))
     .option('--device <name>', 'cpu, cuda or cuda:N (default: cpu)')
     .option('--threads <number>', 'threads for the work (default: one per physical core)')
     .option('--no-metadata', 'do not write prompt, seed and settings into the files')

@@ -6,8 +6,10 @@ import { native } from '../native.ts'
 import { AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image } from '../pipelines/auto.ts'
 import type { Job } from '../pipelines/job.ts'
 import type { PipelineLoadOptions } from '../pipelines/load.ts'
-import type { ImagesResult } from '../pipelines/result.ts'
+import type { DiffusionPipeline } from '../pipelines/pipeline.ts'
+import type { GenerateResult, ImagesResult } from '../pipelines/result.ts'
 import { type HiresOptions, hiresFix } from '../upscale/hires-fix.ts'
+import { type ConditionCall, readConditions } from './condition-flags.ts'
 import { exitCode, note, printJson } from './exit.ts'
 import { type GenerateCall, readGenerateCall } from './generate-arguments.ts'
 import { readHires } from './hires-flags.ts'
@@ -15,6 +17,7 @@ import { hubOptions } from './hub-flags.ts'
 import { type Interrupt, listenForInterrupt } from './interrupt.ts'
 import { type OutputPaths, outputPaths } from './output-paths.ts'
 import { createProgress, type Progress } from './progress.ts'
+import { readRefiner, refine } from './refiner-flags.ts'
 import { readVideo, videoExtensions, videoLoader, writeVideos } from './video-flags.ts'
 import { wholeNumber } from './whole-number.ts'
 
@@ -28,7 +31,7 @@ const loaders = {
 } as const
 
 /** A checked call, and its second pass. */
-type Generation = GenerateCall & { hires?: HiresOptions }
+type Generation = GenerateCall & { hires?: HiresOptions; refiner?: { model: string; start: number }; conditions: ConditionCall }
 
 type Written = { path: string; seed: number | bigint | undefined; width: number; height: number; parameters: unknown }
 
@@ -67,15 +70,25 @@ async function writePreviews(images: readonly Image[], step: number, paths: Outp
   }
 }
 
-async function denoise(
-  pipe: Generating,
-  call: Generation,
-  { signal }: Interrupt,
-  paths: OutputPaths,
-  progress: Progress,
-): Promise<ImagesResult> {
-  const { options, hires } = call
-  const job = hires === undefined ? pipe.generate(options, { signal }) : hiresFix(pipe as never, { ...options, hires }, { signal })
+/** Runs the call, in two stages where a refiner takes over. */
+async function denoise(pipe: Generating, call: Generation, ...rest: [Interrupt, OutputPaths, Progress]): Promise<ImagesResult> {
+  const [{ signal }] = rest
+  const { options, hires, refiner } = call
+  if (refiner === undefined) {
+    const job = hires === undefined ? pipe.generate(options, { signal }) : hiresFix(pipe as never, { ...options, hires }, { signal })
+    return watch(job, ...rest)
+  }
+  const { base, refined } = refine(pipe as never, options, { ...refiner, signal })
+  const second = await refined(await watch(base, ...rest))
+  try {
+    return await watch(second.job, ...rest)
+  } finally {
+    second.dispose()
+  }
+}
+
+/** Shows how far a job is, and writes its previews. */
+async function watch<T extends GenerateResult>(job: Job<T>, _interrupt: Interrupt, paths: OutputPaths, progress: Progress): Promise<T> {
   const previews: Promise<unknown>[] = []
   for await (const event of job) {
     if (event.type === 'step') {
@@ -129,6 +142,8 @@ async function run(call: Generation, flags: Record<string, unknown>, interrupt: 
   const extensions = video ? videoExtensions : undefined
   const paths = await outputPaths((flags.out ?? flags.output) as string | undefined, String(call.options.prompt), count, extensions)
   const pipe = await load(call, flags, interrupt.signal, progress)
+  const conditions = await call.conditions.apply(pipe as unknown as DiffusionPipeline, interrupt.signal)
+  Object.assign(call.options, conditions.options)
   const loaded = performance.now()
   try {
     const result = await denoise(pipe, call, interrupt, paths, progress)
@@ -152,6 +167,7 @@ async function run(call: Generation, flags: Record<string, unknown>, interrupt: 
       describe(written, grid, stages)
     }
   } finally {
+    conditions.dispose()
     pipe.dispose()
   }
 }
@@ -159,7 +175,8 @@ async function run(call: Generation, flags: Record<string, unknown>, interrupt: 
 /** `generate`: makes pictures and writes them; on Ctrl-C it stops with nothing half-written. */
 export async function generateCommand(prompt: string | undefined, flags: Record<string, unknown>): Promise<void> {
   const read = await readGenerateCall(prompt, flags)
-  const call: Generation = { ...read, hires: readHires(flags, read.task) }
+  const refiner = readRefiner(flags, read.task)
+  const call: Generation = { ...read, hires: readHires(flags, read.task), refiner, conditions: await readConditions(flags) }
   Object.assign(call.options, readVideo(flags, read.task))
   if (flags.threads !== undefined) {
     native.setThreads(wholeNumber('--threads', flags.threads, 1))

@@ -1,6 +1,18 @@
 import { ConfigError, expected } from '../errors.ts'
 import { openSource } from '../models/source.ts'
 import { openSingleFile } from '../weights/single-file.ts'
+import type { ControlNetComponent } from './control-call.ts'
+import {
+  StableDiffusionControlNetImg2ImgPipeline,
+  StableDiffusionControlNetInpaintPipeline,
+  StableDiffusionControlNetPipeline,
+} from './controlnet.ts'
+import type { ControlledImage, ControlledText } from './controlnet-options.ts'
+import {
+  StableDiffusionXLControlNetImg2ImgPipeline,
+  StableDiffusionXLControlNetInpaintPipeline,
+  StableDiffusionXLControlNetPipeline,
+} from './controlnet-xl.ts'
 import type { RunOptions } from './generate-options.ts'
 import type { ImageToImageXLOptions, InpaintXLOptions, TextToImageXLOptions } from './generate-options-xl.ts'
 import { StableDiffusionImg2ImgPipeline } from './img2img.ts'
@@ -23,7 +35,10 @@ export interface TaskPipeline<O> extends DiffusionPipeline {
 }
 
 /** Components of any family, to be used instead of loading or sharing. */
-export type AnyComponents = Partial<StableDiffusionComponents> | Partial<StableDiffusionXLComponents>
+export type AnyComponents = (Partial<StableDiffusionComponents> | Partial<StableDiffusionXLComponents>) & {
+  /** Chooses the task's pipeline with ControlNet. */
+  controlnet?: ControlNetComponent['controlnet']
+}
 
 /** Chooses the pipeline class for one task by the folder's `model_index.json`, or by another pipeline's class. */
 export interface AutoPipeline<O> {
@@ -44,11 +59,27 @@ const FAMILIES = [
   { textToImage: LatentConsistencyModelPipeline, imageToImage: LatentConsistencyModelImg2ImgPipeline },
 ] as const
 
+/** The same families with ControlNet, for calls that bring one. */
+const CONTROLLED: readonly Family[] = [
+  {
+    textToImage: StableDiffusionControlNetPipeline,
+    imageToImage: StableDiffusionControlNetImg2ImgPipeline,
+    inpainting: StableDiffusionControlNetInpaintPipeline,
+  },
+  {
+    textToImage: StableDiffusionXLControlNetPipeline,
+    imageToImage: StableDiffusionXLControlNetImg2ImgPipeline,
+    inpainting: StableDiffusionXLControlNetInpaintPipeline,
+  },
+]
+
 type Task = 'textToImage' | 'imageToImage' | 'inpainting'
 type Family = Partial<Record<Task, { readonly name: string }>>
 
-function familyOf(className: string): Family {
-  const found: Family | undefined = FAMILIES.find((family) => Object.values(family).some((pipeline) => pipeline.name === className))
+function familyOf(className: string, controlled: boolean): Family {
+  const has = (family: Family): boolean => Object.values(family).some((pipeline) => pipeline.name === className)
+  const index = Math.max(FAMILIES.findIndex(has), CONTROLLED.findIndex(has))
+  const found = (controlled ? CONTROLLED : FAMILIES)[index]
   if (found === undefined) {
     const known = FAMILIES.flatMap((family) => Object.values(family).map((pipeline) => pipeline.name))
     throw new ConfigError(
@@ -59,8 +90,9 @@ function familyOf(className: string): Family {
 }
 
 function autoPipeline<O>(task: Task): AutoPipeline<O> {
-  const classFor = (className: string): AutoPipeline<O> => {
-    const found = familyOf(className)[task]
+  const classFor = (className: string, options: object = {}): AutoPipeline<O> => {
+    const controlled = 'controlnet' in options && options.controlnet !== undefined
+    const found = familyOf(className, controlled)[task]
     if (found === undefined) {
       throw new ConfigError(`Expected a family with a pipeline for ${task} but received ${className}`)
     }
@@ -69,7 +101,7 @@ function autoPipeline<O>(task: Task): AutoPipeline<O> {
   return {
     async fromPretrained(source = 'shapes', options) {
       const index = await readModelIndex(await openSource(source, options))
-      return classFor(String(index._class_name)).fromPretrained(source, options)
+      return classFor(String(index._class_name), options).fromPretrained(source, options)
     },
     async download(source, options) {
       const index = await readModelIndex(await openSource(source, options))
@@ -77,7 +109,7 @@ function autoPipeline<O>(task: Task): AutoPipeline<O> {
     },
     async fromSingleFile(path, options = {}) {
       const { facts } = await openSingleFile(path, options)
-      return classFor(facts.family?.startsWith('sdxl') ? 'StableDiffusionXLPipeline' : 'StableDiffusionPipeline').fromSingleFile(
+      return classFor(facts.family?.startsWith('sdxl') ? 'StableDiffusionXLPipeline' : 'StableDiffusionPipeline', options).fromSingleFile(
         path,
         options,
       )
@@ -86,16 +118,16 @@ function autoPipeline<O>(task: Task): AutoPipeline<O> {
       if (!(pipe instanceof DiffusionPipeline)) {
         throw expected('a pipeline', 'pipe', pipe)
       }
-      return classFor(pipe.constructor.name).fromPipe(pipe, overrides)
+      return classFor(pipe.constructor.name, overrides).fromPipe(pipe, overrides)
     },
   }
 }
 
 /** Text to image for any supported folder. Source: diffusers `AutoPipelineForText2Image`. */
-export const AutoPipelineForText2Image: AutoPipeline<TextToImageXLOptions> = autoPipeline('textToImage')
+export const AutoPipelineForText2Image: AutoPipeline<TextToImageXLOptions & Partial<ControlledText>> = autoPipeline('textToImage')
 
 /** Image to image for any supported folder. Source: diffusers `AutoPipelineForImage2Image`. */
-export const AutoPipelineForImage2Image: AutoPipeline<ImageToImageXLOptions> = autoPipeline('imageToImage')
+export const AutoPipelineForImage2Image: AutoPipeline<ImageToImageXLOptions & Partial<ControlledImage>> = autoPipeline('imageToImage')
 
 /** Inpainting for any supported folder. Source: diffusers `AutoPipelineForInpainting`. */
-export const AutoPipelineForInpainting: AutoPipeline<InpaintXLOptions> = autoPipeline('inpainting')
+export const AutoPipelineForInpainting: AutoPipeline<InpaintXLOptions & Partial<ControlledImage>> = autoPipeline('inpainting')

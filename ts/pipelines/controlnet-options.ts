@@ -105,4 +105,8 @@ export const controlNetImageXLSchema = z.strictObject({
 })
 
 /** Options of inpainting with SDXL and a ControlNet. */
-export const controlNetInpaintXLSchema = z.strictObject({ ...inpaintXLSchema.shape, ...controlImageShape })
+export const controlNetInpaintXLSchema = z.strictObject({
+  ...inpaintXLSchema.shape,
+  ...controlImageShape,
+  guidanceScale: textToImageXLSchema.shape.guidanceScale,
+})

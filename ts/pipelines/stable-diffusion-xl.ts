@@ -1,3 +1,5 @@
+import { expected } from '../errors.ts'
+import { Tensor } from '../tensor.ts'
 import type { Call } from './call.ts'
 import { rangeSteps } from './denoising-range.ts'
 import type { RunOptions } from './generate-options.ts'
@@ -38,6 +40,10 @@ export class StableDiffusionXLImg2ImgPipeline extends StableDiffusionXLBase {
       schema: imageToImageXLSchema,
       signal: run.signal,
       prepare: (call, scope) => {
+        const { denoisingStart, image } = call.options
+        if (denoisingStart !== undefined && !(image instanceof Tensor)) {
+          throw expected('latents of the first model beside denoisingStart', 'image', image)
+        }
         const steps = rangeSteps(call.scheduler, { ...call.options, strength: call.options.strength ?? 0.3, steps: call.steps })
         return prepareImageToImage({ call, vae: this.vae, steps, addNoise: call.options.denoisingStart === undefined, scope })
       },
