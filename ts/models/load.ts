@@ -8,6 +8,7 @@ import type { NativeCancelToken, NativeLoadOptions } from '../native.ts'
 import { handleOf, type Tensor } from '../tensor.ts'
 import { checkDevice } from '../tensor-checks.ts'
 import type { Device } from '../tensor-data.ts'
+import { fastestDType } from './fastest-dtype.ts'
 import type { WeightsDType } from './model.ts'
 import { harmless, openSource } from './source.ts'
 
@@ -28,8 +29,8 @@ export type LoadOptions = HubOptions & {
   subfolder?: string
   /** Reads `name.<variant>.safetensors`, such as `fp16`. @default files without a variant */
   variant?: string
-  /** Type that the weights are kept in. @default 'f32' */
-  dtype?: WeightsDType
+  /** Type that the weights are kept in; `auto` takes the fastest of them that keeps pictures within 30 dB of PSNR of those in f32. @default 'f32' */
+  dtype?: WeightsDType | 'auto'
   /** @default 'cpu' */
   device?: Device
   /** Stops the loading. */
@@ -54,12 +55,13 @@ export type LoadPlan = {
   /** Which component of a single file it is; the names of a diffusers folder if left out. */
   part?: string
   component: string
+  /** For `auto`, f16 until `loadNative` has seen the config. */
   dtype: WeightsDType
   device: Device
   options: LoadOptions
 }
 
-const WEIGHTS_DTYPES: readonly WeightsDType[] = ['f32', 'f16', 'bf16', 'int8']
+const WEIGHTS_DTYPES = ['f32', 'f16', 'bf16', 'int8', 'auto'] as const
 
 /** Checks the options of a `fromPretrained` and finds the component's folder. */
 export async function planLoad(dir: string, options: LoadOptions | undefined, component: string): Promise<LoadPlan & { source: string }> {
@@ -100,7 +102,7 @@ export function checkPlan(options: LoadOptions | undefined, component: string): 
     checkString('variant', given.variant)
   }
   const dtype = checkOneOf('dtype', given.dtype ?? 'f32', WEIGHTS_DTYPES)
-  return { component, dtype, device: checkDevice(given.device ?? 'cpu'), options: given }
+  return { component, dtype: dtype === 'auto' ? 'f16' : dtype, device: checkDevice(given.device ?? 'cpu'), options: given }
 }
 
 /** Reads a component's `config.json` (or another JSON object) from its folder. */
@@ -134,6 +136,9 @@ export async function loadNative<T extends { unknownKeys: string[]; unexpectedWe
   load: NativeLoad<T>,
 ): Promise<T> {
   const { onProgress, signal, variant } = plan.options
+  if (plan.options.dtype === 'auto') {
+    plan.dtype = fastestDType(config, plan.device)
+  }
   const report = onProgress && reporter(plan.component, onProgress)
   const numbers = { config: JSON.stringify(config), variant, part: plan.part, dtype: plan.dtype, device: plan.device }
   const options = { ...numbers, ...weightsOf(plan.source) }

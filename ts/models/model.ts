@@ -4,7 +4,7 @@ import { checkSaveOptions, intoFolder, type SavePretrainedOptions, type WeightsP
 
 /**
  * Types that weights can be kept in. Arithmetic is f32 whatever the float type. `int8` keeps the linear layers of a UNet's transformers as bytes with one
- * scale per output channel and multiplies them as bytes; everything else is f16 then.
+ * scale per output channel and multiplies them as bytes; everything else is f16 then, text encoders and autoencoders too.
  */
 export type WeightsDType = 'f32' | 'f16' | 'bf16' | 'int8'
 

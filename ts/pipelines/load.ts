@@ -13,8 +13,8 @@ import type { Owned } from './ownership.ts'
 
 /** How to load a pipeline; component overrides (`unet`, `scheduler`, `safetyChecker: null`, ...) stand beside these. */
 export interface PipelineLoadOptions extends Omit<LoadOptions, 'subfolder' | 'dtype'> {
-  /** Type that the weights are kept in: one for all, or by component with `default` for the rest. @default 'f32' */
-  dtype?: WeightsDType | Record<string, WeightsDType>
+  /** Type that the weights are kept in: one for all, or by component with `default` for the rest; `auto` as in `LoadOptions`. @default 'f32' */
+  dtype?: WeightsDType | 'auto' | Record<string, WeightsDType | 'auto'>
 }
 
 /** What is downloaded, from where, and who follows it. */
