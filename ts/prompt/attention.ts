@@ -145,7 +145,7 @@ export function printAttention(pieces: readonly WeightedText[]): string {
   return pieces
     .map(([text, weight]) => {
       const escaped = text.replace(/[\\()[\]]/g, '\\$&')
-      return weight === 1 ? escaped : text === 'BREAK' && weight === -1 ? ' BREAK ' : `(${escaped}:${weight})`
+      return weight === 1 ? escaped : text === 'BREAK' && weight === -1 ? ' BREAK ' : `(${escaped}:${text === 'BREAK' ? -weight : weight})`
     })
     .join('')
 }

@@ -4,10 +4,14 @@ import type { Fragment, Node, Option } from './syntax.ts'
 /** A match: what was read and where it ended; undefined where the rule does not apply. */
 export type Match<T> = { value: T; end: number } | undefined
 
+/** Rules whose results are remembered. */
+type Rule = 'quoted' | 'round' | 'attention' | 'swap'
+
 const PLUS = 1.1
 const MINUS = 0.9
 /** Brackets nest through recursion; this keeps it well inside the stack. */
 const MOST_DEPTH = 200
+const MOST_REMEMBERED = 1000
 const WORD = /(?:\\[()",.+=-]|[-+](?![\s()",.+=-]|$)|[^\s()",.+=-])+/y
 const FREE_WORD = /\S+/y
 const QUOTED = /"((?:\\"|[^"\n\r])*)"/y
@@ -15,7 +19,8 @@ const NUMBER = /[+-]?(?:\d+\.\d*|\.\d+)|-?\d+/y
 const OPERATOR = /\++|-+/y
 const KEYWORD = /[\w-]+/y
 const OPTION = /([\w-]+)\s*=\s*([+-]?(?:\d+\.\d*|\.\d+)|-?\d+|[\w-]+)|[+-]?(?:\d+\.\d*|\.\d+)|-?\d+(?![\w-])|[\w-]+/y
-const SPACE = /\s*/y
+const SPACE = /\s/
+const [QUOTE, ROUND] = ['"'.charCodeAt(0), '('.charCodeAt(0)]
 
 /**
  * The rules below the level of `blend` and `and`, each a method from a position to a match.
@@ -25,7 +30,9 @@ const SPACE = /\s*/y
  */
 export class Grammar {
   readonly text: string
-  readonly #memo = new Map<string, Match<Node[]>>()
+  readonly #memo: Record<Rule, Map<number, Match<Node[]>>> = { quoted: new Map(), round: new Map(), attention: new Map(), swap: new Map() }
+  /** The rules ask for the same word again and again. */
+  #word: { at: number; match: Match<Node[]> } = { at: -1, match: undefined }
   #depth = 0
 
   constructor(text: string) {
@@ -34,9 +41,15 @@ export class Grammar {
 
   /** The position after blanks. */
   skip(at: number): number {
-    SPACE.lastIndex = at
-    SPACE.exec(this.text)
-    return SPACE.lastIndex
+    let end = at
+    for (;;) {
+      const code = this.text.charCodeAt(end)
+      const blank = code === 32 || code === 10 || (code < 32 || code > 126 ? SPACE.test(this.text.charAt(end)) : false)
+      if (!blank) {
+        return end
+      }
+      end += 1
+    }
   }
 
   /** A literal, after blanks; the position behind it. */
@@ -63,6 +76,7 @@ export class Grammar {
       }
       nodes.push(...match.value)
       end = match.end
+      this.#forget()
     }
   }
 
@@ -73,14 +87,22 @@ export class Grammar {
 
   /** A word without syntax in it. */
   word(at: number): Match<Node[]> {
-    const match = this.token(WORD, this.skip(at))
-    return match === null ? undefined : { value: [fragment(match[0])], end: match.index + match[0].length }
+    const start = this.skip(at)
+    if (this.#word.at !== start) {
+      const match = this.token(WORD, start)
+      this.#word = { at: start, match: match === null ? undefined : { value: [fragment(match[0])], end: start + match[0].length } }
+    }
+    return this.#word.match
   }
 
   /** `"..."`, whose content is a fragment of its own. */
   quoted(at: number): Match<Node[]> {
-    return this.#remember('quoted', at, () => {
-      const match = this.token(QUOTED, this.skip(at))
+    const start = this.skip(at)
+    if (this.text.charCodeAt(start) !== QUOTE) {
+      return undefined
+    }
+    return this.#remember('quoted', start, () => {
+      const match = this.token(QUOTED, start)
       const content = match === null ? undefined : quotedContent(match[1] ?? '')
       return match === null || content === undefined ? undefined : { value: content, end: match.index + match[0].length }
     })
@@ -88,12 +110,12 @@ export class Grammar {
 
   /** `(...)`. */
   parenthesized(at: number): Match<Node[]> {
-    return this.#remember('round', at, () => {
-      const open = this.literal('(', at)
-      if (open === undefined) {
-        return undefined
-      }
-      const inner = this.fragments(open, 'any')
+    const start = this.skip(at)
+    if (this.text.charCodeAt(start) !== ROUND) {
+      return undefined
+    }
+    return this.#remember('round', start, () => {
+      const inner = this.fragments(start + 1, 'any')
       const close = this.literal(')', inner.end)
       return close === undefined ? undefined : { value: inner.value, end: close }
     })
@@ -101,12 +123,12 @@ export class Grammar {
 
   /** `word+`, `(fragment)--`, `(fragment)1.3`, `target.attend(w)`. */
   attention(at: number): Match<Node[]> {
-    return this.#remember('attention', at, () => this.#attendExplicit(at) ?? this.#attendImplicit(at))
+    return this.#remember('attention', this.skip(at), () => this.#attendExplicit(at) ?? this.#attendImplicit(at))
   }
 
   /** `target.swap(fragment, options)`. */
   swap(at: number): Match<Node[]> {
-    return this.#remember('swap', at, () => {
+    return this.#remember('swap', this.skip(at), () => {
       const original = this.target(at)
       const open = original && this.#call('.swap', original.end)
       if (original === undefined || open === undefined) {
@@ -217,17 +239,26 @@ export class Grammar {
     return punctuation === 'any' && (mark === ',' || mark === '.') ? { value: [fragment(mark)], end: start + 1 } : undefined
   }
 
-  #remember(rule: string, at: number, read: () => Match<Node[]>): Match<Node[]> {
-    const key = `${rule}${this.skip(at)}`
-    if (!this.#memo.has(key)) {
+  /** Between the words of a whole prompt nothing goes back: what is remembered of earlier ones only takes room. */
+  #forget(): void {
+    if (this.#depth === 0 && this.#memo.swap.size > MOST_REMEMBERED) {
+      for (const memo of Object.values(this.#memo)) {
+        memo.clear()
+      }
+    }
+  }
+
+  #remember(rule: Rule, at: number, read: () => Match<Node[]>): Match<Node[]> {
+    const memo = this.#memo[rule]
+    if (!memo.has(at)) {
       this.#depth += 1
       if (this.#depth > MOST_DEPTH * 3) {
         throw promptError(`Expected brackets nested at most ${MOST_DEPTH} deep`, this.text, at)
       }
-      this.#memo.set(key, read())
+      memo.set(at, read())
       this.#depth -= 1
     }
-    return this.#memo.get(key)
+    return memo.get(at)
   }
 }
 
@@ -242,7 +273,7 @@ function quotedContent(content: string): Node[] | undefined {
 }
 
 function fragment(text: string): Fragment {
-  return { kind: 'fragment', text: text.replaceAll('\\(', '(').replaceAll('\\)', ')').replaceAll('\\"', '"'), weight: 1 }
+  return { kind: 'fragment', text: text.includes('\\') ? text.replace(/\\([()"])/g, '$1') : text, weight: 1 }
 }
 
 /** `shape_freedom` f stands for `s_end` = 1 - cbrt(f). */
