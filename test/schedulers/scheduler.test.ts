@@ -6,7 +6,6 @@ import {
   DDIMScheduler,
   DDPMScheduler,
   DPMSolverMultistepScheduler,
-  EulerAncestralDiscreteScheduler,
   EulerDiscreteScheduler,
   Generator,
   HeunDiscreteScheduler,
@@ -70,22 +69,38 @@ test('a plan is frozen and does not start a run', (t) => {
   t.deepEqual(scheduler.timesteps, [])
 })
 
-test('noise comes from one stream per image', (t) => {
-  const run = (seeds: number[]): Tensor => {
-    const scheduler = new EulerAncestralDiscreteScheduler(sd)
-    scheduler.setTimesteps(4)
-    const generators = seeds.map((seed) => new Generator(seed))
-    let sample = Tensor.cat(generators.map((generator) => generator.randn([1, 4, 8, 8])))
-    for (const timestep of scheduler.timesteps) {
-      sample = scheduler.step(sample.mul(0.1), timestep, sample, { generator: generators }).prevSample
+for (const { className } of schedulers.list().filter(({ stochastic }) => stochastic === true)) {
+  test(`noise comes from one stream per image: ${className}`, (t) => {
+    const run = (seeds: number[]): Tensor => {
+      const scheduler = schedulerFromConfig({ _class_name: className, ...sd })
+      scheduler.setTimesteps(4)
+      const generators = seeds.map((seed) => new Generator(seed))
+      let sample = Tensor.cat(generators.map((generator) => generator.randn([1, 4, 8, 8])))
+      for (const timestep of scheduler.timesteps) {
+        const options = { generator: generators, unconditional: sample.mul(0.05) }
+        sample = scheduler.step(sample.mul(0.1), timestep, sample, options).prevSample
+      }
+      return sample
     }
-    return sample
-  }
-  t.true(
-    run([7, 8])
-      .slice(0, 1, 2)
-      .equal(run([8])),
-  )
+    t.true(
+      run([7, 8])
+        .slice(0, 1, 2)
+        .equal(run([8])),
+    )
+    t.false(run([8]).equal(run([9])))
+  })
+}
+
+test('a CFG++ sampler asks for the answer without the prompt', (t) => {
+  const scheduler = resolveScheduler('Euler CFG++', sd)
+  scheduler.setTimesteps(3)
+  t.true(scheduler.needsUnconditional)
+  const sample = Tensor.ones([1, 4, 2, 2])
+  const [first = 0] = scheduler.timesteps
+  const missing = t.throws(() => scheduler.step(sample, first, sample), { code: 'ERR_INVALID_ARGUMENT' })
+  t.regex(missing?.message ?? '', /without the prompt.*unconditional/)
+  const wrong = t.throws(() => scheduler.step(sample, first, sample, { unconditional: Tensor.ones([2]) }), { code: 'ERR_INVALID_ARGUMENT' })
+  t.regex(wrong?.message ?? '', /unconditional/)
 })
 
 test('a clone starts afresh and a second run repeats the first', (t) => {
