@@ -109,6 +109,14 @@ function tooLarge({ height, width, images }: RunSize, limit: number, needed: num
   )
 }
 
+/** Throws `OutOfMemoryError` for a size that no way of running could fit into what the machine has; takes no time. */
+export function refuseHopeless(networks: Networks, size: RunSize): void {
+  const [least, most] = [floor(networks, size), available()]
+  if (least > most) {
+    throw tooLarge(size, most, least)
+  }
+}
+
 /**
  * How a run saves memory so that the process stays within `limit` bytes, by default what the machine has: not at all if it fits, then by decoding in
  * tiles, then also without second forms of the convolutions' weights. Throws `OutOfMemoryError` if nothing helps.
@@ -125,9 +133,7 @@ export async function savingsFor(networks: Networks, size: RunSize, limit?: numb
     return {}
   }
   // Beyond what exists even a dry run could not reserve its address space.
-  if (least > available()) {
-    throw tooLarge(size, most, least)
-  }
+  refuseHopeless(networks, size)
   let needed = 0
   for (const savings of SAVINGS) {
     needed = (await estimateRun(networks, size, savings)).peak

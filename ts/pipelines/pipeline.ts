@@ -19,7 +19,7 @@ import { prepareConditions } from './condition.ts'
 import type { SafetyChecker } from './decode.ts'
 import { denoise } from './denoise.ts'
 import { finish } from './finish.ts'
-import type { CommonOptions } from './generate-options.ts'
+import type { CommonOptions, SizeOptions } from './generate-options.ts'
 import type { ImagePromptScale } from './image-prompt-scale.ts'
 import { type IPAdapterSource, type LoadIpAdapterOptions, PipelineAdapters } from './ip-adapters.ts'
 import { Job, type JobContext } from './job.ts'
@@ -33,7 +33,7 @@ import {
   withoutUndefined,
 } from './load.ts'
 import { loadSingleFile, type PipelineSingleFileOptions } from './load-single-file.ts'
-import { type EstimateOptions, estimateRun, type MemoryEstimate, saving, savingsFor } from './memory.ts'
+import { type EstimateOptions, estimateRun, type MemoryEstimate, refuseHopeless, saving, savingsFor } from './memory.ts'
 import { namedLoras } from './named-loras.ts'
 import { parseOptions } from './options.ts'
 import { type Owned, Ownership } from './ownership.ts'
@@ -319,6 +319,10 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
     { signal, emit }: JobContext<GenerateResult>,
   ): Promise<GenerateResult> {
     const { options } = planned
+    const { height, width } = options as SizeOptions
+    if (height !== undefined && width !== undefined) {
+      refuseHopeless(this.components, { height, width, images: planned.images, rows: planned.guidance.rows.length })
+    }
     const prepared = await prepare(planned, scope)
     const call = { ...planned, guidance: prepared.guidance ?? planned.guidance }
     scope.keep(prepared.latents)

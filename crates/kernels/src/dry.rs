@@ -26,7 +26,7 @@ thread_local! {
     static NEED: Cell<Option<Need>> = const { Cell::new(None) };
 }
 
-/// Runs `f` dry on this thread; its tensors hold zeros. Only what [`memory::Counting`] allocates is counted as activations.
+/// Runs `f` dry on this thread; its tensors hold any numbers. Only what [`memory::Counting`] allocates is counted as activations.
 pub fn run<R>(f: impl FnOnce() -> R) -> (R, Need) {
     struct Restore(Option<Need>);
     impl Drop for Restore {

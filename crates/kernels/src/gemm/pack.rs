@@ -12,6 +12,8 @@ use std::ops::Range;
 
 /// Channels of one set that are multiplied in one go: a slice of the image stays in L2 for all taps.
 const RUN: usize = 160;
+/// Channels that packing takes of one column before it goes to the next: a cache line of f32, which else would be evicted between its numbers.
+const STRIP: usize = 16;
 /// Channels per chunk at most: its panel stays in L2.
 const CHUNK: usize = 320;
 
@@ -176,18 +178,20 @@ impl Packed {
             let width = panel.vectors * lanes;
             let mut at = panel.offset * self.k;
             for run in &self.schedule.runs {
-                for k in run.k0..run.k0 + run.len {
+                for k0 in (0..run.len).step_by(STRIP) {
                     for i in 0..panel.cols {
-                        // SAFETY: each task writes its own panel, inside the buffer by construction.
-                        unsafe { *to.get().add(at + i) = round((source.value)(run.set, k, panel.first + i)) };
-                        if self.gated {
-                            let gate = round((source.value)(run.set, k, self.n + panel.first + i));
-                            // SAFETY: as above; gates fill the second half.
-                            unsafe { *to.get().add(at + width / 2 + i) = gate };
+                        for k in k0..run.len.min(k0 + STRIP) {
+                            // SAFETY: each task writes its own panel, inside the buffer by construction.
+                            unsafe { *to.get().add(at + k * width + i) = round((source.value)(run.set, run.k0 + k, panel.first + i)) };
+                            if self.gated {
+                                let gate = round((source.value)(run.set, run.k0 + k, self.n + panel.first + i));
+                                // SAFETY: as above; gates fill the second half.
+                                unsafe { *to.get().add(at + k * width + width / 2 + i) = gate };
+                            }
                         }
                     }
-                    at += width;
                 }
+                at += run.len * width;
             }
         })
     }

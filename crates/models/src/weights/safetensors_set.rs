@@ -5,6 +5,7 @@ use memmap2::Mmap;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// One or more memory-mapped safetensors files that together hold one checkpoint.
@@ -56,6 +57,12 @@ impl SafetensorsSet {
         Ok((info, bytes.ok_or_else(|| missing(name, &self.origin))?))
     }
 
+    fn release(&self, name: &str) {
+        if let Some((file, info)) = self.tensors.get(name) {
+            self.files.get(*file).into_iter().for_each(|map| release(map, info.start..info.end));
+        }
+    }
+
     /// All tensors with their places.
     pub fn infos(&self) -> impl Iterator<Item = (&String, &TensorInfo)> {
         self.tensors.iter().map(|(name, (_, info))| (name, info))
@@ -77,7 +84,9 @@ impl WeightSource for SafetensorsSet {
 
     fn read(&self, name: &str, device: &Device) -> Result<Tensor> {
         let (info, bytes) = self.entry(name)?;
-        info.element.decode(bytes, &info.shape, device)
+        let tensor = info.element.decode(bytes, &info.shape, device);
+        self.release(name);
+        tensor
     }
 
     fn bytes(&self, name: &str) -> Result<Cow<'_, [u8]>> {
@@ -88,6 +97,17 @@ impl WeightSource for SafetensorsSet {
         self.metadata.clone().into_iter().collect()
     }
 }
+
+/// Tells the system that these bytes of a map are not needed for now: what was read of a file then counts no longer as memory of this process. Read again,
+/// they come from the page cache.
+#[cfg(unix)]
+fn release(map: &Mmap, bytes: Range<usize>) {
+    // SAFETY: a read-only map of a file, whose pages have the same content when they come back. What the system refuses changes nothing.
+    let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, bytes.start, bytes.len()) };
+}
+
+#[cfg(not(unix))]
+fn release(_map: &Mmap, _bytes: Range<usize>) {}
 
 pub(super) fn map_file(path: &Path) -> Result<Mmap> {
     let io = |source| ModelError::Io { path: path.to_path_buf(), source };
