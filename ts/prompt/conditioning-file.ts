@@ -1,3 +1,5 @@
+import { mkdir } from 'node:fs/promises'
+import { dirname, resolve } from 'node:path'
 import { z } from 'zod'
 import { WeightsError } from '../errors.ts'
 import { Tensor } from '../tensor.ts'
@@ -71,6 +73,7 @@ export async function saveConditioning(conditioning: Conditioning, path: string,
       tensors[`encoding.${i}.pooled`] = pooled
     }
   }
+  await mkdir(dirname(resolve(path)), { recursive: true })
   await Tensor.saveSafetensors(path, tensors, options)
 }
 
