@@ -144,7 +144,7 @@ withXl('a refiner without latents is refused, and a ControlNet of SD 1.x for SDX
     instanceOf: InvalidArgumentError,
     message: /latents of the first model beside denoisingStart for image/,
   })
-  await t.throwsAsync(async () => refiner.generate({ ...call, image, conditions: [controlNet(net, { image })] }), {
+  await t.throwsAsync(async () => refiner.generate({ ...call, image, strength: 1, conditions: [controlNet(net, { image })] }), {
     instanceOf: InvalidArgumentError,
     message: /Expected cross_attention_dim 72, as the UNet has, for the config of the ControlNet but received 32/,
   })
