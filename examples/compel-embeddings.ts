@@ -11,12 +11,12 @@ const { values } = parseArgs({ options })
 const common = { numInferenceSteps: Number(values.steps), seed: 5 }
 
 await using pipe = await StableDiffusionPipeline.fromPretrained('shapes')
-const embeds = await Promise.all(['a red++ circle on a white-- background', 'square'].map((text) => encodeCompel(pipe, text)))
+const embeds = await Promise.all(['a red++ circle on a white-- background', 'purple'].map((text) => encodeCompel(pipe, text)))
 const [promptEmbeds, negativePromptEmbeds] = await padToSameLength(pipe, embeds)
 const images: Image[] = [(await pipe.generate({ ...common, promptEmbeds, negativePromptEmbeds })).images[0]]
 
-const circle = await pipe.encodePrompt('a red++ circle on a white background', { syntax: 'compel', negativePrompt: 'square' })
-const star = await pipe.encodePrompt('a blue star on a white background', { syntax: 'compel', negativePrompt: 'square' })
+const circle = await pipe.encodePrompt('a red++ circle on a white background', { syntax: 'compel', negativePrompt: 'purple' })
+const star = await pipe.encodePrompt('a blue star on a white background', { syntax: 'compel', negativePrompt: 'purple' })
 await circle.save(`${values.out}/circle.safetensors`)
 const kept = await Conditioning.load(`${values.out}/circle.safetensors`)
 for (const share of [0, 0.25, 0.5, 0.75, 1]) {

@@ -43,8 +43,8 @@ async function encodeByHand(prompt: string, negative: string): Promise<[Tensor, 
   return [await encode(texts[0]), await encode(texts[1])]
 }
 
-const prompt = `${'a circle on a white background, '.repeat(12)}a (red:1.3) circle`
-const negativePrompt = 'square, (star:1.2)'
+const prompt = `${'on a blue background, '.repeat(16)}a (yellow:1.3) star`
+const negativePrompt = 'red, (green:1.2)'
 const common = { numInferenceSteps: Number(values.steps), seed: 1 }
 const [promptEmbeds, negativePromptEmbeds] = await encodeByHand(prompt, negativePrompt)
 const plain = await pipe.generate({ ...common, prompt, negativePrompt })

@@ -21,7 +21,7 @@ console.log(built)
 
 async function llm(messages: readonly ChatMessage[]): Promise<string> {
   const subject = messages.at(-1)?.content ?? ''
-  return `**Positive Prompt:** ((${subject}))), on a white background, "sharp",\n\n**Negative Prompt:** square, (blurry:1.2`
+  return `**Positive Prompt:** ((${subject}))), on a white background, "sharp",\n\n**Negative Prompt:** purple, (blurry:1.2`
 }
 const expanded = await expandPrompt('a red circle', { llm, tokenizer: pipe.tokenizer })
 console.log(expanded)
