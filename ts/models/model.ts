@@ -3,8 +3,8 @@ import type { Device } from '../tensor-data.ts'
 import { checkSaveOptions, intoFolder, type SavePretrainedOptions, type WeightsPlace, writeComponent } from '../weights/save.ts'
 
 /**
- * Types that weights can be kept in. Arithmetic is f32 whatever the float type. `int8` keeps the linear layers of a UNet's transformers as bytes with one
- * scale per output channel and multiplies them as bytes; everything else is f16 then, text encoders and autoencoders too.
+ * Types that weights can be kept in. Arithmetic is f32 whatever the float type. `int8` keeps a UNet's transformers and residual blocks as bytes with one scale
+ * per output channel and multiplies them as bytes; everything else is f16 then, text encoders and autoencoders too.
  */
 export type WeightsDType = 'f32' | 'f16' | 'bf16' | 'int8'
 

@@ -1,6 +1,6 @@
 //! One table: for every named shape our best time, GFLOP/s and share of the machine's peak, and how many times longer candle's own op takes.
 //!
-//! `cargo bench -p nd-kernels --bench rates -- [linear int8 geglu conv attention norm] [--no-candle] [--only=PART-OF-NAME] [--seconds=PER-ROW]`; NODE_DIFFUSION_CPU and ND_THREADS choose level and threads.
+//! `cargo bench -p nd-kernels --bench rates -- [linear int8 int8-conv geglu conv attention norm] [--no-candle] [--only=PART-OF-NAME] [--seconds=PER-ROW]`; NODE_DIFFUSION_CPU and ND_THREADS choose level and threads.
 //!
 //! Times are CPU time divided by threads, so that other programs' turns do not count (their use of caches and memory does).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -84,6 +84,9 @@ fn main() {
         if wanted("int8") {
             int8(&table);
         }
+        if wanted("int8-conv") {
+            int8_conv(&table);
+        }
         if wanted("geglu") {
             geglu(&table);
         }
@@ -122,6 +125,19 @@ fn int8(table: &Table) {
         let layer = |storage| Geglu::new(&w, Some(&b), storage).unwrap();
         let (ours, float) = (layer(Storage::Int8), layer(DType::F32.into()));
         table.row_of(Peak::Int8, name, 4e-9 * (m * k * n) as f64, || ours.forward(&x).unwrap(), || float.forward(&x).unwrap());
+    }
+}
+
+/// Convolutions of bytes, the same way. GOP/s are those of the direct method, which bytes always take.
+fn int8_conv(table: &Table) {
+    println!("| int8, peak {:.0} GOP/s per thread | ms | GOP/s | of peak | f32 / int8 |", cpu::peak(Peak::Int8, 50));
+    for (name, b, size, ci, co, stride, up) in shapes::CONV.into_iter().filter(|shape| shape.3.min(shape.4) >= 32) {
+        let (x, w, bias) = (random(&[b, size, size, ci]), random(&[co, ci, 3, 3]), random(&[co]));
+        let layer = |storage| Conv2d::new(&w, Some(&bias), Conv2dConfig { stride, ..SAME }, storage).unwrap();
+        let (ours, float) = (layer(Storage::Int8), layer(DType::F32.into()));
+        let out = if up { 2 * size } else { size.div_ceil(stride) };
+        let run = |conv: &Conv2d| if up { conv.forward_upsampled(&x, (out, out), &Epilogue::default()) } else { conv.forward(&x) }.unwrap();
+        table.row_of(Peak::Int8, name, 18e-9 * (b * out * out * ci * co) as f64, || run(&ours), || run(&float));
     }
 }
 

@@ -5,13 +5,13 @@ use candle_core::DType;
 pub enum Storage {
     /// Rounded once to this float type (F32, F16 or BF16); products are f32.
     Float(DType),
-    /// A signed byte per weight with one scale per output channel; the input is rounded row by row to signed bytes with a scale of its own, sums are exact
-    /// integers. A product is off by about one part in a hundred (root mean square).
+    /// A signed byte per weight with one scale per output channel; inputs are rounded to signed bytes with a scale per row of a linear layer and per image of a
+    /// convolution, sums are exact integers. A product is off by one to two parts in a hundred (root mean square).
     Int8,
 }
 
 impl Storage {
-    /// What belongs to a model of this storage but is no large linear layer is kept in this float type: f16 beside bytes.
+    /// What belongs to a model of this storage but is no large product is kept in this float type: f16 beside bytes.
     pub fn float(self) -> DType {
         match self {
             Self::Float(dtype) => dtype,

@@ -5,7 +5,7 @@ mod oracle;
 
 use candle_core::{DType, Device, Tensor};
 use nd_kernels::cpu::{level, with_level, Level};
-use nd_kernels::{Activation, Epilogue, Geglu, Linear, Storage};
+use nd_kernels::{Activation, Conv2d, Conv2dConfig, Epilogue, Geglu, Linear, Padding, Storage};
 use oracle::{exact, near, normal, single};
 
 /// (rows, in, out): SD1.5's projections cut down, the built-in model's widths, and sizes that fill no quad, lane, tile, panel or chunk.
@@ -127,7 +127,55 @@ fn rows_are_independent() {
     }
 }
 
-each_level!(shapes, whole_numbers, levels_agree, epilogues, geglu, error, extremes, rows_are_independent);
+/// (batch, height, width, in, out, kernel, stride): SD1.5's low resolutions cut down, 1x1, and sizes that fill nothing.
+const IMAGES: [(usize, usize, usize, usize, usize, usize, usize); 7] = [
+    (2, 8, 8, 128, 96, 3, 1),
+    (2, 16, 16, 64, 80, 3, 2),
+    (1, 5, 7, 37, 19, 3, 1),
+    (2, 9, 4, 30, 70, 1, 1),
+    (1, 3, 3, 1, 1, 3, 1),
+    (3, 6, 6, 20, 3, 5, 1),
+    (1, 130, 128, 64, 64, 3, 1),
+];
+
+fn convolutions() {
+    for (b, h, w, ci, co, kernel, stride) in IMAGES {
+        let (x, weight, bias) = (normal(1, &[b, h, w, ci]), normal(2, &[co, ci, kernel, kernel]), normal(3, &[co]));
+        let config = Conv2dConfig { stride, padding: Padding::Same(kernel / 2) };
+        let conv = || Conv2d::new(&weight, Some(&bias), config, Storage::Int8).unwrap();
+        let what = format!("{:?}", (b, h, w, ci, co, kernel, stride));
+        near(&conv().forward(&single(&x)).unwrap(), &exact(|| conv().forward(&x).unwrap()), TOLERANCE, &what);
+        let up = |x: &Tensor| conv().forward_upsampled(x, (2 * h, 2 * w), &Epilogue::default()).unwrap();
+        if h < 20 {
+            near(&up(&single(&x)), &exact(|| up(&x)), TOLERANCE, &format!("{what} up-sampled"));
+        }
+    }
+}
+
+fn concatenated() {
+    for (c1, c2) in [(32, 64), (20, 44), (7, 3)] {
+        let (x1, x2, weight) = (normal(1, &[2, 6, 9, c1]), normal(2, &[2, 6, 9, c2]), normal(3, &[40, c1 + c2, 3, 3]));
+        let config = Conv2dConfig { stride: 1, padding: Padding::Same(1) };
+        let run = |x1: &Tensor, x2: &Tensor| {
+            let conv = Conv2d::new(&weight, None, config, Storage::Int8).unwrap();
+            conv.forward_concat(x1, x2, &Epilogue { activation: Some(Activation::Silu), ..Default::default() }).unwrap()
+        };
+        near(&run(&single(&x1), &single(&x2)), &exact(|| run(&x1, &x2)), TOLERANCE, &format!("{c1}+{c2}"));
+    }
+}
+
+/// An image's result does not depend on the images around it.
+fn images_are_independent() {
+    let (x, weight) = (single(&normal(1, &[2, 12, 10, 40])), normal(2, &[50, 40, 3, 3]));
+    let config = Conv2dConfig { stride: 1, padding: Padding::Same(1) };
+    let run = |x: &Tensor| Conv2d::new(&weight, None, config, Storage::Int8).unwrap().forward(x).unwrap().flatten_all().unwrap().to_vec1::<f32>();
+    if level() != Level::Reference {
+        let all = run(&x).unwrap();
+        assert_eq!(run(&x.narrow(0, 1, 1).unwrap()).unwrap(), all[all.len() / 2..]);
+    }
+}
+
+each_level!(convolutions, concatenated, images_are_independent, shapes, whole_numbers, levels_agree, epilogues, geglu, error, extremes, rows_are_independent);
 
 #[test]
 fn a_weight_takes_a_byte() {

@@ -12,7 +12,7 @@ fn bits(x: &Tensor) -> Vec<u32> {
     values.into_iter().map(f32::to_bits).collect()
 }
 
-/// Every kind of operation on samples of one batch: tiles, Winograd in all sizes, phases, narrow outputs, norms and attention.
+/// Every kind of operation on samples of one batch: tiles, Winograd in all sizes, phases, narrow outputs, norms, bytes and attention.
 fn run(x: &Tensor) -> Vec<Vec<u32>> {
     let channels = x.dims()[3];
     let same = Conv2dConfig { stride: 1, padding: Padding::Same(1) };
@@ -32,6 +32,8 @@ fn run(x: &Tensor) -> Vec<Vec<u32>> {
         conv(64, same).forward_upsampled(x, (2 * h, 2 * w), &plain),
         norm.forward(x, Some(Activation::Silu)),
         linear.forward(&tokens),
+        Linear::new(&normal(5, &[96, c]), None, Storage::Int8).unwrap().forward(&tokens),
+        Conv2d::new(&normal(2, &[64, channels, 3, 3]), None, same, Storage::Int8).unwrap().forward(x),
         attention(&tokens, &tokens, &tokens, 2, 0.2, Mask::None),
     ]
     .into_iter()

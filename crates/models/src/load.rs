@@ -21,7 +21,7 @@ pub type Progress = Box<dyn Fn(u64, u64) + Send + Sync>;
 pub struct LoadContext {
     /// Where the model runs.
     pub device: Device,
-    /// How its matrices are stored: f32, f16, bf16, or bytes for the linear layers of transformers and f16 for everything else.
+    /// How its matrices are stored: f32, f16, bf16, or bytes for a UNet's transformers and residual blocks and f16 for everything else.
     pub dtype: Storage,
     /// Stops the load between tensors.
     pub cancel: CancelToken,
@@ -180,13 +180,13 @@ fn first(names: &[String]) -> String {
 pub(crate) struct Builder<'a> {
     shared: &'a Shared<'a>,
     prefix: String,
-    /// How linear layers are stored here.
-    linear: Storage,
+    /// How linear layers and convolutions are stored here.
+    products: Storage,
 }
 
 impl<'a> Builder<'a> {
     fn new(shared: &'a Shared<'a>, prefix: &str) -> Self {
-        Self { shared, prefix: prefix.to_owned(), linear: shared.ctx.dtype.float().into() }
+        Self { shared, prefix: prefix.to_owned(), products: shared.ctx.dtype.float().into() }
     }
 }
 
@@ -196,14 +196,14 @@ impl Builder<'_> {
         Self { prefix: format!("{}{name}.", self.prefix), ..self.clone() }
     }
 
-    /// For a submodule whose linear layers may be bytes where the load asks for it: wide ones that see every position of an image.
+    /// For a submodule whose products may be of bytes where the load asks for it: those that see every position of an image.
     pub fn in_bytes(&self) -> Self {
-        Self { linear: self.shared.ctx.dtype, ..self.clone() }
+        Self { products: self.shared.ctx.dtype, ..self.clone() }
     }
 
     /// For layers inside such a submodule that stay floats.
     pub fn in_floats(&self) -> Self {
-        Self { linear: self.shared.ctx.dtype.float().into(), ..self.clone() }
+        Self { products: self.shared.ctx.dtype.float().into(), ..self.clone() }
     }
 
     pub fn contains(&self, name: &str) -> bool {
@@ -324,7 +324,7 @@ impl Builder<'_> {
         at.layer(&["weight", "bias"], || {
             let weight = at.tensor("weight", &[&[outputs, inputs], &[outputs, inputs, 1, 1]])?;
             let bias = at.bias(bias, outputs)?;
-            Ok(Linear::new(&weight, bias.as_ref(), self.linear)?)
+            Ok(Linear::new(&weight, bias.as_ref(), self.products)?)
         })
     }
 
@@ -333,7 +333,7 @@ impl Builder<'_> {
         self.layer(&[weight, bias], || {
             let weight = self.tensor(weight, &[&[outputs, inputs]])?;
             let bias = self.tensor(bias, &[&[outputs]])?;
-            Ok(Linear::new(&weight, Some(&bias), self.linear)?)
+            Ok(Linear::new(&weight, Some(&bias), self.products)?)
         })
     }
 
@@ -346,7 +346,7 @@ impl Builder<'_> {
             if self.shared.mode == Mode::Check {
                 (weight, bias) = (weight.repeat((2, 1))?, bias.repeat(2)?);
             }
-            Ok(Geglu::new(&weight, Some(&bias), self.linear)?)
+            Ok(Geglu::new(&weight, Some(&bias), self.products)?)
         })
     }
 
@@ -356,7 +356,7 @@ impl Builder<'_> {
         at.layer(&["weight", "bias"], || {
             let weight = at.tensor("weight", &[&[outputs, inputs, kernel, kernel]])?;
             let bias = at.bias(bias, outputs)?;
-            Ok(Conv2d::new(&weight, bias.as_ref(), Conv2dConfig { stride, padding }, self.shared.ctx.dtype.float())?)
+            Ok(Conv2d::new(&weight, bias.as_ref(), Conv2dConfig { stride, padding }, self.products)?)
         })
     }
 

@@ -3,12 +3,12 @@
 
 use super::pixels::{Grid, Pixels};
 use super::winograd::{choose, Kind, Winograd, F2, F4, F6};
-use super::{narrow, upsample, Conv2dConfig};
+use super::{bytes, narrow, upsample, Conv2dConfig};
 use crate::buffer::{dense, output, to_vec, Buffer, View};
 use crate::cpu::Level;
-use crate::gemm::{gemm_by, Finish, Packed, Source};
-use crate::Epilogue;
-use candle_core::{DType, Result, Tensor};
+use crate::gemm::{gemm_by, zero_quad, Finish, Packed, Source};
+use crate::{Epilogue, Storage};
+use candle_core::{Result, Tensor};
 use std::sync::OnceLock;
 
 /// A packed kernel with its bias.
@@ -45,17 +45,22 @@ pub(super) struct Call<'a> {
 
 impl Body {
     /// From (out, in, kh, kw).
-    pub fn new(level: Level, weight: &Tensor, bias: Option<&Tensor>, config: Conv2dConfig, storage: DType) -> Result<Self> {
+    pub fn new(level: Level, weight: &Tensor, bias: Option<&Tensor>, config: Conv2dConfig, storage: Storage) -> Result<Self> {
         let (n, channels, kh, kw) = weight.dims4()?;
         let weight = dense(weight)?;
         let view = View::new(&weight);
         let (values, taps) = (view.slice()?, kh * kw);
         let widths = vec![channels; taps];
         let source = Source { widths: &widths, n, gated: false, value: |tap, k, column| values[(column * channels + k) * taps + tap] };
+        let packed = Packed::new(level, storage, &source)?;
+        let mut zeros = Buffer::zeroed(channels);
+        if packed.columns_of_bytes.is_some() {
+            zeros.fill(zero_quad(packed.level));
+        }
         Ok(Self {
-            packed: Packed::new(level, storage.into(), &source)?,
+            packed,
             bias: bias.map(to_vec).transpose()?,
-            zeros: Buffer::zeroed(channels),
+            zeros,
             shape: (n, channels, kh, kw),
             config,
             derived: Derived::default(),
@@ -83,11 +88,15 @@ impl Body {
             activation: epilogue.activation,
             scale: epilogue.scale,
         };
+        if crate::dry::is_on() {
+            self.note_need(&call);
+        }
         // SAFETY: every body writes every pixel and channel.
         unsafe {
             output(shape.as_slice(), |out| {
                 let (finish, derived) = (self.finish(&call, out), &self.derived);
                 match choose(self, &call) {
+                    _ if self.packed.columns_of_bytes.is_some() => bytes::run(self, &call, &finish),
                     Some(Kind::F2) => with(&derived.f2, || Winograd::new(self), |w| w.run(self, &call, &finish)),
                     Some(Kind::F4) => with(&derived.f4, || Winograd::new(self), |w| w.run(self, &call, &finish)),
                     Some(Kind::F6) => with(&derived.f6, || Winograd::new(self), |w| w.run(self, &call, &finish)),
@@ -98,6 +107,23 @@ impl Body {
             })
         }?
         .to_dtype(dtype)
+    }
+
+    /// Tells a dry run which form of the weights this call would make, and how large its tiles are.
+    fn note_need(&self, call: &Call) {
+        let Derived { narrow, phases, f2, f4, f6 } = &self.derived;
+        let kept = |bytes: usize, is_made: bool| if is_made { 0 } else { bytes };
+        let (kept, scratch) = match choose(self, call) {
+            _ if self.packed.columns_of_bytes.is_some() => (0, call.sources.iter().map(|(data, _)| data.len()).sum()),
+            Some(Kind::F2) => (kept(Winograd::<F2>::size(self), f2.get().is_some()), Winograd::<F2>::scratch(self, call)),
+            Some(Kind::F4) => (kept(Winograd::<F4>::size(self), f4.get().is_some()), Winograd::<F4>::scratch(self, call)),
+            Some(Kind::F6) => (kept(Winograd::<F6>::size(self), f6.get().is_some()), Winograd::<F6>::scratch(self, call)),
+            None if narrow::fits(self, call) => (kept(4 * self.packed.k * self.packed.columns(), narrow.get().is_some()), 0),
+            // Four convolutions of two by two taps.
+            None if upsample::fits(self, call) => (kept(4 * 16 * self.packed.k / 9 * self.packed.columns(), phases.get().is_some()), 0),
+            None => (0, 0),
+        };
+        crate::dry::note(kept, scratch);
     }
 
     fn direct(&self, call: &Call, finish: &Finish) {

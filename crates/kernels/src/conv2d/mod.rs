@@ -1,5 +1,6 @@
 //! Two-dimensional convolution on channels-last images.
 
+mod bytes;
 mod cpu;
 mod narrow;
 mod pixels;
@@ -9,8 +10,8 @@ mod winograd;
 
 use crate::argument::{expect, image};
 use crate::linear::check_bias;
-use crate::Epilogue;
-use candle_core::{DType, Result, Tensor};
+use crate::{Epilogue, Storage};
+use candle_core::{Result, Tensor};
 use std::sync::Arc;
 
 /// Zeros around the image, in pixels.
@@ -65,14 +66,15 @@ enum Body {
 
 impl Conv2d {
     /// Packs a weight `(out, in, kh, kw)` of any float dtype and an optional bias `(out)`; storage as in [`crate::Linear::new`].
-    pub fn new(weight: &Tensor, bias: Option<&Tensor>, config: Conv2dConfig, storage: DType) -> Result<Self> {
+    pub fn new(weight: &Tensor, bias: Option<&Tensor>, config: Conv2dConfig, storage: impl Into<Storage>) -> Result<Self> {
         expect(weight.rank() == 4, "shape (out, in, kh, kw)", "weight", weight.dims())?;
         expect(config.stride > 0, "a positive number", "stride", config.stride)?;
         let shape = weight.dims4()?;
         check_bias(bias, shape.0)?;
+        let storage = storage.into();
         let body = match crate::cpu::ours(weight.device(), storage) {
             Some(level) => Body::Cpu(Arc::new(cpu::Body::new(level, weight, bias, config, storage)?)),
-            None => Body::Plain(reference::Plain { weight: weight.to_dtype(storage)?, bias: bias.cloned() }),
+            None => Body::Plain(reference::Plain::new(weight, bias, storage)?),
         };
         Ok(Self { shape, config, body })
     }

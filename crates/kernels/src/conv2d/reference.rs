@@ -1,19 +1,34 @@
 //! Convolution in candle ops: to channels-first, pad, convolve, back.
 
 use super::Conv2dConfig;
+use crate::linear::rounded;
+use crate::Storage;
 use candle_core::{Result, Tensor, D};
 
-/// Weights as they came: `(out, in, kh, kw)` and `(out)`.
+/// Weights `(out, in, kh, kw)`, rounded to their storage, and `(out)`.
 #[derive(Clone)]
 pub(super) struct Plain {
     pub weight: Tensor,
-    pub bias: Option<Tensor>,
+    bias: Option<Tensor>,
+    storage: Storage,
 }
 
 impl Plain {
+    pub fn new(weight: &Tensor, bias: Option<&Tensor>, storage: Storage) -> Result<Self> {
+        let weight = match storage {
+            Storage::Float(float) => weight.to_dtype(float)?,
+            Storage::Int8 => rounded(&weight.flatten_from(1)?)?.reshape(weight.shape())?,
+        };
+        Ok(Self { weight, bias: bias.cloned(), storage })
+    }
+
     /// Inputs (B, H, W, C_i) -> (B, H', W', out), in their dtype.
     pub fn forward(&self, inputs: &[&Tensor], resize: Option<(usize, usize)>, config: Conv2dConfig) -> Result<Tensor> {
         let x = if inputs.len() == 1 { inputs[0].clone() } else { Tensor::cat(inputs, D::Minus1)? };
+        let x = match self.storage {
+            Storage::Float(_) => x,
+            Storage::Int8 => rounded(&x.flatten_from(1)?)?.reshape(x.shape())?,
+        };
         let x = match resize {
             Some(size) => resize_nearest(&x, size)?,
             None => x,

@@ -87,35 +87,84 @@ fn byte_bias(level: Level) -> i32 {
     dispatch(level, Bias)
 }
 
+/// Four bytes that stand for zero in a left operand.
+pub(crate) fn zero_quad(level: Level) -> f32 {
+    f32::from_bits(u32::from_le_bytes([byte_bias(level) as u8; QUAD]))
+}
+
 /// Rows rounded to bytes.
 #[derive(Default)]
 pub(crate) struct Quantised {
     quads: Buffer<f32>,
     scales: Buffer<f32>,
     /// Quads from one row to the next: whole cache lines.
-    stride: usize,
+    pub stride: usize,
 }
 
 impl Quantised {
     /// Rounds rows of `width` channels, each by its largest magnitude.
-    pub fn fill(&mut self, level: Level, data: &[f32], width: usize) {
+    pub fn fill_rows(&mut self, level: Level, data: &[f32], width: usize) {
         let rows = data.len() / width.max(1);
-        self.stride = width.div_ceil(QUAD).next_multiple_of(16);
-        let quads = Shared::new(self.quads.at_least((rows + MR) * self.stride).as_mut_ptr());
+        let (to, stride) = self.room(rows, width);
         let scales = Shared::new(self.scales.at_least(rows).as_mut_ptr());
-        let (step, stride) = ((STEP / width.max(1)).max(1), self.stride);
-        let task = |i: usize| {
-            let first = i * step;
-            let count = step.min(rows - first);
+        each_part(rows, width, |first, count| {
             // SAFETY: tasks write disjoint rows.
-            let (to, scales) = unsafe { (quads.get().add(first * stride), scales.get().add(first)) };
-            dispatch(level, Round { from: &data[first * width..][..count * width], width, to, stride, scales })
-        };
-        if rows * width < 2 * STEP {
-            (0..rows.div_ceil(step)).for_each(task)
-        } else {
-            pool::run(rows.div_ceil(step), task)
-        }
+            let (to, scales) = unsafe { (to.get().add(first * stride), scales.get().add(first)) };
+            dispatch(level, RoundRows { from: &data[first * width..][..count * width], width, to, stride, scales })
+        });
+    }
+
+    /// Rounds the pixels of `samples` images, whose channels come from one or several sources, each image by its largest magnitude: taps mix its pixels.
+    /// Each of the `rows` rows of the product gets the scale of its sample.
+    pub fn fill_images(&mut self, level: Level, sources: &[(&[f32], usize)], samples: usize, rows: usize) {
+        let channels: usize = sources.iter().map(|(_, width)| width).sum();
+        let pixels = sources.first().map_or(0, |(data, width)| data.len() / width);
+        let (to, stride) = self.room(pixels, channels);
+        let own = pixels / samples.max(1);
+        let mut factors = vec![(0.0, 0.0); samples];
+        let into = Shared::new(factors.as_mut_ptr());
+        pool::run(samples, |i| {
+            let extent = |(data, width): &(&[f32], usize)| dispatch(level, Extent(&data[i * own * width..][..own * width]));
+            let (largest, nothing) = sources.iter().map(extent).fold((0f32, 0f32), |a, b| (a.0.max(b.0), a.1 + b.1));
+            let (scale, inverse) = scale(largest);
+            // SAFETY: each task writes its own sample.
+            unsafe { *into.get().add(i) = (scale + nothing, inverse) };
+        });
+        each_part(pixels, channels, |first, count| {
+            for pixel in first..first + count {
+                // SAFETY: tasks write disjoint pixels, whose rows are as long as all channels, in whole cache lines.
+                let mut to = unsafe { to.get().add(pixel * stride) }.cast::<u8>();
+                for (data, width) in sources {
+                    dispatch(level, RoundRow { from: &data[pixel * width..][..*width], inverse: factors[pixel / own].1, to });
+                    // SAFETY: as above.
+                    to = unsafe { to.add(*width) };
+                }
+            }
+        });
+        let scales = self.scales.at_least(rows);
+        let own = rows / samples.max(1);
+        scales.iter_mut().enumerate().for_each(|(row, to)| *to = factors[row / own].0);
+    }
+
+    /// All rows.
+    pub fn quads(&self) -> &[f32] {
+        &self.quads
+    }
+
+    fn room(&mut self, rows: usize, width: usize) -> (Shared<f32>, usize) {
+        self.stride = width.div_ceil(QUAD).next_multiple_of(16);
+        (Shared::new(self.quads.at_least((rows + MR) * self.stride).as_mut_ptr()), self.stride)
+    }
+}
+
+/// Calls `task(first, count)` for parts of the rows, on the pool when they are many.
+fn each_part(rows: usize, width: usize, task: impl Fn(usize, usize) + Sync + Send) {
+    let step = (STEP / width.max(1)).max(1);
+    let part = |i: usize| task(i * step, step.min(rows - i * step));
+    if rows * width < 2 * STEP {
+        (0..rows.div_ceil(step)).for_each(part)
+    } else {
+        pool::run(rows.div_ceil(step), part)
     }
 }
 
@@ -131,7 +180,55 @@ impl Rows for Quantised {
     }
 }
 
-struct Round<'a> {
+/// The largest magnitude, and zero: NaN instead where a number is not finite, which no byte could say.
+struct Extent<'a>(&'a [f32]);
+
+impl Task for Extent<'_> {
+    type Output = (f32, f32);
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) -> (f32, f32) {
+        let (from, whole) = (self.0.as_ptr(), self.0.len() / S::LANES * S::LANES);
+        let zero = S::splat(0.0);
+        let last = S::load_part(from.add(whole), self.0.len() - whole);
+        let (mut high, mut low, mut nothing) = (S::max(zero, last), S::min(zero, last), S::mul(last, zero));
+        for k in (0..whole).step_by(S::LANES) {
+            let x = S::load(from.add(k));
+            (high, low, nothing) = (S::max(high, x), S::min(low, x), S::fma(x, zero, nothing));
+        }
+        (S::highest(S::max(high, S::sub(zero, low))), S::sum(nothing))
+    }
+}
+
+/// Numbers times `inverse` as bytes. What it writes beyond them, up to a vector, is overwritten by what follows or meets weights of zero.
+struct RoundRow<'a> {
+    from: &'a [f32],
+    inverse: f32,
+    to: *mut u8,
+}
+
+impl Task for RoundRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let (from, width) = (self.from.as_ptr(), self.from.len());
+        let whole = width / S::LANES * S::LANES;
+        let (inverse, bias) = (S::splat(self.inverse), S::splat(S::BYTE_BIAS as f32));
+        let byte = |x: S::V| {
+            let x = S::round(S::mul(x, inverse));
+            S::add(S::min(S::splat(LARGEST), S::max(S::splat(-LARGEST), x)), bias)
+        };
+        for k in (0..whole).step_by(S::LANES) {
+            S::store_bytes(self.to.add(k), byte(S::load(from.add(k))));
+        }
+        if whole < width {
+            S::store_bytes(self.to.add(whole), byte(S::load_part(from.add(whole), width - whole)));
+        }
+    }
+}
+
+struct RoundRows<'a> {
     from: &'a [f32],
     width: usize,
     to: *mut f32,
@@ -139,38 +236,16 @@ struct Round<'a> {
     scales: *mut f32,
 }
 
-impl Task for Round<'_> {
+impl Task for RoundRows<'_> {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let whole = self.width / S::LANES * S::LANES;
-        let rest = self.width - whole;
         for (i, row) in self.from.chunks_exact(self.width).enumerate() {
-            let from = row.as_ptr();
-            let zero = S::splat(0.0);
-            let last = S::load_part(from.add(whole), rest);
-            let (mut high, mut low, mut nothing) = (S::max(zero, last), S::min(zero, last), S::mul(last, zero));
-            for k in (0..whole).step_by(S::LANES) {
-                let x = S::load(from.add(k));
-                (high, low, nothing) = (S::max(high, x), S::min(low, x), S::fma(x, zero, nothing));
-            }
-            let (scale, inverse) = scale(S::highest(S::max(high, S::sub(zero, low))));
-            // Zero, but NaN where the row has a number that is not finite: no byte could say so.
-            *self.scales.add(i) = scale + S::sum(nothing);
-            let to = self.to.add(i * self.stride).cast::<u8>();
-            let (inverse, bias) = (S::splat(inverse), S::splat(S::BYTE_BIAS as f32));
-            let byte = |x: S::V| {
-                let x = S::round(S::mul(x, inverse));
-                S::add(S::min(S::splat(LARGEST), S::max(S::splat(-LARGEST), x)), bias)
-            };
-            for k in (0..whole).step_by(S::LANES) {
-                S::store_bytes(to.add(k), byte(S::load(from.add(k))));
-            }
-            // What it writes beyond the row meets weights of zero, and the row ends with a whole cache line.
-            if rest > 0 {
-                S::store_bytes(to.add(whole), byte(last));
-            }
+            let (largest, nothing) = Extent(row).run::<S>();
+            let (scale, inverse) = scale(largest);
+            *self.scales.add(i) = scale + nothing;
+            RoundRow { from: row, inverse, to: self.to.add(i * self.stride).cast() }.run::<S>();
         }
     }
 }

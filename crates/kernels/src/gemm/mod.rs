@@ -11,7 +11,7 @@ mod peak;
 mod rows;
 mod tile;
 
-pub(crate) use bytes::Quantised;
+pub(crate) use bytes::{zero_quad, Quantised};
 pub(crate) use finish::{Finish, Phase};
 pub(crate) use pack::{Packed, Run, Source};
 pub(crate) use peak::peak;

@@ -53,7 +53,7 @@ impl Body {
             Some(_) => {
                 // Taken out, not borrowed: while this thread waits for tasks it may start another call.
                 let mut quantised = QUANTISED.take();
-                quantised.fill(self.packed.level, data, self.in_features);
+                quantised.fill_rows(self.packed.level, data, self.in_features);
                 gemm(&quantised, rows, &self.packed, &finish(out));
                 QUANTISED.set(quantised);
             }

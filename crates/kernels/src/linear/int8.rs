@@ -5,7 +5,7 @@ const ROUND: f64 = 12_582_912.0;
 
 /// The numbers of x (.., K) that bytes with one scale per row stand for, in candle ops. The bytes come from f32 arithmetic whatever x is, so they are those
 /// that the CPU body multiplies.
-pub(super) fn rounded(x: &Tensor) -> Result<Tensor> {
+pub(crate) fn rounded(x: &Tensor) -> Result<Tensor> {
     let wide = x.to_dtype(DType::F32)?;
     // A row of zeros stays one.
     let largest = wide.abs()?.max_keepdim(D::Minus1)?.maximum(1e-30)?;

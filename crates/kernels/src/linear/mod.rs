@@ -3,6 +3,8 @@
 pub(crate) mod cpu;
 mod int8;
 
+pub(crate) use int8::rounded;
+
 use crate::argument::expect;
 use crate::{Epilogue, Storage};
 use candle_core::{Result, Tensor};
@@ -38,7 +40,7 @@ impl Linear {
         let body = match (crate::cpu::ours(weight.device(), storage), storage) {
             (Some(level), _) => Body::Cpu(Arc::new(cpu::Body::new(level, &weight, bias, storage, false)?)),
             (None, Storage::Float(float)) => Body::Plain { weight: weight.to_dtype(float)?, bias: bias.cloned() },
-            (None, Storage::Int8) => Body::PlainInt8 { weight: int8::rounded(&weight)?, bias: bias.cloned() },
+            (None, Storage::Int8) => Body::PlainInt8 { weight: rounded(&weight)?, bias: bias.cloned() },
         };
         Ok(Self { in_features, out_features, body })
     }
@@ -59,7 +61,7 @@ impl Linear {
         let _op = crate::profile::op("linear", || crate::profile::product(rows, self.in_features, self.out_features));
         match &self.body {
             Body::Plain { weight, bias } => epilogue.reference(reference(x, weight, bias.as_ref())?),
-            Body::PlainInt8 { weight, bias } => epilogue.reference(reference(&int8::rounded(x)?, weight, bias.as_ref())?),
+            Body::PlainInt8 { weight, bias } => epilogue.reference(reference(&rounded(x)?, weight, bias.as_ref())?),
             Body::Cpu(body) => body.forward(x, &shape, epilogue),
         }
     }

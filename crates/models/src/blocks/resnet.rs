@@ -53,12 +53,14 @@ impl ResnetBlock {
     pub fn new(b: &Builder, shape: ResnetShape) -> Result<Self> {
         let ResnetShape { inputs, outputs, groups, eps, .. } = shape;
         let projected = if shape.time_shift == TimeShift::ScaleShift { 2 * outputs } else { outputs };
+        // Those without time belong to autoencoders, whose errors are seen as they are.
+        let products = if shape.time_width.is_some() { b.in_bytes() } else { b.clone() };
         Ok(Self {
             norm1: b.group_norm("norm1", inputs, groups, eps)?,
-            conv1: b.conv("conv1", ConvShape::same(inputs, outputs, 3))?,
+            conv1: products.conv("conv1", ConvShape::same(inputs, outputs, 3))?,
             time_emb_proj: shape.time_width.map(|width| b.linear("time_emb_proj", width, projected, Bias::Yes)).transpose()?,
             norm2: b.group_norm("norm2", outputs, groups, eps)?,
-            conv2: b.conv("conv2", ConvShape::same(outputs, outputs, 3))?,
+            conv2: products.conv("conv2", ConvShape::same(outputs, outputs, 3))?,
             conv_shortcut: (inputs != outputs).then(|| b.conv("conv_shortcut", ConvShape::same(inputs, outputs, 1))).transpose()?,
             shape,
         })
