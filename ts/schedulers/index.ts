@@ -11,13 +11,18 @@ export { HeunDiscreteScheduler } from './heun.ts'
 export { IPNDMScheduler } from './ipndm.ts'
 export {
   DPMFastScheduler,
+  DPMPlusPlus2MCFGPlusPlusScheduler,
+  DPMPlusPlus2SAncestralCFGPlusPlusScheduler,
   DPMPlusPlus2SAncestralScheduler,
   DPMPlusPlus3MSDEScheduler,
   ERSDEScheduler,
   EulerAncestralCFGPlusPlusScheduler,
   EulerCFGPlusPlusScheduler,
+  GradientEstimationEulerCFGPlusPlusScheduler,
   GradientEstimationEulerScheduler,
+  RESMultistepAncestralCFGPlusPlusScheduler,
   RESMultistepAncestralScheduler,
+  RESMultistepCFGPlusPlusScheduler,
   RESMultistepScheduler,
   SigmaIPNDMScheduler,
 } from './k-diffusion.ts'

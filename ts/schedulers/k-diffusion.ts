@@ -35,6 +35,31 @@ export class EulerAncestralCFGPlusPlusScheduler extends Scheduler {
   static override readonly className: string = 'EulerAncestralCFGPlusPlusScheduler'
 }
 
+/** DPM++ 2M CFG++; see `EulerCFGPlusPlusScheduler`. Source: ComfyUI `sample_dpmpp_2m_cfg_pp`. */
+export class DPMPlusPlus2MCFGPlusPlusScheduler extends Scheduler {
+  static override readonly className: string = 'DPMPlusPlus2MCFGPlusPlusScheduler'
+}
+
+/** DPM++ 2S a CFG++: two evaluations a step, fresh noise. Source: ComfyUI `sample_dpmpp_2s_ancestral_cfg_pp`. */
+export class DPMPlusPlus2SAncestralCFGPlusPlusScheduler extends Scheduler {
+  static override readonly className: string = 'DPMPlusPlus2SAncestralCFGPlusPlusScheduler'
+}
+
+/** RES multistep CFG++. Source: ComfyUI `sample_res_multistep_cfg_pp`. */
+export class RESMultistepCFGPlusPlusScheduler extends Scheduler {
+  static override readonly className: string = 'RESMultistepCFGPlusPlusScheduler'
+}
+
+/** RES multistep CFG++ with fresh noise. Source: ComfyUI `sample_res_multistep_ancestral_cfg_pp`. */
+export class RESMultistepAncestralCFGPlusPlusScheduler extends Scheduler {
+  static override readonly className: string = 'RESMultistepAncestralCFGPlusPlusScheduler'
+}
+
+/** Gradient estimation CFG++. Source: ComfyUI `sample_gradient_estimation_cfg_pp`. */
+export class GradientEstimationEulerCFGPlusPlusScheduler extends Scheduler {
+  static override readonly className: string = 'GradientEstimationEulerCFGPlusPlusScheduler'
+}
+
 /** iPNDM over noise levels, for models that diffusers' IPNDMScheduler does not fit. Source: ComfyUI `sample_ipndm`. */
 export class SigmaIPNDMScheduler extends Scheduler {
   static override readonly className: string = 'SigmaIPNDMScheduler'

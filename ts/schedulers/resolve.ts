@@ -13,13 +13,18 @@ import { HeunDiscreteScheduler } from './heun.ts'
 import { IPNDMScheduler } from './ipndm.ts'
 import {
   DPMFastScheduler,
+  DPMPlusPlus2MCFGPlusPlusScheduler,
+  DPMPlusPlus2SAncestralCFGPlusPlusScheduler,
   DPMPlusPlus2SAncestralScheduler,
   DPMPlusPlus3MSDEScheduler,
   ERSDEScheduler,
   EulerAncestralCFGPlusPlusScheduler,
   EulerCFGPlusPlusScheduler,
+  GradientEstimationEulerCFGPlusPlusScheduler,
   GradientEstimationEulerScheduler,
+  RESMultistepAncestralCFGPlusPlusScheduler,
   RESMultistepAncestralScheduler,
+  RESMultistepCFGPlusPlusScheduler,
   RESMultistepScheduler,
   SigmaIPNDMScheduler,
 } from './k-diffusion.ts'
@@ -73,6 +78,11 @@ const CLASSES: readonly AnyScheduler[] = [
   RESMultistepAncestralScheduler,
   RESMultistepScheduler,
   SigmaIPNDMScheduler,
+  DPMPlusPlus2MCFGPlusPlusScheduler,
+  DPMPlusPlus2SAncestralCFGPlusPlusScheduler,
+  RESMultistepCFGPlusPlusScheduler,
+  RESMultistepAncestralCFGPlusPlusScheduler,
+  GradientEstimationEulerCFGPlusPlusScheduler,
 ]
 
 /** Families of models that Align Your Steps has noise levels for. */

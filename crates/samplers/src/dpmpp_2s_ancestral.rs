@@ -8,9 +8,10 @@ use crate::config::Config;
 use crate::dpm_fast::check_eta;
 use crate::error::Result;
 use crate::euler::split;
+use crate::euler_cfg_pp::unprompted;
 use crate::k_family;
 use crate::k_sigmas::doubled;
-use crate::lin::reg;
+use crate::lin::{reg, Lin};
 use crate::plan::{Noise, PlanOptions, Row, Schedule};
 use crate::registry::{Entry, NoiseRule, Stochastic, Velocity};
 use crate::sigmas::sigma_to_t;
@@ -34,6 +35,8 @@ pub(crate) const ENTRY: Entry = Entry {
     rows,
 };
 
+pub(crate) const CFG_PP: Entry = Entry { class: "DPMPlusPlus2SAncestralCFGPlusPlusScheduler", rows: cfg_pp_rows, ..ENTRY };
+
 fn schedule(config: &Config, options: &PlanOptions) -> Result<Schedule> {
     let mut schedule = k_family::schedule(config, options)?;
     let eta = config.number("eta")?;
@@ -46,6 +49,16 @@ fn schedule(config: &Config, options: &PlanOptions) -> Result<Schedule> {
 }
 
 fn rows(config: &Config, options: &PlanOptions, schedule: &Schedule) -> Result<Vec<Row>> {
+    steps(config, options, schedule, |_, _| Lin::default())
+}
+
+/// CFG++ (ComfyUI `sample_dpmpp_2s_ancestral_cfg_pp`): x is moved by the guided prediction at s less the unconditional one of the evaluation.
+fn cfg_pp_rows(config: &Config, options: &PlanOptions, schedule: &Schedule) -> Result<Vec<Row>> {
+    steps(config, options, schedule, |guided, sigma| guided - unprompted(config, sigma))
+}
+
+/// `shift`: by how much the step's start x moves, from the guided prediction at s and the level of the evaluation.
+fn steps(config: &Config, options: &PlanOptions, schedule: &Schedule, shift: impl Fn(Lin, f64) -> Lin) -> Result<Vec<Row>> {
     let sigmas = &schedule.sigmas;
     let eta = config.number("eta")?;
     (options.begin_index..schedule.timesteps.len())
@@ -54,16 +67,19 @@ fn rows(config: &Config, options: &PlanOptions, schedule: &Schedule) -> Result<V
             let (from, to) = if first { (sigmas[i], sigmas[i + 1]) } else { (sigmas[i - 1], sigmas[i]) };
             let (down, up) = split(from, to, eta);
             let middle = (from * down).sqrt();
-            let mut row = k_family::row(config, schedule, i, if first { from } else { middle })?;
+            let level = if first { from } else { middle };
+            let mut row = k_family::row(config, schedule, i, level)?;
             if to == 0.0 {
                 row.next = reg("x0");
             } else if first {
                 row.save.push((format!("s{i}"), reg("sample")));
-                row.next = reg("sample") * (middle / from) + reg("x0") * (1.0 - middle / from);
+                let guided = k_family::keep(&mut row);
+                row.next = (reg("sample") + shift(guided, level)) * (middle / from) + reg("x0") * (1.0 - middle / from);
             } else {
-                row.noise = Some(Noise::Normal);
+                row.noise = (up > 0.0).then_some(Noise::Normal);
                 let noise = reg("noise") * (up * options.s_noise.unwrap_or(1.0));
-                row.next = reg(format!("s{}", i - 1)) * (down / from) + reg("x0") * (1.0 - down / from) + noise;
+                let start = reg(format!("s{}", i - 1)) + shift(reg(format!("m{}", i - 1)), level);
+                row.next = start * (down / from) + reg("x0") * (1.0 - down / from) + noise;
             }
             Ok(row)
         })

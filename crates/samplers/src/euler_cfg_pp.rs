@@ -35,8 +35,13 @@ pub(crate) const ANCESTRAL: Entry = Entry {
     ..ENTRY
 };
 
+/// The unconditional clean prediction u0 by prediction type.
+pub(crate) fn unprompted(config: &Config, sigma: f64) -> Lin {
+    reg("sample") - direction(config, sigma) * sigma
+}
+
 /// The unconditional noise `(x - u0) / sigma` by prediction type.
-fn direction(config: &Config, sigma: f64) -> Lin {
+pub(crate) fn direction(config: &Config, sigma: f64) -> Lin {
     let square = sigma * sigma + 1.0;
     match config.get("prediction_type").as_str() {
         Some("epsilon") => reg("uncond"),

@@ -14,6 +14,7 @@ mod dpm_multistep;
 mod dpm_sde;
 mod dpm_singlestep;
 mod dpm_solver;
+mod dpmpp_2m_cfg_pp;
 mod dpmpp_2s_ancestral;
 mod dpmpp_3m_sde;
 mod edm;

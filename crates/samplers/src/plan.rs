@@ -17,6 +17,7 @@ use crate::error::{show, Result, SamplerError};
 use crate::lin::Lin;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::HashMap;
 
 /// Choices of one run. Every field is optional but one of steps, timesteps, sigmas.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -275,9 +276,15 @@ pub(crate) fn seal(rows: &mut [Row]) {
             row.problem = Some(format!("a coefficient of step {} (timestep {}) is not finite with this configuration", row.index, row.t));
         }
     }
+    let mut last_read: HashMap<String, usize> = HashMap::new();
+    for (j, row) in rows.iter().enumerate() {
+        for (name, _) in row.combinations().flat_map(Lin::terms) {
+            last_read.insert(name.clone(), j);
+        }
+    }
     for i in 0..rows.len() {
         for register in rows[i].makes() {
-            let last = (i..rows.len()).rev().find(|&j| rows[j].reads(&register)).unwrap_or(i);
+            let last = last_read.get(&register).map_or(i, |&j| j.max(i));
             rows[last].drop.push(register);
         }
     }

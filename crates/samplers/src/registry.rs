@@ -102,6 +102,8 @@ pub static ENTRIES: &[Entry] = &[
     crate::edm::EULER,
     crate::edm::MULTISTEP,
     crate::dpmpp_2s_ancestral::ENTRY,
+    crate::dpmpp_2s_ancestral::CFG_PP,
+    crate::dpmpp_2m_cfg_pp::ENTRY,
     crate::dpmpp_3m_sde::ENTRY,
     crate::dpm_fast::ENTRY,
     crate::dpm_adaptive::ENTRY,
@@ -109,8 +111,11 @@ pub static ENTRIES: &[Entry] = &[
     crate::euler_cfg_pp::ANCESTRAL,
     crate::res_multistep::ENTRY,
     crate::res_multistep::ANCESTRAL,
+    crate::res_multistep::CFG_PP,
+    crate::res_multistep::ANCESTRAL_CFG_PP,
     crate::er_sde::ENTRY,
     crate::gradient_estimation::ENTRY,
+    crate::gradient_estimation::CFG_PP,
     crate::ipndm_sigmas::ENTRY,
 ];
 

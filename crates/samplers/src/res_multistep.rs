@@ -7,8 +7,9 @@
 use crate::config::Config;
 use crate::error::Result;
 use crate::euler::split;
+use crate::euler_cfg_pp::unprompted;
 use crate::k_family;
-use crate::lin::reg;
+use crate::lin::{reg, Lin};
 use crate::plan::{Noise, PlanOptions, Row, Schedule};
 use crate::registry::{Entry, NoiseRule, Stochastic, Velocity};
 
@@ -35,31 +36,47 @@ pub(crate) const ANCESTRAL: Entry = Entry {
     ..ENTRY
 };
 
+pub(crate) const CFG_PP: Entry = Entry { class: "RESMultistepCFGPlusPlusScheduler", rows: cfg_pp_rows, ..ENTRY };
+
+pub(crate) const ANCESTRAL_CFG_PP: Entry = Entry { class: "RESMultistepAncestralCFGPlusPlusScheduler", rows: ancestral_cfg_pp_rows, ..ANCESTRAL };
+
 fn rows(config: &Config, options: &PlanOptions, schedule: &Schedule) -> Result<Vec<Row>> {
-    steps(config, options, schedule, 0.0)
+    steps(config, options, schedule, 0.0, |_| reg("x0"))
 }
 
 fn ancestral_rows(config: &Config, options: &PlanOptions, schedule: &Schedule) -> Result<Vec<Row>> {
-    steps(config, options, schedule, options.eta.unwrap_or(1.0))
+    steps(config, options, schedule, options.eta.unwrap_or(1.0), |_| reg("x0"))
 }
 
-fn steps(config: &Config, options: &PlanOptions, schedule: &Schedule, eta: f64) -> Result<Vec<Row>> {
+/// CFG++ (ComfyUI `sample_res_multistep_cfg_pp`): the history is that of the unconditional predictions u0, and x moves by x0 - u0 first.
+fn cfg_pp_rows(config: &Config, options: &PlanOptions, schedule: &Schedule) -> Result<Vec<Row>> {
+    steps(config, options, schedule, 0.0, |sigma| unprompted(config, sigma))
+}
+
+fn ancestral_cfg_pp_rows(config: &Config, options: &PlanOptions, schedule: &Schedule) -> Result<Vec<Row>> {
+    steps(config, options, schedule, options.eta.unwrap_or(1.0), |sigma| unprompted(config, sigma))
+}
+
+/// `history`: the prediction that the multistep formula reads, x0 or u0, at a level.
+fn steps(config: &Config, options: &PlanOptions, schedule: &Schedule, eta: f64, history: impl Fn(f64) -> Lin) -> Result<Vec<Row>> {
     let sigmas = &schedule.sigmas;
     let parts = |i: usize| if eta > 0.0 { split(sigmas[i], sigmas[i + 1], eta) } else { (sigmas[i + 1], 0.0) };
     (options.begin_index..schedule.timesteps.len())
         .map(|i| {
             let mut row = k_family::row(config, schedule, i, sigmas[i])?;
-            let newest = k_family::keep(&mut row);
             let (from, (to, up)) = (sigmas[i], parts(i));
+            row.value = Some(history(from));
+            let newest = reg(format!("m{i}"));
             let ratio = to / from;
+            let moved = reg("sample") + reg("x0") - newest.clone();
             if to == 0.0 || i == options.begin_index {
-                row.next = reg("sample") * ratio + newest * (1.0 - ratio);
+                row.next = moved * ratio + reg("x0") * (1.0 - ratio);
             } else {
                 let h = (from / to).ln();
                 let c2 = (parts(i - 1).0 / sigmas[i - 1]).ln() / h;
                 let phi1 = (-h).exp_m1() / -h;
                 let b2 = (phi1 - 1.0) / -h / c2;
-                row.next = reg("sample") * ratio + newest * (h * (phi1 - b2)) + reg(format!("m{}", i - 1)) * (h * b2);
+                row.next = moved * ratio + newest * (h * (phi1 - b2)) + reg(format!("m{}", i - 1)) * (h * b2);
             }
             if up > 0.0 {
                 row.noise = Some(Noise::Normal);
