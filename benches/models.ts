@@ -1,4 +1,5 @@
 import { CLIPTokenizer, DPMSolverMultistepScheduler, Generator, StableDiffusionPipeline, Tensor } from 'node-diffusion'
+import { lora } from './lora.ts'
 import { type Measurement, measure } from './measure.ts'
 import { type Origin, openTextEncoder, openUnet, openVae, randomCheckpoint } from './open.ts'
 
@@ -124,4 +125,4 @@ async function load(options: BenchOptions): Promise<Measurement[]> {
 }
 
 /** What can be measured, by name. */
-export const benches: Readonly<Record<string, (options: BenchOptions) => Promise<Measurement[]>>> = { e2e, unet, vae, clip, load }
+export const benches: Readonly<Record<string, (options: BenchOptions) => Promise<Measurement[]>>> = { e2e, unet, vae, clip, load, lora }

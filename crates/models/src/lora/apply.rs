@@ -3,6 +3,7 @@ use super::dora::{decomposed, DoraKind};
 use super::group::LoraFile;
 use super::index::Module;
 use super::key::Part;
+use super::widen::widen;
 use crate::error::Result;
 use candle_core::{DType, Tensor};
 use nd_kernels::{Epilogue, Linear};
@@ -20,7 +21,7 @@ pub(super) struct Patch {
 
 /// `W + sum of strength * dW`, in f32 and the weight's own shape. Every change is that of the weight as it is in the checkpoint.
 pub(super) fn patched_weight(weight: &Tensor, patches: &[Patch]) -> Result<Tensor> {
-    let base = weight.to_dtype(DType::F32)?.reshape((weight.dim(0)?, ()))?;
+    let base = widen(weight)?.reshape((weight.dim(0)?, ()))?;
     let mut sum = base.clone();
     for Patch { file, group, module, strength } in patches {
         let group = &file.groups[*group];

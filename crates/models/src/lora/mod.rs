@@ -17,6 +17,7 @@ mod patched;
 mod place;
 mod report;
 mod sgm;
+mod widen;
 mod summary;
 
 pub(crate) use adaptable::Adaptable;
