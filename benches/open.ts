@@ -1,4 +1,4 @@
-import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, readFile, rename, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { AutoencoderKL, CLIPTextModel, type FromConfigOptions, UNet2DConditionModel, type WeightsDType } from 'node-diffusion'
@@ -13,9 +13,13 @@ export type Origin = { model: string; architecture: string | undefined; dtype: W
 /** Random weights cost as much to run as trained ones; this seed is as good as any. */
 const SEED = 1
 
+function published(architecture: string, component: string): URL {
+  return new URL(`configs/${architecture}/${component}/config.json`, import.meta.url)
+}
+
 /** A component's published `config.json`. */
 export async function readPublished(architecture: string, component: string): Promise<Record<string, unknown>> {
-  const text = await readFile(new URL(`configs/${architecture}/${component}/config.json`, import.meta.url), 'utf8')
+  const text = await readFile(published(architecture, component), 'utf8')
   return JSON.parse(text) as Record<string, unknown>
 }
 
@@ -47,7 +51,8 @@ export async function randomCheckpoint(architecture: string): Promise<string> {
     ) {
       await mkdir(join(folder, component), { recursive: true })
       const config = JSON.stringify(await readPublished(architecture, component))
-      await writeFile(join(folder, component, 'config.json'), config)
+      // As it was published: Python's readers tell 1.0 from 1.
+      await copyFile(published(architecture, component), join(folder, component, 'config.json'))
       await native.saveRandomWeights(component, config, SEED, `${path}.part`, new native.NativeCancelToken())
       await rename(`${path}.part`, path)
     }
