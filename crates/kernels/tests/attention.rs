@@ -11,8 +11,10 @@ use oracle::{exact, near, normal, single};
 const TOLERANCE: f64 = 2e-5;
 
 /// (batch, heads, queries, keys, head dimension): SD1.5's self- and cross-attention cut down, CLIP's, the VAE's, the built-in model's, and odd ones.
-const SHAPES: [(usize, usize, usize, usize, usize); 14] = [
+const SHAPES: [(usize, usize, usize, usize, usize); 16] = [
     (2, 8, 256, 256, 40),
+    (1, 8, 70, 300, 64),
+    (2, 8, 64, 64, 160),
     (2, 2, 200, 77, 80),
     (1, 2, 64, 64, 160),
     (2, 12, 77, 77, 64),
@@ -85,4 +87,14 @@ fn large_scores() {
     near(&got, &want, 3e-4, "large scores");
 }
 
-each_level!(shapes, causal, bias, large_scores);
+/// Scores in the billions, beyond what the quick exponential takes: all weight goes to one key.
+fn far_scores() {
+    let [q, k, v] = inputs(1, 2, 70, 100, 24);
+    let (q, k) = ((q * 1e4).unwrap(), (k * 1e4).unwrap());
+    let (q, k) = (single(&q), single(&k));
+    let wide = |x: &Tensor| x.to_dtype(candle_core::DType::F64).unwrap();
+    let want = exact(|| attention(&wide(&q), &wide(&k), &v, 2, 1.0, Mask::None).unwrap());
+    near(&attention(&q, &k, &single(&v), 2, 1.0, Mask::None).unwrap(), &want, TOLERANCE, "far scores");
+}
+
+each_level!(shapes, causal, bias, large_scores, far_scores);

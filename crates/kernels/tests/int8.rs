@@ -175,7 +175,19 @@ fn images_are_independent() {
     }
 }
 
-each_level!(convolutions, concatenated, images_are_independent, shapes, whole_numbers, levels_agree, epilogues, geglu, error, extremes, rows_are_independent);
+each_level!(
+    convolutions,
+    concatenated,
+    images_are_independent,
+    shapes,
+    whole_numbers,
+    levels_agree,
+    epilogues,
+    geglu,
+    error,
+    extremes,
+    rows_are_independent
+);
 
 #[test]
 fn a_weight_takes_a_byte() {

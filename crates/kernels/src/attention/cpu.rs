@@ -20,6 +20,8 @@ use std::f32::consts::LOG2_E;
 
 /// Keys per block, a multiple of the micro-kernel's rows: S^T of one block fits into L1. Measured flat between 48 and 96.
 const KEYS: usize = 48;
+/// Numbers of keys and values that stay in L2.
+const RESIDENT: usize = 1 << 18;
 /// Multiply-adds below which waking another thread costs more than it saves.
 const SERIAL: usize = 1 << 18;
 
@@ -59,11 +61,19 @@ pub(super) fn attention(level: Level, qkv: [&Tensor; 3], heads: usize, scale: f3
     let bias = bias.as_ref().map(View::slice).transpose()?;
     let (lanes, vectors) = geometry(level);
     let blocks = queries.div_ceil(lanes * vectors);
+    // Few keys stay in L2 for all heads: then the heads of a panel follow each other, which share the cache lines of queries and results.
+    let few = 2 * shape.keys * channels <= RESIDENT;
     let run = |out: Shared<f32>| {
         Heads { batch, rows: shape.keys, heads, dim: shape.dim }.gathered(k, v, |k, v| {
             let task = |i: usize| {
                 SCRATCH.with_borrow_mut(|scratch| {
-                    let (head, first) = (i / blocks, i % blocks * lanes * vectors);
+                    let (head, block) = if few {
+                        let within = i % (blocks * heads);
+                        (i / (blocks * heads) * heads + within % heads, within / heads)
+                    } else {
+                        (i / blocks, i % blocks)
+                    };
+                    let first = block * lanes * vectors;
                     let causal = matches!(mask, Mask::Causal);
                     dispatch(level, Block { shape, q, k, v, bias, causal, scale, head, first, scratch, out: out.get() })
                 })

@@ -6,6 +6,9 @@ use crate::pool;
 use crate::simd::Shared;
 use std::cell::RefCell;
 
+/// Numbers below which waking another thread costs more than it saves.
+const SERIAL: usize = 1 << 16;
+
 thread_local! {
     static MEMORY: RefCell<[Buffer<f32>; 2]> = RefCell::default();
 }
@@ -33,9 +36,10 @@ impl Heads {
             let (sample, head) = (i / self.heads, i % self.heads);
             for row in 0..self.rows {
                 let at = ((sample * self.rows + row) * self.heads + head) * self.dim;
+                let row = (i * self.rows + row) * self.dim;
                 for (from, to) in [k, v].into_iter().zip(to) {
                     // SAFETY: each task writes its own head.
-                    unsafe { std::ptr::copy_nonoverlapping(from[at..][..self.dim].as_ptr(), to.get().add((i * self.rows + row) * self.dim), self.dim) };
+                    unsafe { std::ptr::copy_nonoverlapping(from[at..][..self.dim].as_ptr(), to.get().add(row), self.dim) };
                 }
             }
         };
@@ -49,6 +53,3 @@ impl Heads {
         result
     }
 }
-
-/// Numbers below which waking another thread costs more than it saves.
-const SERIAL: usize = 1 << 16;

@@ -60,11 +60,7 @@ impl<V: Copy, const NV: usize> Running<V, NV> {
             let mut sum = self.sum[j];
             for r in 0..keys {
                 let p = row(r, j);
-                let e = if self.far {
-                    exp2::<S>(S::sub(S::load(p), near))
-                } else {
-                    weight::<S>(S::max(floor, S::load(p)), base)
-                };
+                let e = if self.far { exp2::<S>(S::sub(S::load(p), near)) } else { weight::<S>(S::max(floor, S::load(p)), base) };
                 sum = S::add(sum, e);
                 S::store(p, e);
             }

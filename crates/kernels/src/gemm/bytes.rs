@@ -54,7 +54,11 @@ pub(super) fn pack<F: Fn(usize, usize, usize) -> f32 + Sync>(level: Level, sourc
         let byte = |i: usize| {
             let k = quad * QUAD + i;
             let inside = k < source.widths[set];
-            if inside { round((source.value)(set, k, column), factors[column].1) as u8 } else { 0 }
+            if inside {
+                round((source.value)(set, k, column), factors[column].1) as u8
+            } else {
+                0
+            }
         };
         u32::from_le_bytes([byte(0), byte(1), byte(2), byte(3)])
     };

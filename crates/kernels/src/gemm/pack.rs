@@ -220,7 +220,7 @@ impl Packed {
             Data::F32(data) => data[at],
             Data::F16(data) => f16::from_bits(data[at]).to_f32(),
             Data::Bf16(data) => bf16::from_bits(data[at]).to_f32(),
-            // Only convolutions ask, and theirs are floats.
+            // Other forms are made of floats only.
             Data::Bytes(_) => f32::NAN,
         }
     }
