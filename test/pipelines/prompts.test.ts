@@ -251,7 +251,7 @@ test('wildcards choose by the seed of each image, and styles surround the prompt
 
 test('bad prompts are refused with their place', async (t) => {
   const refused: [TextToImageOptions, RegExp][] = [
-    [{ prompt: 'a <lora:nobody:0.8> star' }, /LoRA/],
+    [{ prompt: 'a <lora:nobody:0.8> star' }, /for <lora:nobody> but received "nobody" at character 8 of the prompt:\n.*\n +\^$/],
     [{ prompt: 'a (red:1.2.3) star' }, /number for the weight but received '1\.2\.3' at character 6[\s\S]*\^/],
     [{ prompt: '("a", "b").blend(x)', promptSyntax: 'compel' }, /\^/],
     [
@@ -260,7 +260,6 @@ test('bad prompts are refused with their place', async (t) => {
     ],
     [{ prompt: 'a', promptSyntax: { name: 'compel', emphasis: 'x' } as never }, /for a key of promptSyntax but received "emphasis"/],
     [{ prompt: 'a', negativePromptFrom: 2 }, /for negativePromptFrom but received 2/],
-    [{ prompt: ['<lora:a:1> x', 'y'] }, /the same LoRAs in every prompt/],
   ]
   for (const [options, message] of refused) {
     await t.throwsAsync(async () => pipe.generate({ ...small, ...options, outputType: 'latent' }), {

@@ -34,7 +34,7 @@ import {
 } from './load.ts'
 import { loadSingleFile, type PipelineSingleFileOptions } from './load-single-file.ts'
 import { type EstimateOptions, estimateRun, type MemoryEstimate, refuseHopeless, saving, savingsFor } from './memory.ts'
-import { namedLoras } from './named-loras.ts'
+import { namedLoras, placed } from './named-loras.ts'
 import { parseOptions } from './options.ts'
 import { type Owned, Ownership } from './ownership.ts'
 import type { Encoded, Prepared } from './prepared.ts'
@@ -309,7 +309,10 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
     this.check(options)
     const planned = planCall(options, { unet: this.unet, scheduler: this.scheduler, schedule: this.schedule(options), signal })
     scope.keep({ [Symbol.dispose]: () => planned.scheduler.reset() })
-    const adapted = scope.keep(await this.adaptCall(options, namedLoras(planned.options), signal))
+    const named = namedLoras(planned.options)
+    const adapted = scope.keep(
+      await this.adaptCall(options, named, signal).catch((error) => Promise.reject(placed(error, planned.options, named))),
+    )
     return await this.inComponents(adapted, () => this.#runAdapted({ planned, prepare, scope, begun }, { signal, emit }))
   }
 

@@ -84,13 +84,8 @@ function textUntil(schedule: readonly ScheduledText[], cursors: number[], i: num
   return schedule[at]?.text ?? ''
 }
 
-/** The LoRAs of a call; throws where its prompts ask for different ones, since a call has one set of weights. */
+/** The LoRAs of a call: those of all its prompts, each once, the first weight counts. */
 export function lorasOf(prompts: readonly ReadPrompt[]): LoraTag[] {
-  const [first, ...others] = prompts
-  const wanted = JSON.stringify(first?.loras ?? [])
-  const other = others.find(({ loras }) => JSON.stringify(loras) !== wanted)
-  if (other !== undefined) {
-    throw expected(`the same LoRAs in every prompt of a call (${wanted})`, 'prompt', JSON.stringify(other.loras))
-  }
-  return first?.loras ?? []
+  const tags = prompts.flatMap(({ loras }) => loras)
+  return tags.filter(({ name }, i) => tags.findIndex((tag) => tag.name === name) === i)
 }
