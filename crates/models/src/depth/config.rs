@@ -131,7 +131,7 @@ fn factor(value: &Value) -> Result<Factor> {
     match value.as_f64() {
         Some(1.0) => Ok(Factor::Keep),
         Some(f) if f > 1.0 && f.fract() == 0.0 && f <= 16.0 => Ok(Factor::Up(f as usize)),
-        Some(f) if f > 0.0 && f < 1.0 && f >= 1.0 / 16.0 => Ok(Factor::Down((1.0 / f) as usize)),
+        Some(f) if (1.0 / 16.0..1.0).contains(&f) => Ok(Factor::Down((1.0 / f) as usize)),
         _ => Err(ModelError::config("reassemble_factors", "whole numbers up to 16 or fractions above 1/16", value)),
     }
 }
