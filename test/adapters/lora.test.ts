@@ -23,12 +23,12 @@ const settings = {
 
 async function evaluate(unet: UNet2DConditionModel): Promise<Float32Array> {
   const { sample } = await unet.forward(random(7, [1, 4, 8, 8], 1), 300, { encoderHiddenStates: random(8, [1, 5, 64], 1) })
-  return sample.toArray()
+  return sample.toArray<Float32Array>()
 }
 
 async function latentsOf(pipe: StableDiffusionPipeline, more: object = {}): Promise<Float32Array> {
   const { latents } = await pipe.generate({ ...settings, ...more })
-  return latents.toArray()
+  return latents.toArray<Float32Array>()
 }
 
 function far(a: Float32Array, b: Float32Array): number {

@@ -7,7 +7,7 @@ import { random } from './sources.ts'
 
 async function embeddings(pipe: StableDiffusionPipeline, prompt: string): Promise<Float32Array> {
   using encoded = await pipe.encodePrompt(prompt)
-  return encoded.promptEmbeds.toArray()
+  return encoded.promptEmbeds.toArray<Float32Array>()
 }
 
 test('an embedding of several vectors adds tokens, is written out in prompts, and goes without a trace', async (t) => {

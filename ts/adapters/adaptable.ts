@@ -206,11 +206,13 @@ export abstract class Adaptable<C extends object> {
   }
 
   /** The prompt as it is encoded: each token of several vectors followed by its others. */
-  maybeConvertPrompt<P extends string | readonly string[]>(prompt: P, tokenizer?: CLIPTokenizer): P {
+  maybeConvertPrompt(prompt: string, tokenizer?: CLIPTokenizer): string
+  maybeConvertPrompt(prompt: readonly string[], tokenizer?: CLIPTokenizer): string[]
+  maybeConvertPrompt(prompt: string | readonly string[], tokenizer?: CLIPTokenizer): string | string[] {
     const { tokenizer: first, tokenizer2 } = this.components as Readonly<Partial<AdaptableComponents>>
     const reader = tokenizer ?? first ?? tokenizer2
     const convert = (text: string): string => reader?.expandPrompt(text) ?? text
-    return (typeof prompt === 'string' ? convert(prompt) : (prompt as readonly string[]).map(convert)) as P
+    return typeof prompt === 'string' ? convert(prompt) : prompt.map(convert)
   }
 
   /** Throws `DisposedError` after `dispose()`. */

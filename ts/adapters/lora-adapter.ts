@@ -1,22 +1,16 @@
-import { stat } from 'node:fs/promises'
-import { join } from 'node:path'
 import { abortable } from '../abort.ts'
-import { checkOptions, checkString } from '../checks.ts'
+import { checkOptions } from '../checks.ts'
 import { expected, guard } from '../errors.ts'
 import { type NativeClip, type NativeLora, type NativeUnet, native } from '../native.ts'
 import { handleOf, type Tensor } from '../tensor.ts'
+import { type AdapterFileOptions, findAdapterFile } from './adapter-file.ts'
 import type { AdapterWeight } from './adapter-weight.ts'
 import type { LoraReport } from './lora-report.ts'
 
-/** Where an adapter file is. */
-export interface LoraFileOptions {
-  /** Name of the file inside the folder. @default 'pytorch_lora_weights' or 'adapter_model', in any format */
-  weightName?: string
-  /** Folder inside the folder. */
-  subfolder?: string
-  /** Stops the reading. */
-  signal?: AbortSignal
-}
+/** Where an adapter file is; `weightName` defaults to `pytorch_lora_weights` or `adapter_model`, in any format. */
+export type LoraFileOptions = AdapterFileOptions
+
+const FILE_NAMES = ['pytorch_lora_weights', 'adapter_model'].flatMap((name) => [`${name}.safetensors`, `${name}.bin`])
 
 /** An adapter and how strongly it acts. */
 export interface WeightedAdapter {
@@ -66,17 +60,13 @@ export class LoraAdapter {
 
   /** Opens a file, a folder with one, or tensors by their keys in a file. Throws `WeightsError` for a file that holds no adapter. */
   static async load(source: string | Readonly<Record<string, Tensor>>, options: LoraFileOptions = {}): Promise<LoraAdapter> {
-    const { weightName, subfolder, signal } = checkOptions('options', options)
+    const given = checkOptions('options', options)
     if (typeof source === 'object' && source !== null && !Array.isArray(source)) {
       const handles = Object.entries(source).map(([key, tensor]) => handleOf(tensor, `source[${JSON.stringify(key)}]`))
       const handle = guard(() => native.NativeLora.fromTensors(Object.keys(source), handles))
       return new LoraAdapter(handle, undefined)
     }
-    const parts = Object.entries({ source, subfolder, weightName }).filter(([, part]) => part !== undefined)
-    const path = join(...parts.map(([name, part]) => checkString(name, part)))
-    if ((await stat(path).catch(() => undefined)) === undefined) {
-      throw expected('an existing file or folder', 'source', path)
-    }
-    return new LoraAdapter(await abortable(signal, (token) => native.NativeLora.open(path, token)), path)
+    const path = await findAdapterFile(source as string, FILE_NAMES, given)
+    return new LoraAdapter(await abortable(given.signal, (token) => native.NativeLora.open(path, token)), path)
   }
 }

@@ -1,5 +1,3 @@
-import { stat } from 'node:fs/promises'
-import { join } from 'node:path'
 import { abortable } from '../abort.ts'
 import { checkOptions, checkString } from '../checks.ts'
 import { expected, WeightsError } from '../errors.ts'
@@ -7,6 +5,7 @@ import type { CLIPTextModel, CLIPTextModelWithProjection } from '../models/clip-
 import type { CLIPTokenizer } from '../models/clip-tokenizer.ts'
 import { native } from '../native.ts'
 import { Tensor, wrapTensor } from '../tensor.ts'
+import { type AdapterFileOptions, findAdapterFile } from './adapter-file.ts'
 
 /** A textual inversion: embeddings for a token and, if it has several, for `token_1`, `token_2`, ... */
 export interface Inversion {
@@ -23,18 +22,12 @@ export interface Inversion {
 /** A file or folder, a table of vectors (n, width) or one vector, or tensors by the keys of a file. */
 export type InversionSource = string | Tensor | Readonly<Record<string, Tensor>>
 
-/** Where a textual inversion is and how it is called. */
-export interface InversionOptions {
+/** Where a textual inversion is (`weightName` defaults to `learned_embeds.safetensors` or `.bin`) and how it is called. */
+export interface InversionOptions extends AdapterFileOptions {
   /** What prompts call it; the same file can be loaded under several names. @default the name in the file */
   token?: string
   /** Factor on all vectors. @default 1 */
   weight?: number
-  /** Name of the file inside the folder. @default 'learned_embeds.safetensors' or 'learned_embeds.bin' */
-  weightName?: string
-  /** Folder inside the folder. */
-  subfolder?: string
-  /** Stops the reading. */
-  signal?: AbortSignal
 }
 
 /** Vectors for the encoders, and the name that the file has for them. */
@@ -51,13 +44,13 @@ const FILE_NAMES = ['learned_embeds.safetensors', 'learned_embeds.bin']
  * `clip_l` with `clip_g`. Throws `WeightsError` for a file of another kind. Source: diffusers loaders/textual_inversion.py.
  */
 export async function readInversion(source: InversionSource, options: InversionOptions = {}): Promise<Inversion> {
-  const { token, weight = 1, signal, ...place } = checkOptions('options', options)
+  const { token, weight = 1, ...place } = checkOptions('options', options)
   if (typeof weight !== 'number' || !Number.isFinite(weight)) {
     throw expected('a finite number', 'weight', weight)
   }
   const origin = typeof source === 'string' ? source : 'tensors'
   const found =
-    source instanceof Tensor ? { first: source } : typeof source === 'string' ? await readFile(source, place, signal) : pick(source, origin)
+    source instanceof Tensor ? { first: source } : typeof source === 'string' ? await readFile(source, place) : pick(source, origin)
   const name = token ?? found.name
   if (name === undefined) {
     throw expected('a name', 'token', token)
@@ -87,27 +80,11 @@ function checkToken(token: unknown): string {
   return token as string
 }
 
-async function readFile(
-  source: string,
-  { weightName, subfolder }: { weightName?: string; subfolder?: string },
-  signal?: AbortSignal,
-): Promise<Vectors> {
-  const folder = join(source, subfolder ?? '')
-  const entry = await stat(folder).catch(() => undefined)
-  if (entry === undefined) {
-    throw expected('an existing file or folder', 'source', folder)
-  }
-  const names = weightName === undefined ? FILE_NAMES : [checkString('weightName', weightName)]
-  const paths = entry.isDirectory() ? names.map((name) => join(folder, name)) : [folder]
-  for (const path of paths) {
-    if ((await stat(path).catch(() => undefined))?.isFile()) {
-      const { names: keys, tensors, metadata } = await abortable(signal, (token) => native.readAdapterTensors(path, token))
-      const named = Object.fromEntries(keys.map((key, i) => [key, wrapTensor(tensors[i] as (typeof tensors)[number])]))
-      const texts = JSON.parse(metadata) as Record<string, string>
-      return pick(named, path, texts.name)
-    }
-  }
-  throw expected(`a file ${names.join(' or ')}`, 'source', folder)
+async function readFile(source: string, options: AdapterFileOptions): Promise<Vectors> {
+  const path = await findAdapterFile(source, FILE_NAMES, options)
+  const { names, tensors, metadata } = await abortable(options.signal, (token) => native.readAdapterTensors(path, token))
+  const named = Object.fromEntries(tensors.map((tensor, i) => [names[i] ?? '', wrapTensor(tensor)]))
+  return pick(named, path, (JSON.parse(metadata) as Record<string, string>).name)
 }
 
 /** Finds the vectors among the tensors of a file. */
