@@ -859,6 +859,7 @@ module.exports.loadSafetensors = nativeBinding.loadSafetensors
 module.exports.machinePeaks = nativeBinding.machinePeaks
 module.exports.nativeMemory = nativeBinding.nativeMemory
 module.exports.readAdapterTensors = nativeBinding.readAdapterTensors
+module.exports.readTensors = nativeBinding.readTensors
 module.exports.saveRandomWeights = nativeBinding.saveRandomWeights
 module.exports.saveSafetensors = nativeBinding.saveSafetensors
 module.exports.saveWeights = nativeBinding.saveWeights

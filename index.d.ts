@@ -502,6 +502,9 @@ export interface NativeVaeOptions {
 /** Reads every tensor of a weights file, as textual inversions have them. */
 export declare function readAdapterTensors(path: string, token: NativeCancelToken): Promise<NativeTensorFile>
 
+/** Reads some tensors of a weights file or folder of any format, as f32 floats and i64 integers. */
+export declare function readTensors(path: string, variant: string | undefined | null, names: Array<string>, token: NativeCancelToken): Promise<NativeTensorMap>
+
 /** Writes the random weights of a model as f16 safetensors, so that loading can be measured; `kind` is `unet`, `vae` or `text_encoder`. */
 export declare function saveRandomWeights(kind: string, config: string, seed: number, path: string, token: NativeCancelToken): Promise<void>
 

@@ -81,6 +81,7 @@ export { IPAdapter, type IPAdapterConfig, type IPAdapterLoadOptions } from './mo
 export type { FromConfigOptions, FromWeightsOptions, LoadOptions, LoadProgress } from './models/load.ts'
 export type { MemoryNeed } from './models/memory-need.ts'
 export { Model, type WeightsDType } from './models/model.ts'
+export { type SafetyVerdict, StableDiffusionSafetyChecker } from './models/safety-checker.ts'
 export { T2IAdapter, type T2IAdapterConfig } from './models/t2i-adapter.ts'
 export {
   type FreeUOptions,

@@ -1,6 +1,8 @@
+import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
 import { performance } from 'node:perf_hooks'
 import { checkSignal } from '../abort.ts'
-import { checkOptions } from '../checks.ts'
+import { checkBoolean, checkOptions } from '../checks.ts'
 import { ConfigError } from '../errors.ts'
 import { readConfig } from '../models/load.ts'
 import { openSingleFile, type SingleFile, type SingleFileOptions } from '../weights/single-file.ts'
@@ -11,13 +13,14 @@ import {
   type PipelineLoadOptions,
   type Slot,
   type Slots,
+  safetyCheckerSlot,
   settingsOf,
   withoutUndefined,
 } from './load.ts'
 
 /** How to load a pipeline from one file; component overrides (`vae`, `scheduler`, ...) stand beside these. */
 export interface PipelineSingleFileOptions
-  extends Pick<PipelineLoadOptions, 'dtype' | 'device' | 'signal' | 'onProgress'>,
+  extends Pick<PipelineLoadOptions, 'dtype' | 'device' | 'signal' | 'onProgress' | 'loadSafetyChecker'>,
     Pick<SingleFileOptions, 'config' | 'predictionType'> {}
 
 /** Loads the components of a single file that the caller did not give, all at once; tensors go from the mapped file to the packed weights. */
@@ -27,19 +30,32 @@ export async function loadSingleFile(
   options: PipelineSingleFileOptions & Record<string, unknown>,
 ): Promise<LoadedComponents> {
   const started = performance.now()
-  const { dtype, device, signal, onProgress, config, predictionType, ...rest } = checkOptions('options', options)
+  const { dtype, device, signal, onProgress, config, predictionType, loadSafetyChecker = false, ...rest } = checkOptions('options', options)
   const overrides = withoutUndefined(rest)
   checkSignal(signal)
   checkOverrides(overrides, slots, settings)
   const file = await openSingleFile(path, { config, predictionType, signal })
   checkFamily(file, className, slots)
   const index = await readConfig(file.configs, 'model_index.json')
-  const wanted = Object.entries(slots).filter(([name, slot]) => overrides[name] === undefined && isInside(file, name, slot))
+  const checker = checkBoolean('loadSafetyChecker', loadSafetyChecker) && overrides.safetyChecker === undefined
+  const all: Slots = checker ? { ...slots, safetyChecker: await checkerBeside(file) } : slots
+  const wanted = Object.entries(all).filter(([name, slot]) => overrides[name] === undefined && isInside(file, name, slot))
   const load = (_: string, slot: Slot, own: object): Promise<object> =>
     slot.loadFile?.(file, own) ?? Promise.reject(missing(file, slot.folder))
   const { loaded, owned } = await loadAll(wanted, load, { dtype, device, signal, onProgress })
   const components = { ...settingsOf(index, settings), ...overrides, ...loaded }
   return { components, owned, loadMs: performance.now() - started }
+}
+
+/** A single file has no safety checker; the folder of its configs may have one. */
+async function checkerBeside({ path, configs, isOwnConfig }: SingleFile): Promise<Slot> {
+  const entry = isOwnConfig ? await stat(join(configs, 'safety_checker')).catch(() => undefined) : undefined
+  if (!entry?.isDirectory()) {
+    throw new ConfigError(
+      `Expected a folder safety_checker in the folder of config, as ${path} holds none: or give one as safetyChecker, by StableDiffusionSafetyChecker.fromPretrained`,
+    )
+  }
+  return { ...safetyCheckerSlot, loadFile: (_, options) => safetyCheckerSlot.load(configs, { ...options, subfolder: 'safety_checker' }) }
 }
 
 /** Before gigabytes are read: a file of SDXL is none for Stable Diffusion 1 and 2, and the other way round. */

@@ -2,11 +2,12 @@ import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { performance } from 'node:perf_hooks'
 import { checkSignal } from '../abort.ts'
-import { checkOptions } from '../checks.ts'
+import { checkBoolean, checkOptions } from '../checks.ts'
 import { ConfigError, expected, WeightsError } from '../errors.ts'
 import type { HubOptions } from '../hub/settings.ts'
 import { type LoadOptions, readConfig } from '../models/load.ts'
 import type { WeightsDType } from '../models/model.ts'
+import { StableDiffusionSafetyChecker } from '../models/safety-checker.ts'
 import { type ModelSource, openSource } from '../models/source.ts'
 import type { Part, SingleFile } from '../weights/single-file.ts'
 import type { Owned } from './ownership.ts'
@@ -15,6 +16,17 @@ import type { Owned } from './ownership.ts'
 export interface PipelineLoadOptions extends Omit<LoadOptions, 'subfolder' | 'dtype'> {
   /** Type that the weights are kept in: one for all, or by component with `default` for the rest; `auto` as in `LoadOptions`. @default 'f32' */
   dtype?: WeightsDType | 'auto' | Record<string, WeightsDType | 'auto'>
+  /** Loads the folder's `safety_checker`, which blackens pictures that it objects to and flags them. @default false */
+  loadSafetyChecker?: boolean
+}
+
+/** The safety checker, which is loaded only when it is asked for. */
+export const safetyCheckerSlot: Slot = {
+  folder: 'safety_checker',
+  type: 'StableDiffusionSafetyChecker',
+  classNames: ['StableDiffusionSafetyChecker'],
+  is: (value) => value instanceof StableDiffusionSafetyChecker,
+  load: (dir, options) => StableDiffusionSafetyChecker.fromPretrained(dir, options),
 }
 
 /** What is downloaded, from where, and who follows it. */
@@ -73,7 +85,7 @@ export async function loadComponents(
   options: PipelineLoadOptions & Record<string, unknown>,
 ): Promise<LoadedComponents> {
   const started = performance.now()
-  const { variant, dtype, device, signal, onProgress, ...others } = checkOptions('options', options)
+  const { variant, dtype, device, signal, onProgress, loadSafetyChecker = false, ...others } = checkOptions('options', options)
   const { revision, token, cacheDir, localFilesOnly, endpoint, ...rest } = others
   const overrides = withoutUndefined(rest)
   checkSignal(signal)
@@ -81,8 +93,11 @@ export async function loadComponents(
   const place = await openSource(source, { revision, token, cacheDir, localFilesOnly, endpoint, ...run })
   const index = await readModelIndex(place)
   checkOverrides(overrides, slots, settings)
-  warnSafetyChecker(index, overrides)
-  const wanted = Object.entries(slots).filter(([name, slot]) => overrides[name] === undefined && isPresent(index, slot, name))
+  if (!loadSafetyChecker) {
+    warnSafetyChecker(index, overrides)
+  }
+  const all: Slots = checkBoolean('loadSafetyChecker', loadSafetyChecker) ? { ...slots, safetyChecker: safetyCheckerSlot } : slots
+  const wanted = Object.entries(all).filter(([name, slot]) => overrides[name] === undefined && isPresent(index, slot, name))
   const folder = await place.fetch({ folders: wanted.map(([, slot]) => slot.folder), files: [INDEX], variant })
   const having = await slotsWithVariant(folder, wanted, variant)
   const load = (name: string, slot: Slot, own: LoadOptions): Promise<object> =>
@@ -216,7 +231,7 @@ function warnSafetyChecker(index: Record<string, unknown>, overrides: Record<str
     return
   }
   warned = true
-  const advice = 'Give a safetyChecker of your own, or safetyChecker: null to say that none is wanted.'
+  const advice = 'Say loadSafetyChecker: true to load it, or safetyChecker: null to say that none is wanted.'
   process.emitWarning(
     `model_index.json names the safety checker ${entry[1]}, which is not loaded: images are not checked. ${advice}`,
     'NodeDiffusionWarning',

@@ -6,7 +6,7 @@ use crate::tensor::NativeTensor;
 use candle_core::{DType, Device, Tensor};
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
-use nd_models::weights::{parse_header, Element, TensorInfo};
+use nd_models::weights::{parse_header, Element, TensorInfo, Weights, WeightsOptions};
 use nd_models::CancelToken;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -28,6 +28,31 @@ pub fn load_safetensors<'env>(env: &'env Env, path: String, token: &NativeCancel
         Ok(NativeTensorMap { names, tensors: NativeTensor::wrap_all(env, tensors)? })
     };
     Ok(spawn(env, &token.token, move || read(Path::new(&path), &cancel), finish)?)
+}
+
+/// Reads some tensors of a weights file or folder of any format, as f32 floats and i64 integers.
+#[napi(catch_unwind, ts_return_type = "Promise<NativeTensorMap>")]
+pub fn read_tensors<'env>(
+    env: &'env Env,
+    path: String,
+    variant: Option<String>,
+    names: Vec<String>,
+    token: &NativeCancelToken,
+) -> Result<Object<'env>> {
+    let work = move || {
+        let weights = Weights::open(Path::new(&path), &WeightsOptions { variant, ..Default::default() })?;
+        let read = |name: String| {
+            let tensor = weights.read(&name, &Device::Cpu)?;
+            let tensor = if tensor.dtype().is_float() { tensor.to_dtype(DType::F32)? } else { tensor };
+            Ok((name, tensor))
+        };
+        names.into_iter().map(read).collect::<Outcome<Vec<_>>>()
+    };
+    let finish = |env: &Env, named: Vec<(String, Tensor)>| {
+        let (names, tensors) = named.into_iter().unzip();
+        Ok(NativeTensorMap { names, tensors: NativeTensor::wrap_all(env, tensors)? })
+    };
+    Ok(spawn(env, &token.token, work, finish)?)
 }
 
 /// Writes tensors to a safetensors file, through a temporary name beside it.

@@ -148,6 +148,7 @@ pub fn part(weights: &Weights, part: Part) -> Result<Weights> {
     let recipes = match (part, layout) {
         (_, Layout::OpenClip) => open_clip(keys, prefix, part),
         (_, Layout::Diffusers) => renamed(keys, prefix, |key| Some(key.to_string())),
+        (Part::SafetyChecker, _) => renamed(keys, prefix, vision_of_checker),
         (_, Layout::Transformers) => renamed(keys, prefix, |key| Some(text_keys::with_text_model(key))),
         (_, Layout::Numbered) => {
             renamed(keys, prefix, |key| unet_keys::number(key).map(|(n, rest)| format!("decoder.layers.{}.{rest}", n.saturating_sub(1))))
@@ -167,6 +168,12 @@ pub fn part(weights: &Weights, part: Part) -> Result<Weights> {
 
 fn renamed<'k>(keys: impl Iterator<Item = &'k str>, prefix: &str, rename: impl Fn(&str) -> Option<String>) -> HashMap<String, Recipe> {
     keys.filter_map(|key| Some((rename(key)?, Recipe::Same(format!("{prefix}{key}"))))).collect()
+}
+
+/// The image encoder inside a safety checker, by the names that it has alone.
+fn vision_of_checker(key: &str) -> Option<String> {
+    let is_threshold = key.starts_with("concept_embeds") || key.starts_with("special_care_embeds");
+    (!is_threshold).then(|| key.strip_prefix("vision_model.").filter(|rest| rest.starts_with("vision_model.")).unwrap_or(key).to_string())
 }
 
 fn vae<'k>(weights: &Weights, keys: impl Iterator<Item = &'k str> + Clone, prefix: &str) -> HashMap<String, Recipe> {
