@@ -135,7 +135,7 @@ const IMAGES: [(usize, usize, usize, usize, usize, usize, usize); 7] = [
     (2, 9, 4, 30, 70, 1, 1),
     (1, 3, 3, 1, 1, 3, 1),
     (3, 6, 6, 20, 3, 5, 1),
-    (1, 130, 128, 64, 64, 3, 1),
+    (1, 66, 64, 64, 64, 3, 1),
 ];
 
 fn convolutions() {
