@@ -1,8 +1,9 @@
+import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { StableDiffusionPipeline, StableDiffusionXLPipeline, Tensor } from '../../ts/index.ts'
-import type { Tally } from './tally.ts'
+import { type Tally, Uncovered } from './tally.ts'
 
 /** Tolerances of weights/README.md. */
 const tolerance = { unet: 1e-4, text: 2e-5, delta: 1e-6, dora: 1e-4 }
@@ -40,6 +41,9 @@ export async function parityAdapters(packDir: string, tally: Tally): Promise<voi
   const pipes: Record<string, Pipe> = {}
   const pipeOf = async (base: string): Promise<Pipe> => {
     const path = join(packDir, 'pipelines', base)
+    if (!existsSync(join(path, 'model_index.json'))) {
+      throw new Uncovered(`no ${base} in this part of the pack`)
+    }
     const load = (): Promise<Pipe> =>
       base === 'tiny-sdxl' ? StableDiffusionXLPipeline.fromPretrained(path) : StableDiffusionPipeline.fromPretrained(path)
     const pipe = pipes[base] ?? (await load())
