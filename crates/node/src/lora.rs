@@ -1,9 +1,9 @@
 //! `NativeLora`: an opened adapter file, and models with adapters.
 
+use crate::clip::NativeClip;
 use crate::error::{Failure, Outcome, Result};
 use crate::load::{Facts, Handle};
 use crate::network::Network;
-use crate::clip::NativeClip;
 use crate::task::{spawn, NativeCancelToken};
 use crate::tensor::NativeTensor;
 use crate::unet::NativeUnet;
@@ -48,12 +48,7 @@ impl NativeLora {
 
     /// What of the file finds a layer in these models, as JSON.
     #[napi(catch_unwind)]
-    pub fn report(
-        &self,
-        unet: Option<&NativeUnet>,
-        text_encoder: Option<&NativeClip>,
-        text_encoder_2: Option<&NativeClip>,
-    ) -> Result<String> {
+    pub fn report(&self, unet: Option<&NativeUnet>, text_encoder: Option<&NativeClip>, text_encoder_2: Option<&NativeClip>) -> Result<String> {
         let unet = unet.map(NativeUnet::model).transpose()?;
         let (first, second) = (text_encoder.map(NativeClip::model).transpose()?, text_encoder_2.map(NativeClip::model).transpose()?);
         let models = unet.iter().map(|model| (Component::Unet, model.modules()));

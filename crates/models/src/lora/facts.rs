@@ -33,8 +33,8 @@ impl AlphaDefaults {
     /// With what diffusers writes into a file's metadata.
     pub fn with_metadata(mut self, metadata: &BTreeMap<String, String>) -> Result<Self> {
         let Some(text) = metadata.get("lora_adapter_metadata") else { return Ok(self) };
-        let json: Value =
-            serde_json::from_str(text).map_err(|error| ModelError::Weights(format!("Expected JSON in lora_adapter_metadata but received {error}")))?;
+        let json: Value = serde_json::from_str(text)
+            .map_err(|error| ModelError::Weights(format!("Expected JSON in lora_adapter_metadata but received {error}")))?;
         for component in [Component::Unet, Component::TextEncoder, Component::TextEncoder2] {
             self.0.insert(component, Defaults::from_json(&json, &format!("{}.", component.name())));
         }

@@ -17,8 +17,8 @@ mod patched;
 mod place;
 mod report;
 mod sgm;
-mod widen;
 mod summary;
+mod widen;
 
 pub(crate) use adaptable::Adaptable;
 pub use block_weights::BlockWeights;

@@ -75,12 +75,9 @@ mod tests {
     fn names_of_all_trainers_lead_to_one_spelling() {
         let layer = "down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q".to_string();
         let dotted = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q";
-        for name in [
-            format!("lora_unet_{layer}"),
-            format!("unet.{dotted}"),
-            format!("base_model.model.{dotted}"),
-            dotted.replace("attn1", "attn1.processor"),
-        ] {
+        for name in
+            [format!("lora_unet_{layer}"), format!("unet.{dotted}"), format!("base_model.model.{dotted}"), dotted.replace("attn1", "attn1.processor")]
+        {
             assert_eq!(locate(&name), Some((Component::Unet, layer.clone())), "{name}");
         }
         let text = (Component::TextEncoder2, "encoder_layers_0_mlp_fc1".to_string());
