@@ -11,7 +11,7 @@ const count = amount(10, 50)
 
 async function pictures(prompt: string, more: Partial<TextToImageOptions> = {}): Promise<Image[]> {
   const prompts = Array.from({ length: count }, () => prompt)
-  const options = { scheduler: 'DPM++ 2M', numInferenceSteps: 20, ...more }
+  const options = { scheduler: 'DPM++ 2M', numInferenceSteps: 20, ...more, outputType: 'image' as const }
   return inBatches(prompts, async (part, seed) => (await pipe.generate({ ...options, prompt: part, seed })).images)
 }
 

@@ -31,7 +31,7 @@ pub(crate) const CFG_PP: Entry = Entry { class: "GradientEstimationEulerCFGPlusP
 const GAMMA: f64 = 2.0;
 
 fn rows(config: &Config, options: &PlanOptions, schedule: &Schedule) -> Result<Vec<Row>> {
-    steps(config, options, schedule, |row, sigma| slope(row, sigma), |x, d, from, to| x + d * (to - from))
+    steps(config, options, schedule, slope, |x, d, from, to| x + d * (to - from))
 }
 
 /// CFG++ (ComfyUI `sample_gradient_estimation_cfg_pp`): d is that of the unconditional prediction, and a step goes from x0, not from x.

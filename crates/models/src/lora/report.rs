@@ -93,13 +93,8 @@ pub fn report(file: &LoraFile, models: &[(Component, &ModuleIndex)]) -> Result<L
     let low_rank = found.algorithms.contains_key("lora") || found.algorithms.contains_key("locon");
     found.algorithm = match telling {
         _ if is_dora => "dora",
-        Some("full") | None if low_rank => {
-            if found.algorithms.contains_key("locon") {
-                "locon"
-            } else {
-                "lora"
-            }
-        }
+        Some("full") | None if found.algorithms.contains_key("locon") => "locon",
+        Some("full") | None if low_rank => "lora",
         Some(name) => name,
         None => "lora",
     };

@@ -34,7 +34,9 @@ impl<'d> Machine<'d> {
 
     /// Reads one pickle, from the current position up to and including its STOP.
     pub fn run(&mut self) -> Result<Value, String> {
-        (self.stack.clear(), self.marks.clear(), self.memo.clear());
+        self.stack.clear();
+        self.marks.clear();
+        self.memo.clear();
         loop {
             let at = self.position;
             let code = self.byte()?;
