@@ -15,6 +15,7 @@ export function panels(note: string, all: readonly Panel[]): string {
   const width = WIDTH * all.length
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${HEIGHT + 24}" font-family="system-ui, sans-serif" font-size="11">`,
+    '<title>Time against the size of the picture, the batch and the threads</title>',
     `<rect width="${width}" height="${HEIGHT + 24}" fill="#fff"/>`,
     ...drawn,
     `<text x="${LEFT}" y="${HEIGHT + 12}" fill="#666" font-size="10">${escaped(note)}</text>`,

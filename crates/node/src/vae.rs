@@ -71,9 +71,7 @@ impl NativeAutoencoderKl {
         let (model, cancel, latents) = (self.handle.get()?, token.token.clone(), latents.tensor()?.clone());
         let tiling = options.tiling(model.config());
         let saves_memory = options.saves_memory == Some(true);
-        let work = move || {
-            Ok(saving(saves_memory, || model.decode(&latents, &VaeOptions { tiling, slicing: options.slicing, cancel: &cancel }))?)
-        };
+        let work = move || Ok(saving(saves_memory, || model.decode(&latents, &VaeOptions { tiling, slicing: options.slicing, cancel: &cancel }))?);
         Ok(spawn(env, &token.token, work, NativeTensor::wrap)?)
     }
 

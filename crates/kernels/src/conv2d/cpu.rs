@@ -57,14 +57,7 @@ impl Body {
         if packed.columns_of_bytes.is_some() {
             zeros.fill(zero_quad(packed.level));
         }
-        Ok(Self {
-            packed,
-            bias: bias.map(to_vec).transpose()?,
-            zeros,
-            shape: (n, channels, kh, kw),
-            config,
-            derived: Derived::default(),
-        })
+        Ok(Self { packed, bias: bias.map(to_vec).transpose()?, zeros, shape: (n, channels, kh, kw), config, derived: Derived::default() })
     }
 
     /// Inputs (B, H, W, C_i) -> `shape` (B, H', W', out), in x's dtype.

@@ -20,9 +20,15 @@ pub struct Linear {
 
 #[derive(Clone)]
 enum Body {
-    Plain { weight: Tensor, bias: Option<Tensor> },
+    Plain {
+        weight: Tensor,
+        bias: Option<Tensor>,
+    },
     /// Numbers that bytes stand for.
-    PlainInt8 { weight: Tensor, bias: Option<Tensor> },
+    PlainInt8 {
+        weight: Tensor,
+        bias: Option<Tensor>,
+    },
     Cpu(Arc<cpu::Body>),
 }
 

@@ -142,7 +142,6 @@ impl AddedTokens {
         Some(found.token.content.as_str())
     }
 
-
     /// How a token is shown: normalised content for tokens that are found in the normalised text.
     pub(super) fn shown(&self, id: u32) -> Option<&str> {
         self.by_id.get(&id).map(|&index| self.entries[index].shown.as_str())

@@ -86,7 +86,6 @@ impl ClipTokenizer {
         self.added.add(&tokens, &self.bpe)
     }
 
-
     /// Whether a token is in the vocabulary or was added.
     pub fn knows(&self, token: &str) -> bool {
         self.added.id(token).or_else(|| self.bpe.id(token)).is_some()
