@@ -137,7 +137,7 @@ export declare class NativeLora {
   static open(path: string, token: NativeCancelToken): Promise<NativeLora>
   static fromTensors(names: Array<string>, tensors: Array<NativeTensor>): NativeLora
   /** What of the file finds a layer in these models, as JSON. */
-  report(unet?: NativeUnet | undefined | null, textEncoder?: NativeClip | undefined | null, textEncoder2?: NativeClip | undefined | null): string
+  report(unet?: NativeUnet | undefined | null, textEncoder?: NativeClip | undefined | null, textEncoder2?: NativeClip | undefined | null, motionAdapter?: NativeMotion | undefined | null): string
 }
 
 /** A loaded motion adapter. */
@@ -147,6 +147,8 @@ export declare class NativeMotion {
   get unexpectedWeights(): Array<string>
   dispose(): void
   static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeMotion>
+  /** These modules with these adapters and no others. */
+  withAdapters(adapters: Array<NativeAdapter>, token: NativeCancelToken): Promise<NativeMotion>
 }
 
 /** A loaded T2I-Adapter. */

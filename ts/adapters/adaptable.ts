@@ -6,6 +6,7 @@ import { nativeClipOf } from '../models/clip-text-model.ts'
 import type { CLIPTokenizer } from '../models/clip-tokenizer.ts'
 import { nativeUnetOf } from '../models/unet-2d-condition-model.ts'
 import type { Tensor } from '../tensor.ts'
+import { nativeMotionOf } from '../video/motion-adapter.ts'
 import { type AdaptableComponents, AdaptedComponents } from './adapted-components.ts'
 import {
   type AdapterState,
@@ -154,7 +155,12 @@ export abstract class Adaptable<C extends object> {
   /** Names of the loaded adapters by the components that they change. */
   getListAdapters(): Partial<Record<AdapterComponentName, string[]>> {
     const names: Partial<Record<AdapterComponentName, string[]>> = {}
-    const components = { unet: 'unet', text_encoder: 'textEncoder', text_encoder_2: 'textEncoder2' } as const
+    const components = {
+      unet: 'unet',
+      text_encoder: 'textEncoder',
+      text_encoder_2: 'textEncoder2',
+      motion_adapter: 'motionAdapter',
+    } as const
     for (const [name, { report }] of this.#state.loaded) {
       for (const [key, component] of Object.entries(components)) {
         if (report.layers[key as keyof typeof components] !== undefined) {
@@ -271,11 +277,12 @@ export abstract class Adaptable<C extends object> {
   }
 
   #match(adapter: LoraAdapter): LoraReport {
-    const { unet, textEncoder, textEncoder2 } = this.#base as Readonly<Partial<AdaptableComponents>>
+    const { unet, textEncoder, textEncoder2, motionAdapter } = this.#base as Readonly<Partial<AdaptableComponents>>
     return reportOn(adapter, {
       unet: unet && nativeUnetOf(unet),
       textEncoder: textEncoder ? nativeClipOf(textEncoder) : undefined,
       textEncoder2: textEncoder2 ? nativeClipOf(textEncoder2) : undefined,
+      motionAdapter: motionAdapter && nativeMotionOf(motionAdapter),
     })
   }
 

@@ -1,6 +1,7 @@
 import type { CLIPTextModel, CLIPTextModelWithProjection } from '../models/clip-text-model.ts'
 import type { CLIPTokenizer } from '../models/clip-tokenizer.ts'
 import type { UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
+import type { MotionAdapter } from '../video/motion-adapter.ts'
 import { type AdapterComponent, type AdapterWeight, weightsFor } from './adapter-weight.ts'
 import type { WeightedAdapter } from './lora-adapter.ts'
 import { type Inversion, withInversions } from './textual-inversion.ts'
@@ -12,6 +13,7 @@ export interface AdaptableComponents {
   tokenizer?: CLIPTokenizer | null
   textEncoder2?: CLIPTextModelWithProjection | null
   tokenizer2?: CLIPTokenizer | null
+  motionAdapter?: MotionAdapter
 }
 
 type Prepared = { prepare(options: { signal?: AbortSignal }): Promise<void>; dispose(): void }
@@ -38,6 +40,9 @@ export class AdaptedComponents<C extends object> implements Disposable {
     try {
       if (given.unet && acting('unet').length > 0) {
         changed.unet = keep(given.unet.withAdapters(acting('unet')))
+      }
+      if (given.motionAdapter && acting('motionAdapter').length > 0) {
+        changed.motionAdapter = keep(given.motionAdapter.withAdapters(acting('motionAdapter')))
       }
       if (given.textEncoder && given.tokenizer) {
         const pair = withInversions({ tokenizer: given.tokenizer, textEncoder: given.textEncoder }, inversions, 'first', keep)

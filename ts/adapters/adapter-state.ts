@@ -1,5 +1,5 @@
 import { expected } from '../errors.ts'
-import { type AdapterWeight, checkAdapterWeight, scaledWeight } from './adapter-weight.ts'
+import { type AdapterWeight, adapterComponents, checkAdapterWeight, scaledWeight } from './adapter-weight.ts'
 import type { AdapterComponentName, LoadedAdapter } from './loaded-adapter.ts'
 import type { WeightedAdapter } from './lora-adapter.ts'
 import type { Inversion } from './textual-inversion.ts'
@@ -101,7 +101,7 @@ export function withFused(
 }
 
 function only(weight: AdapterWeight, components: readonly AdapterComponentName[]): AdapterWeight {
-  const parts = typeof weight === 'number' ? { unet: weight, textEncoder: weight, textEncoder2: weight } : weight
-  const off = (['unet', 'textEncoder', 'textEncoder2'] as const).filter((name) => !components.includes(name)).map((name) => [name, 0])
+  const parts = typeof weight === 'number' ? { unet: weight, textEncoder: weight, textEncoder2: weight, motionAdapter: weight } : weight
+  const off = adapterComponents.filter((name) => !components.includes(name)).map((name) => [name, 0])
   return { ...parts, ...Object.fromEntries(off) }
 }

@@ -12,7 +12,7 @@ export interface UNetWeights {
 }
 
 /** How strongly an adapter acts: everywhere, or by component; components that are not named have weight 1. May be negative. */
-export type AdapterWeight = number | { unet?: number | UNetWeights; textEncoder?: number; textEncoder2?: number }
+export type AdapterWeight = number | { unet?: number | UNetWeights; textEncoder?: number; textEncoder2?: number; motionAdapter?: number }
 
 /** A weight as native code takes it: one everywhere, others for layers whose names start with these words. */
 export interface LayerWeights {
@@ -27,8 +27,11 @@ export interface UNetBlocks {
   readonly layers_per_block: number | readonly number[]
 }
 
+/** The components that adapters change; `motionAdapter` is AnimateDiff's. */
+export const adapterComponents = ['unet', 'textEncoder', 'textEncoder2', 'motionAdapter'] as const
+
 /** A component that adapters change. */
-export type AdapterComponent = 'unet' | 'textEncoder' | 'textEncoder2'
+export type AdapterComponent = (typeof adapterComponents)[number]
 
 /** Checks a weight; throws `InvalidArgumentError` for an unknown component or a number that is not finite. */
 export function checkAdapterWeight(name: string, weight: unknown): AdapterWeight {
@@ -37,8 +40,8 @@ export function checkAdapterWeight(name: string, weight: unknown): AdapterWeight
   }
   const given = checkOptions(name, weight as Record<string, unknown>)
   for (const [key, value] of Object.entries(given)) {
-    if (key !== 'unet' && key !== 'textEncoder' && key !== 'textEncoder2') {
-      throw expected('unet, textEncoder or textEncoder2', `a key of ${name}`, key)
+    if (!(adapterComponents as readonly string[]).includes(key)) {
+      throw expected(`one of ${adapterComponents.join(', ')}`, `a key of ${name}`, key)
     }
     if (key !== 'unet' || typeof value === 'number') {
       checkNumber(`${name}.${key}`, value)
@@ -61,9 +64,14 @@ export function scaledWeight(weight: AdapterWeight, factor: number): AdapterWeig
   if (typeof weight === 'number') {
     return weight * factor
   }
-  const { unet = 1, textEncoder = 1, textEncoder2 = 1 } = weight
+  const { unet = 1, textEncoder = 1, textEncoder2 = 1, motionAdapter = 1 } = weight
   const parts = typeof unet === 'number' ? unet : { down: 1, mid: 1, up: 1, ...unet }
-  return { unet: scale(parts), textEncoder: textEncoder * factor, textEncoder2: textEncoder2 * factor }
+  return {
+    unet: scale(parts),
+    textEncoder: textEncoder * factor,
+    textEncoder2: textEncoder2 * factor,
+    motionAdapter: motionAdapter * factor,
+  }
 }
 
 /** The weight of one component; for a UNet with `blocks` also of its parts. */

@@ -1,16 +1,19 @@
 import { abortable } from '../abort.ts'
 import { checkOptions } from '../checks.ts'
 import { expected, guard } from '../errors.ts'
-import { type NativeClip, type NativeLora, type NativeUnet, native } from '../native.ts'
+import { type NativeClip, type NativeLora, type NativeMotion, type NativeUnet, native } from '../native.ts'
 import { handleOf, type Tensor } from '../tensor.ts'
 import { type AdapterFileOptions, findAdapterFile } from './adapter-file.ts'
 import type { AdapterWeight } from './adapter-weight.ts'
 import type { LoraReport } from './lora-report.ts'
 
-/** Where an adapter file is; `weightName` defaults to `pytorch_lora_weights` or `adapter_model`, in any format. */
+/** Where an adapter file is; `weightName` defaults to `pytorch_lora_weights`, `adapter_model` or `diffusion_pytorch_model`, in any format. */
 export type LoraFileOptions = AdapterFileOptions
 
-const FILE_NAMES = ['pytorch_lora_weights', 'adapter_model'].flatMap((name) => [`${name}.safetensors`, `${name}.bin`])
+const FILE_NAMES = ['pytorch_lora_weights', 'adapter_model', 'diffusion_pytorch_model'].flatMap((name) => [
+  `${name}.safetensors`,
+  `${name}.bin`,
+])
 
 /** An adapter and how strongly it acts. */
 export interface WeightedAdapter {
@@ -24,6 +27,7 @@ export interface AdaptedModels {
   unet?: NativeUnet
   textEncoder?: NativeClip
   textEncoder2?: NativeClip
+  motionAdapter?: NativeMotion
 }
 
 /** The native handle of an adapter; throws `InvalidArgumentError` for anything else. */
@@ -54,8 +58,8 @@ export class LoraAdapter {
       }
       return adapter.#native
     }
-    reportOn = (adapter, { unet, textEncoder, textEncoder2 }) =>
-      JSON.parse(guard(() => adapter.#native.report(unet, textEncoder, textEncoder2))) as LoraReport
+    reportOn = (adapter, { unet, textEncoder, textEncoder2, motionAdapter }) =>
+      JSON.parse(guard(() => adapter.#native.report(unet, textEncoder, textEncoder2, motionAdapter))) as LoraReport
   }
 
   /** Opens a file, a folder with one, or tensors by their keys in a file. Throws `WeightsError` for a file that holds no adapter. */

@@ -5,7 +5,7 @@ export interface LoraReport {
   /** Changed layers by algorithm; LoRAs of convolutions count as `locon`. */
   readonly algorithms: Readonly<Partial<Record<LoraAlgorithm, number>>>
   /** Changed layers by component, in diffusers' names. */
-  readonly layers: Readonly<Partial<Record<'unet' | 'text_encoder' | 'text_encoder_2', number>>>
+  readonly layers: Readonly<Partial<Record<'unet' | 'text_encoder' | 'text_encoder_2' | 'motion_adapter', number>>>
   /** Keys of the file that found a layer. */
   readonly matched: number
   /** Keys of the file that did not. */

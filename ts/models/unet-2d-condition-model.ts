@@ -19,7 +19,7 @@ import {
 } from './load.ts'
 import { type MemoryNeed, memoryNeed } from './memory-need.ts'
 import { Model, type ModelPlace } from './model.ts'
-import { checkFreeU, type FreeUOptions, type UNetForwardOptions, unetInput } from './unet-input.ts'
+import { checkFreeU, type FreeUOptions, motionInput, type UNetForwardOptions, unetInput } from './unet-input.ts'
 
 /** Keys of a UNet's `config.json` (diffusers `UNet2DConditionModel`), completed with their defaults. */
 export type UNet2DConditionConfig = {
@@ -108,7 +108,7 @@ export class UNet2DConditionModel extends Model {
    */
   async forward(sample: Tensor, timestep: number | Tensor | readonly number[], options: UNetForwardOptions): Promise<{ sample: Tensor }> {
     const { signal, saveMemory } = checkOptions('options', options)
-    const input = this.#input(sample, timestep, options)
+    const input = await this.#input(sample, timestep, options)
     const handle = await this.#native.get(signal)
     return { sample: wrapTensor(await abortable(signal, (token) => handle.forward(input, token, saveMemory))) }
   }
@@ -116,16 +116,18 @@ export class UNet2DConditionModel extends Model {
   /** Memory that `forward` with these arguments would need; nothing is computed. */
   async forwardMemory(sample: Tensor, timestep: number | Tensor | readonly number[], options: UNetForwardOptions): Promise<MemoryNeed> {
     const { signal, saveMemory = false } = checkOptions('options', options)
-    const input = this.#input(sample, timestep, options)
+    const input = await this.#input(sample, timestep, options)
     const handle = await this.#native.get(signal)
     return memoryNeed(await abortable(signal, (token) => handle.need(input, token, saveMemory)))
   }
 
-  #input(sample: Tensor, timestep: number | Tensor | readonly number[], given: UNetForwardOptions): NativeUnetInput {
+  async #input(sample: Tensor, timestep: number | Tensor | readonly number[], options: UNetForwardOptions): Promise<NativeUnetInput> {
     this.assertUsable()
-    const { perturbed } = given
+    const given = checkOptions('options', options)
+    const { perturbed, motion, signal } = given
     return {
       ...unetInput(sample, timestep, { freeu: this.#settings.freeu, ...given }, this.config.in_channels),
+      ...(motion && (await motionInput(motion, signal))),
       perturbed: perturbed && { layers: this.matchingLayers(perturbed.layers), samples: perturbed.samples },
     }
   }

@@ -3,7 +3,7 @@ import { expected } from '../errors.ts'
 import type { NativeTensor, NativeUnetInput } from '../native.ts'
 import { handleOf, Tensor } from '../tensor.ts'
 import type { TensorArray } from '../tensor-data.ts'
-import { type MotionAdapter, motionHandle } from '../video/motion-adapter.ts'
+import { type MotionAdapter, nativeMotion } from '../video/motion-adapter.ts'
 import type { FrameWindows } from '../video/unet-motion-model.ts'
 import { type IPAdapter, ipAdapterHandle } from './ip-adapter.ts'
 
@@ -74,6 +74,18 @@ export function unetInput(sample: Tensor, timestep: unknown, given: UNetForwardO
   return { sample: handle, timesteps, ...conditioningOf(given) }
 }
 
+/** Checks the motion modules of a call; what adapters change in them is built if it is not yet. Throws `InvalidArgumentError`. */
+export async function motionInput(
+  { adapter, frames, windows }: NonNullable<UNetForwardOptions['motion']>,
+  signal?: AbortSignal,
+): Promise<Partial<NativeUnetInput>> {
+  return {
+    frames: checkInteger('motion.frames', frames, { min: 1 }),
+    windows: windows && { stride: checkInteger('motion.windows.stride', windows.stride, { min: 1 }), weights: [...windows.weights] },
+    motion: await nativeMotion(adapter, 'motion.adapter', signal),
+  }
+}
+
 /** Checks FreeU's factors. */
 export function checkFreeU(options: FreeUOptions): FreeUOptions {
   if (typeof options !== 'object' || options === null) {
@@ -107,16 +119,7 @@ function conditioningOf(given: UNetForwardOptions): Omit<NativeUnetInput, 'sampl
     midBlockAdditionalResidual: optional(given.midBlockAdditionalResidual, 'midBlockAdditionalResidual'),
     downIntrablockAdditionalResiduals: list(given.downIntrablockAdditionalResiduals, 'downIntrablockAdditionalResiduals'),
     imagePrompts: given.imagePrompts?.map(imagePromptOf),
-    ...(given.motion && motionOf(given.motion)),
     freeu: given.freeu && checkFreeU(given.freeu),
-  }
-}
-
-function motionOf({ adapter, frames, windows }: NonNullable<UNetForwardOptions['motion']>): Partial<NativeUnetInput> {
-  return {
-    motion: motionHandle(adapter, 'motion.adapter'),
-    frames: checkInteger('motion.frames', frames, { min: 1 }),
-    windows: windows && { stride: checkInteger('motion.windows.stride', windows.stride, { min: 1 }), weights: [...windows.weights] },
   }
 }
 

@@ -1,7 +1,10 @@
+import type { WeightedAdapter } from '../adapters/lora-adapter.ts'
+import { nativeAdapters } from '../adapters/native-adapters.ts'
 import { checkOptions } from '../checks.ts'
 import { expected } from '../errors.ts'
-import { type FromWeightsOptions, type LoadOptions, type LoadPlan, loadNative, planLoad, planWeights, readConfig } from '../models/load.ts'
-import { Model } from '../models/model.ts'
+import { LazyNative } from '../models/lazy-native.ts'
+import { type FromWeightsOptions, type LoadOptions, loadNative, planLoad, planWeights, readConfig } from '../models/load.ts'
+import { Model, type ModelPlace } from '../models/model.ts'
 import { type NativeMotion, native } from '../native.ts'
 import type { Tensor } from '../tensor.ts'
 
@@ -16,17 +19,40 @@ export type MotionAdapterConfig = {
   readonly [key: string]: unknown
 }
 
-const handles = new WeakMap<MotionAdapter, NativeMotion>()
+type AdaptedMotion = { native: LazyNative<NativeMotion>; config: MotionAdapterConfig }
+
+/** The native modules as they were loaded, without adapters. */
+export let nativeMotionOf: (adapter: MotionAdapter) => NativeMotion
+
+/** The native side of an adapter, built if it is not yet; throws `InvalidArgumentError` for anything else. */
+export let nativeMotion: (adapter: unknown, name: string, signal?: AbortSignal) => Promise<NativeMotion>
 
 /** The motion modules of AnimateDiff, which a UNet of Stable Diffusion 1.x runs after its layers. Source: diffusers `MotionAdapter`; arXiv:2307.04725. */
 export class MotionAdapter extends Model {
   /** The config, completed with defaults. */
   readonly config: MotionAdapterConfig
 
-  private constructor(handle: NativeMotion, plan: LoadPlan) {
-    super(plan, () => handle.dispose())
-    this.config = Object.freeze(JSON.parse(handle.config) as MotionAdapterConfig)
-    handles.set(this, handle)
+  /** The modules as they were loaded. */
+  readonly #root: NativeMotion
+  readonly #native: LazyNative<NativeMotion>
+
+  private constructor(root: NativeMotion, place: ModelPlace, adapted?: AdaptedMotion) {
+    const own = adapted?.native ?? new LazyNative(root)
+    super(place, () => own.dispose())
+    this.#root = root
+    this.#native = own
+    this.config = adapted?.config ?? Object.freeze(JSON.parse(root.config) as MotionAdapterConfig)
+  }
+
+  static {
+    nativeMotionOf = (adapter) => adapter.#root
+    nativeMotion = (adapter, name, signal) => {
+      if (!(adapter instanceof MotionAdapter)) {
+        throw expected('a MotionAdapter', name, adapter)
+      }
+      adapter.assertUsable()
+      return adapter.#native.get(signal)
+    }
   }
 
   /** Reads `config.json` and safetensors weights from a folder. */
@@ -45,13 +71,21 @@ export class MotionAdapter extends Model {
     const plan = planWeights(weights, options, 'motion_adapter')
     return new MotionAdapter(await loadNative(plan, checkOptions('config', config), native.NativeMotion.load), plan)
   }
-}
-
-/** The native side of an adapter; throws `InvalidArgumentError` for anything else. */
-export function motionHandle(adapter: unknown, name: string): NativeMotion {
-  const handle = adapter instanceof MotionAdapter ? handles.get(adapter) : undefined
-  if (handle === undefined) {
-    throw expected('a MotionAdapter', name, adapter)
+  /**
+   * These modules as they were loaded, with these adapters (motion LoRAs) and no others; layers that they leave alone are shared.
+   *
+   * The changed layers are built by `prepare` or by the first call.
+   */
+  withAdapters(adapters: readonly WeightedAdapter[]): MotionAdapter {
+    this.assertUsable()
+    const uses = nativeAdapters(adapters, 'motionAdapter')
+    const built = new LazyNative((token) => this.#root.withAdapters(uses, token))
+    return new MotionAdapter(this.#root, this, { native: built, config: this.config })
   }
-  return handle
+
+  /** Builds what adapters change now rather than in the first call. */
+  async prepare(options?: { signal?: AbortSignal }): Promise<void> {
+    this.assertUsable()
+    await this.#native.get(checkOptions('options', options).signal)
+  }
 }

@@ -3,6 +3,7 @@
 use crate::clip::NativeClip;
 use crate::error::{Failure, Outcome, Result};
 use crate::load::{Facts, Handle};
+use crate::motion::NativeMotion;
 use crate::network::Network;
 use crate::task::{spawn, NativeCancelToken};
 use crate::tensor::NativeTensor;
@@ -48,12 +49,19 @@ impl NativeLora {
 
     /// What of the file finds a layer in these models, as JSON.
     #[napi(catch_unwind)]
-    pub fn report(&self, unet: Option<&NativeUnet>, text_encoder: Option<&NativeClip>, text_encoder_2: Option<&NativeClip>) -> Result<String> {
-        let unet = unet.map(NativeUnet::model).transpose()?;
+    pub fn report(
+        &self,
+        unet: Option<&NativeUnet>,
+        text_encoder: Option<&NativeClip>,
+        text_encoder_2: Option<&NativeClip>,
+        motion_adapter: Option<&NativeMotion>,
+    ) -> Result<String> {
+        let (unet, motion) = (unet.map(NativeUnet::model).transpose()?, motion_adapter.map(NativeMotion::model).transpose()?);
         let (first, second) = (text_encoder.map(NativeClip::model).transpose()?, text_encoder_2.map(NativeClip::model).transpose()?);
         let models = unet.iter().map(|model| (Component::Unet, model.modules()));
         let models = models.chain(first.iter().map(|model| (Component::TextEncoder, model.modules())));
-        let models: Vec<_> = models.chain(second.iter().map(|model| (Component::TextEncoder2, model.modules()))).collect();
+        let models = models.chain(second.iter().map(|model| (Component::TextEncoder2, model.modules())));
+        let models: Vec<_> = models.chain(motion.iter().map(|model| (Component::MotionAdapter, model.modules()))).collect();
         Ok(report(&self.file, &models).map_err(Failure::from)?.json().to_string())
     }
 }

@@ -2,8 +2,9 @@
 
 use crate::error::{Outcome, Result};
 use crate::load::{NativeLoadOptions, OnProgress};
+use crate::lora::{adapted, adapters_of, context_of, NativeAdapter};
 use crate::network::{network_class, spawn_load};
-use crate::task::NativeCancelToken;
+use crate::task::{spawn, NativeCancelToken};
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
 use nd_models::adapters::{FrameWindows, Motion, MotionAdapter, MotionConfig};
@@ -34,6 +35,21 @@ impl NativeMotion {
             |json, weights, context| MotionAdapter::load(&MotionConfig::from_json(json)?, weights, context),
             |handle| NativeMotion { handle },
         )?)
+    }
+
+    /// These modules with these adapters and no others.
+    #[napi(catch_unwind, ts_return_type = "Promise<NativeMotion>")]
+    pub fn with_adapters<'env>(&self, env: &'env Env, adapters: Vec<NativeAdapter>, token: &NativeCancelToken) -> Result<Object<'env>> {
+        let (model, adapters, context) = (self.handle.get()?, adapters_of(adapters)?, context_of(&token.token));
+        let work = move || Ok(model.with_adapters(&adapters, context)?);
+        Ok(spawn(env, &token.token, work, |env, model| Ok(NativeMotion { handle: adapted(env, model)? }))?)
+    }
+}
+
+impl NativeMotion {
+    /// A share of the modules.
+    pub fn model(&self) -> Outcome<Arc<MotionAdapter>> {
+        self.handle.get()
     }
 }
 

@@ -1,11 +1,13 @@
 use super::temporal::{FrameWindows, TemporalShape, TemporalTransformer};
 use crate::config::{ConfigFile, ConfigReader, DEPTHS, WIDTHS};
 use crate::error::{ModelError, Result};
-use crate::load::{load, Builder, LoadContext, LoadReport};
+use crate::load::{load_adaptable, Builder, LoadContext, LoadReport};
+use crate::lora::{Adaptable, Adapter, Component, ModuleIndex};
 use crate::unet::layers_by_block;
 use crate::weights::WeightScope;
 use candle_core::Tensor;
 use serde_json::{json, Value};
+use std::sync::Arc;
 
 /// The `config.json` of a MotionAdapter (AnimateDiff). Source: diffusers unet_motion_model.py `MotionAdapter.__init__`.
 #[derive(Clone, Debug)]
@@ -59,6 +61,7 @@ pub struct MotionAdapter {
     config: MotionConfig,
     report: LoadReport,
     parts: Parts,
+    adaptable: Arc<Adaptable>,
 }
 
 struct Parts {
@@ -94,8 +97,20 @@ impl Parts {
 impl MotionAdapter {
     /// Loads the weights that the config asks for. Errors: `ModelError::Weights` naming missing and mis-shaped keys.
     pub fn load(config: &MotionConfig, scope: WeightScope, ctx: &LoadContext) -> Result<Self> {
-        let (parts, report) = load("MotionAdapter", &scope, ctx, |b| Parts::new(b, config))?;
-        Ok(Self { config: config.clone(), report, parts })
+        let (parts, report, origin) = load_adaptable("MotionAdapter", &scope, ctx, |b| Parts::new(b, config))?;
+        Ok(Self { config: config.clone(), report, parts, adaptable: Arc::new(Adaptable::new(Component::MotionAdapter, origin)) })
+    }
+
+    /// The modules as they were loaded, with these adapters (motion LoRAs) and no others; layers that they leave alone are shared. `ctx` gives token
+    /// and listener only. Errors: `ModelError::Weights` for tensors that do not fit, `ModelError::Cancelled`.
+    pub fn with_adapters(&self, adapters: &[Adapter], ctx: LoadContext) -> Result<Self> {
+        let (parts, report) = self.adaptable.adapt(Component::MotionAdapter, adapters, ctx, |b| Parts::new(b, &self.config))?;
+        Ok(Self { config: self.config.clone(), report, parts, adaptable: self.adaptable.clone() })
+    }
+
+    /// The layers by their names in adapter files.
+    pub fn modules(&self) -> &ModuleIndex {
+        self.adaptable.index()
     }
 
     /// The config that the adapter was loaded with.

@@ -41,9 +41,10 @@ impl AlphaDefaults {
         Ok(self)
     }
 
-    /// `alpha / rank` of a layer, `None` where nothing is told.
+    /// `alpha / rank` of a layer, `None` where nothing is told; motion modules count as the UNet's.
     pub fn scale(&self, component: Component, name: &str, rank: usize) -> Option<f64> {
-        let defaults = self.0.get(&component)?;
+        let owner = if component == Component::MotionAdapter { Component::Unet } else { component };
+        let defaults = self.0.get(&owner)?;
         let named = defaults.patterns.iter().find(|(pattern, _)| name == *pattern || name.ends_with(&format!("_{pattern}")));
         let alpha = named.map(|(_, alpha)| *alpha).or(defaults.alpha)?;
         let divisor = if defaults.rank_stabilised { (rank as f64).sqrt() } else { rank as f64 };

@@ -63,7 +63,7 @@ impl ModuleIndex {
 fn spellings(component: Component, module: &str) -> Vec<String> {
     let name = flatten(module);
     let old = match component {
-        Component::Unet => name.strip_suffix("_to_out_0").map(|start| format!("{start}_to_out")),
+        Component::Unet | Component::MotionAdapter => name.strip_suffix("_to_out_0").map(|start| format!("{start}_to_out")),
         Component::TextEncoder | Component::TextEncoder2 => {
             let (start, end) = name.rsplit_once("_self_attn_").unwrap_or((&name, ""));
             let old = match end {

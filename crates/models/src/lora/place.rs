@@ -4,15 +4,18 @@ pub enum Component {
     Unet,
     TextEncoder,
     TextEncoder2,
+    /// The motion modules of AnimateDiff, which files name as a part of the UNet.
+    MotionAdapter,
 }
 
 impl Component {
-    /// The component's name in diffusers: `unet`, `text_encoder` or `text_encoder_2`.
+    /// The component's name in diffusers: `unet`, `text_encoder`, `text_encoder_2` or `motion_adapter`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Unet => "unet",
             Self::TextEncoder => "text_encoder",
             Self::TextEncoder2 => "text_encoder_2",
+            Self::MotionAdapter => "motion_adapter",
         }
     }
 }
@@ -58,7 +61,20 @@ pub(super) fn locate(name: &str) -> Option<(Component, String)> {
     let bare = || BARE.iter().find(|(start, _)| name.starts_with(start)).map(|(_, component)| (*component, name));
     let (component, rest) = prefixed.or_else(bare)?;
     let rest = WRAPPERS.iter().fold(rest, |rest, wrapper| rest.strip_prefix(wrapper).unwrap_or(rest));
-    Some((component, flatten(rest)))
+    let flat = flatten(rest);
+    if component == Component::Unet && flat.contains(MOTION) {
+        return Some((Component::MotionAdapter, motion_name(&flat)));
+    }
+    Some((component, flat))
+}
+
+/// A part of the name of every layer of a motion adapter.
+const MOTION: &str = "_motion_modules_";
+
+/// A layer of a motion adapter as diffusers names it, from the name that AnimateDiff gives it.
+/// Source: diffusers scripts/convert_animatediff_motion_lora_to_diffusers.py `convert_motion_module`.
+fn motion_name(flat: &str) -> String {
+    flat.replace("_temporal_transformer_", "_").replace("_attention_blocks_0_", "_attn1_").replace("_attention_blocks_1_", "_attn2_")
 }
 
 /// One spelling of the names of layers: no dots, no attention processors, no `text_model`.
@@ -83,5 +99,12 @@ mod tests {
         let text = (Component::TextEncoder2, "encoder_layers_0_mlp_fc1".to_string());
         assert_eq!(locate("lora_te2_text_model_encoder_layers_0_mlp_fc1"), Some(text));
         assert_eq!(locate("alphas"), None);
+        let motion = "down_blocks_0_motion_modules_1_transformer_blocks_0_attn2_to_q".to_string();
+        for name in [
+            "unet.down_blocks.0.motion_modules.1.transformer_blocks.0.attn2.to_q",
+            "module.down_blocks.0.motion_modules.1.temporal_transformer.transformer_blocks.0.attention_blocks.1.processor.to_q",
+        ] {
+            assert_eq!(locate(name), Some((Component::MotionAdapter, motion.clone())), "{name}");
+        }
     }
 }
