@@ -8,8 +8,12 @@ import {
   InvalidArgumentError,
   IPAdapter,
   imagePrompt,
+  LatentConsistencyModelImg2ImgPipeline,
+  LatentConsistencyModelPipeline,
   PerturbedAttentionGuidance,
   StableDiffusionControlNetPipeline,
+  StableDiffusionInstructPix2PixPipeline,
+  StableDiffusionLatentUpscalePipeline,
   StableDiffusionPipeline,
   StableDiffusionXLImg2ImgPipeline,
   T2IAdapter,
@@ -115,6 +119,19 @@ test('ControlNet pipelines count images, scales and spans', async (t) => {
   t.throws(() => StableDiffusionControlNetPipeline.fromPipe(pipe, { controlnet: [] }), {
     message: /a ControlNetModel, or a non-empty array of them for controlnet/,
   })
+})
+
+test('pipelines whose guidance is part of the model take no other', async (t) => {
+  const guidance = new PerturbedAttentionGuidance()
+  const runs = [
+    () => LatentConsistencyModelPipeline.fromPipe(pipe).generate(given({ ...call, guidance })),
+    () => LatentConsistencyModelImg2ImgPipeline.fromPipe(pipe).generate(given({ ...call, image, guidance })),
+    () => StableDiffusionInstructPix2PixPipeline.fromPipe(pipe).generate(given({ ...call, image, guidance })),
+    () => StableDiffusionLatentUpscalePipeline.fromPipe(pipe).generate(given({ ...call, image, guidance })),
+  ]
+  for (const run of runs) {
+    await t.throwsAsync(async () => run(), { instanceOf: InvalidArgumentError, message: /guidance/ })
+  }
 })
 
 test('loaded IP-Adapters want images, one entry for each, and scales for each', async (t) => {

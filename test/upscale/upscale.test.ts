@@ -1,6 +1,9 @@
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import test from 'ava'
 import {
+  ControlNetModel,
+  controlNet,
   enlarge,
   enlargedSize,
   hiresFix,
@@ -16,6 +19,8 @@ import {
   upscale,
 } from '../../ts/index.ts'
 import { tileStarts } from '../../ts/upscale/tiles.ts'
+import { modelFolder } from '../families/goldens.ts'
+import { parityPack } from '../parity/pack.ts'
 
 const pipe = await StableDiffusionPipeline.fromPretrained()
 test.after.always(() => pipe.dispose())
@@ -112,6 +117,24 @@ test('tile by tile gives the whole size', async (t) => {
   })
   t.deepEqual([image.width, image.height], [128, 192])
   t.deepEqual(tiles, [1, 2, 2, 2])
+})
+
+test('tile control holds a round to its picture, whole or tile by tile', async (t) => {
+  await using tiny = await StableDiffusionPipeline.fromPretrained(join(parityPack(), 'pipelines', 'tiny-sd15'))
+  await using net = await ControlNetModel.fromPretrained(modelFolder('controlnet'))
+  const small = slopes(16, 16)
+  const common = { prompt: 'a red cat', numInferenceSteps: 4, seed: 3 }
+  const held = await upscale(tiny, small, { ...common, tileControl: net })
+  const image = await enlarge(small, 2)
+  const img2img = StableDiffusionImg2ImgPipeline.fromPipe(tiny)
+  const settings = { ...common, image, strength: 0.8, guidanceScale: 7 }
+  const byHand = await img2img.generate({ ...settings, conditions: [controlNet(net, { image })] })
+  t.deepEqual(held.data, byHand.images[0].data)
+  const free = await img2img.generate(settings)
+  t.true(far(held, free.images[0]) > 2, 'the control has no effect')
+  const tiles = { tileControl: net, tile: { size: 24, overlap: 8 }, strength: 0.5 }
+  const tiled = await upscale(tiny, small, { ...common, ...tiles })
+  t.deepEqual([tiled.width, tiled.height], [32, 32])
 })
 
 test('hires fix works over the large picture and says so in the metadata', async (t) => {

@@ -9,12 +9,16 @@ import {
   controlNet,
   Generator,
   InvalidArgumentError,
+  type IPAdapter,
+  imagePrompt,
   MotionAdapter,
   StableDiffusionPipeline,
+  stillMotionAdapter,
   Tensor,
   Video,
 } from '../../ts/index.ts'
 import { schedulerFromConfig } from '../../ts/schedulers/index.ts'
+import { adapters, imageEncoder } from '../families/goldens.ts'
 
 const fixtures = fileURLToPath(new URL('../fixtures/', import.meta.url))
 const base = join(fixtures, 'parity', 'pipelines', 'tiny-sd15')
@@ -110,6 +114,24 @@ test('a video has its frames, seed and parameters, whatever else is in the batch
   t.is(videos[0].frames[0].parameters?.numFrames, 3)
   const alone = await pipe.generate({ ...common, seed: 6 })
   t.deepEqual(alone.videos[0].frames[1]?.data, videos[1]?.frames[1]?.data)
+})
+
+test('an image prompt holds for every frame of a video', async (t) => {
+  await using pictures = await StableDiffusionPipeline.fromPretrained(base)
+  const motionAdapter = await stillMotionAdapter(pictures.unet)
+  await using videos = AnimateDiffPipeline.fromPipe(pictures, { motionAdapter })
+  const [ip] = (await adapters('mixed', 1)) as [IPAdapter]
+  const image = { width: 32, height: 32, data: Uint8Array.from({ length: 32 * 32 * 3 }, (_, i) => (i * 7) % 256) }
+  const conditions = [imagePrompt(ip, { imageEncoder: await imageEncoder(), image, scale: 0.8 })]
+  const noise = new Generator(9).randn([3, 4, 8, 8])
+  const common = { prompt: 'a red cat', numInferenceSteps: 3, height: 16, width: 16, seed: 1, outputType: 'latent' } as const
+  const batch = { ...common, latents: noise, numImagesPerPrompt: 3 }
+  const video = { ...common, latents: noise.permute([1, 0, 2, 3]).unsqueeze(0), numFrames: 3 }
+  const frames = async (options: object): Promise<Tensor> =>
+    (await videos.generate({ ...video, ...options })).latents.index(0).permute([1, 0, 2, 3])
+  const [moving, still] = [await frames({ conditions }), (await pictures.generate({ ...batch, conditions })).latents]
+  t.true(far(moving, still) < 1e-5, 'modules of zeros leave each frame what the UNet makes of it') // the order of f32 sums
+  t.true(far(moving, await frames({})) > 1e-3, 'the image prompt has no effect')
 })
 
 test('a video to video run takes a Video', async (t) => {

@@ -17,14 +17,14 @@ import type { Results } from './result.ts'
 import { StableDiffusionBase } from './stable-diffusion-base.ts'
 
 /** Options of `StableDiffusionInstructPix2PixPipeline.generate`; `numInferenceSteps` defaults to 100. */
-export interface InstructPix2PixOptions extends Omit<CommonOptions, 'guidanceRescale'>, LatentsOptions {
+export interface InstructPix2PixOptions extends Omit<CommonOptions, 'guidance' | 'guidanceRescale'>, LatentsOptions {
   /** Picture to change by the instruction in `prompt`. */
   image: PipelineImageInput
   /** Weight of the picture, which keeps the result near to it; off below 1. @default 1.5 */
   imageGuidanceScale?: number
 }
 
-const { guidanceRescale: _, ...shape } = commonShape
+const { guidance: _g, guidanceRescale: _r, ...shape } = commonShape
 
 /** Options of changing a picture by instruction. */
 export const instructPix2PixSchema = z.strictObject({

@@ -11,7 +11,7 @@ import type { Prepared } from './prepared.ts'
 import type { Results } from './result.ts'
 import { StableDiffusionBase } from './stable-diffusion-base.ts'
 
-type Unused = 'negativePrompt' | 'negativePromptEmbeds' | 'negativePromptFrom' | 'guidanceRescale' | 'eta' | 'sigmas'
+type Unused = 'negativePrompt' | 'negativePromptEmbeds' | 'negativePromptFrom' | 'guidance' | 'guidanceRescale' | 'eta' | 'sigmas'
 
 /** What latent consistency models add: `numInferenceSteps` defaults to 4, `guidanceScale` to 8.5; they take no negative prompt. */
 export interface LatentConsistencyOptions extends Omit<CommonOptions, Unused | 'guidanceScale'> {
@@ -32,6 +32,7 @@ const {
   negativePrompt: _n,
   negativePromptEmbeds: _e,
   negativePromptFrom: _f,
+  guidance: _g,
   guidanceRescale: _r,
   eta: _t,
   sigmas: _s,

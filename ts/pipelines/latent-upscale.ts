@@ -16,7 +16,7 @@ import type { Encoded, Prepared } from './prepared.ts'
 import type { Results } from './result.ts'
 import { StableDiffusionBase } from './stable-diffusion-base.ts'
 
-type Unused = 'promptEmbeds' | 'negativePromptEmbeds' | 'conditioning' | 'clipSkip'
+type Unused = 'guidance' | 'promptEmbeds' | 'negativePromptEmbeds' | 'conditioning' | 'clipSkip'
 
 /** Options of `StableDiffusionLatentUpscalePipeline.generate`; `numInferenceSteps` defaults to 75, `guidanceScale` to 9. */
 export interface LatentUpscaleOptions extends Omit<CommonOptions, Unused>, LatentsOptions {
@@ -24,7 +24,7 @@ export interface LatentUpscaleOptions extends Omit<CommonOptions, Unused>, Laten
   image: PipelineImageInput
 }
 
-const { promptEmbeds: _p, negativePromptEmbeds: _n, conditioning: _c, clipSkip: _s, ...shape } = commonShape
+const { guidance: _g, promptEmbeds: _p, negativePromptEmbeds: _n, conditioning: _c, clipSkip: _s, ...shape } = commonShape
 
 /** Options of enlarging latents. */
 export const latentUpscaleSchema = z.strictObject({
