@@ -43,9 +43,9 @@ export async function freeInitRounds(
       ...run,
       latents,
       timesteps,
-      onStep: (report) => {
+      onStep: async (report) => {
         elapsed = spent + report.elapsedMs
-        run.onStep?.({ ...report, index: before + report.index, total, elapsedMs: elapsed })
+        await run.onStep?.({ ...report, index: before + report.index, total, elapsedMs: elapsed })
       },
     })
     finished += denoised.steps

@@ -79,8 +79,8 @@ export interface DenoiseOptions {
   afterStep?: (latents: Tensor, index: number) => Tensor
   /** Replaces state after each step. */
   onStepEnd?: (index: number, timestep: number, state: StepState) => Promise<unknown>
-  /** Watches; its tensors live until it returns. */
-  onStep?: (report: StepReport) => void
+  /** Watches; its tensors live until it returns, and the next step waits for it. */
+  onStep?: (report: StepReport) => void | Promise<void>
   /** @default 'throw' */
   onAbort?: 'throw' | 'return-partial'
   signal?: AbortSignal
@@ -109,14 +109,14 @@ export async function denoise(options: DenoiseOptions): Promise<Denoised> {
     for (const timestep of timesteps) {
       throwIfAborted(signal)
       await step(options, state, index, timestep)
-      options.onStep?.({
-        index,
+      index += 1
+      await options.onStep?.({
+        index: index - 1,
         total: options.scheduler.expectedCalls ?? timesteps.length,
         timestep,
         elapsedMs: performance.now() - started,
         predicted: state.predicted ?? state.latents,
       })
-      index += 1
     }
     return { latents: state.latents.clone(), steps: index, partial: false }
   } catch (error) {

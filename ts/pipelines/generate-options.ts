@@ -2,6 +2,7 @@ import type { CallAdapters } from '../adapters/adapter-state.ts'
 import type { Guidance } from '../guidance/guidance.ts'
 import type { GuidanceScale } from '../guidance/schedule.ts'
 import type { ImageInput } from '../image/load-image.ts'
+import type { AutoencoderTiny } from '../models/autoencoder-tiny.ts'
 import type { Conditioning } from '../prompt/conditioning.ts'
 import type { PromptStyle } from '../prompt/styles.ts'
 import type { PromptSyntax } from '../prompt/syntax-choice.ts'
@@ -65,8 +66,11 @@ export interface CommonOptions extends NoiseOptions, CallAdapters {
   scheduler?: string | SchedulerConfig | Scheduler
   /** 'image' gives `images`, 'latent' gives `latents`, 'tensor' gives `tensor` (N, 3, H, W) from 0 to 1. @default 'image' */
   outputType?: 'image' | 'latent' | 'tensor'
-  /** Emit `preview` events with small pictures of the predicted result, every step or every n-th. @default false */
-  preview?: boolean | { every: number }
+  /**
+   * Emit `preview` events with pictures of the predicted result, every step or every n-th: small ones by a linear map, or those of a `decoder`
+   * (TAESD), for which each such step waits. @default false
+   */
+  preview?: boolean | { every?: number; decoder?: AutoencoderTiny }
   /** Most memory that the process may take, in bytes; the run decodes in tiles and leaves out Winograd's weights as it must. @default what the machine has */
   memory?: number
   /** What an abort does: reject, or decode what the last finished step predicts. @default 'throw' */

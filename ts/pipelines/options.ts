@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { expected } from '../errors.ts'
 import type { Guidance } from '../guidance/guidance.ts'
 import type { GuidanceScale } from '../guidance/schedule.ts'
+import { AutoencoderTiny } from '../models/autoencoder-tiny.ts'
 import { Conditioning } from '../prompt/conditioning.ts'
 import { type PromptSyntax, syntaxName } from '../prompt/syntax-choice.ts'
 import { Generator } from '../random.ts'
@@ -46,6 +47,8 @@ const syntax = z.custom<PromptSyntax>((value) => {
 })
 const style = z.strictObject({ name: z.string(), prompt: z.string().optional(), negativePrompt: z.string().optional() })
 const seed = z.union([z.int().min(0), z.bigint().min(0n)])
+
+const tinyDecoder = z.custom<AutoencoderTiny>((value) => value instanceof AutoencoderTiny)
 
 /** A guidance scale, or a schedule of scales, with a default. */
 export function guidanceScale(fallback: number): z.ZodDefault<z.ZodType<GuidanceScale, GuidanceScale>> {
@@ -149,9 +152,9 @@ export const commonShape = {
   ),
   outputType: option(z.enum(['image', 'latent', 'tensor']).default('image'), "'image', 'latent' or 'tensor'", 'Form of the result.'),
   preview: option(
-    z.union([z.boolean(), z.strictObject({ every: count })]).default(false),
-    'false, true or { every: a whole number of at least 1 }',
-    'Emit small pictures of the predicted image, every step or every n-th.',
+    z.union([z.boolean(), z.strictObject({ every: count.default(1), decoder: tinyDecoder.optional() })]).default(false),
+    'false, true or { every: a whole number of at least 1, decoder: an AutoencoderTiny }',
+    'Emit pictures of the predicted image, every step or every n-th.',
   ),
   memory: option(
     z.number().positive().optional(),

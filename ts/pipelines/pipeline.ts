@@ -38,7 +38,7 @@ import { namedLoras, placed } from './named-loras.ts'
 import { parseOptions } from './options.ts'
 import { type Owned, Ownership } from './ownership.ts'
 import type { Encoded, Prepared } from './prepared.ts'
-import { reporter } from './report.ts'
+import { checkPreview, reporter } from './report.ts'
 import type { GenerateResult, Results } from './result.ts'
 
 /** What every pipeline has. */
@@ -307,6 +307,7 @@ export abstract class DiffusionPipeline<C extends BaseComponents = BaseComponent
     using scope = new Scope()
     const begun = performance.now()
     this.check(options)
+    checkPreview(options.preview, this.vae)
     const planned = planCall(options, { unet: this.unet, scheduler: this.scheduler, schedule: this.schedule(options), signal })
     scope.keep({ [Symbol.dispose]: () => planned.scheduler.reset() })
     const named = namedLoras(planned.options)
