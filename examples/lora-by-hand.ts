@@ -1,12 +1,14 @@
 /**
  * A LoRA merged by hand: for each layer of the UNet W + weight * alpha / rank * up @ down, and a model from the changed weights.
  * Follows the hand-made loader of chapter 8 (load_lora), which leaves alpha out; it equals the pipeline's model within rounding.
- * Run: npx tsx examples/lora-by-hand.ts
+ * Run: npx tsx examples/lora-by-hand.ts [--out DIR]
  */
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Generator, LoraAdapter, Tensor, UNet2DConditionModel } from 'node-diffusion'
+import { parseArgs } from 'node:util'
+import { Generator, LoraAdapter, StableDiffusionPipeline, Tensor, UNet2DConditionModel } from 'node-diffusion'
 
+const { values } = parseArgs({ options: { out: { type: 'string', default: 'out/lora-by-hand' } } })
 const root = fileURLToPath(new URL('..', import.meta.url))
 const path = join(root, 'test/fixtures/adapters/night.safetensors')
 const weight = 0.8
@@ -35,3 +37,7 @@ const [one, other] = [await byHand.forward(sample, 500, options), await adapted.
 const difference = Math.max(...one.sample.sub(other.sample).abs().toArray())
 console.log(`${merged} layers merged by hand; the predictions differ by ${difference.toExponential(1)}`)
 if (!(difference < 1e-4)) process.exitCode = 1
+
+await using pipe = await StableDiffusionPipeline.fromPretrained('shapes', { unet: byHand })
+const { images } = await pipe.generate({ prompt: 'a red star on a white background', numInferenceSteps: 20, seed: 1 })
+await images[0].save(join(values.out, 'night.png'))

@@ -4,23 +4,15 @@
  * Run: npx tsx examples/scheduled-prompts.ts [--steps 20] [--out DIR]
  */
 import { parseArgs } from 'node:util'
-import {
-  EulerDiscreteScheduler,
-  Generator,
-  type Image,
-  imageGrid,
-  promptSchedule,
-  StableDiffusionPipeline,
-  Tensor,
-  toImages,
-} from 'node-diffusion'
+import * as nd from 'node-diffusion'
+import { type Image, StableDiffusionPipeline, Tensor } from 'node-diffusion'
 
 const options = { steps: { type: 'string', default: '20' }, out: { type: 'string', default: 'out/scheduled-prompts' } } as const
 const { values } = parseArgs({ options })
 const steps = Number(values.steps)
 
 await using pipe = await StableDiffusionPipeline.fromPretrained('shapes')
-const scheduler = EulerDiscreteScheduler.fromConfig(pipe.scheduler)
+const scheduler = nd.EulerDiscreteScheduler.fromConfig(pipe.scheduler)
 const common = { numInferenceSteps: steps, seed: 1, scheduler }
 
 const images: Image[] = []
@@ -36,7 +28,7 @@ images.push((await pipe.generate({ ...common, prompt: 'a [red|blue] circle on a 
 
 /** The schedule by hand: one text for each step, encoded once, put into the loop. */
 async function byHand(prompt: string, seed: number): Promise<Image> {
-  const schedule = promptSchedule(prompt, steps)
+  const schedule = nd.promptSchedule(prompt, steps)
   const texts = Array.from({ length: steps }, (_, i) => schedule.find(({ endAtStep }) => i < endAtStep)?.text ?? '')
   const contexts = new Map<string, Tensor>()
   for (const text of new Set(texts)) {
@@ -44,7 +36,7 @@ async function byHand(prompt: string, seed: number): Promise<Image> {
     contexts.set(text, Tensor.cat([negativePromptEmbeds, promptEmbeds]))
   }
   scheduler.setTimesteps(steps)
-  let latents = new Generator(seed).randn([1, 4, 16, 16]).mul(scheduler.initNoiseSigma)
+  let latents = new nd.Generator(seed).randn([1, 4, 16, 16]).mul(scheduler.initNoiseSigma)
   for (const [i, t] of scheduler.timesteps.entries()) {
     const encoderHiddenStates = contexts.get(texts[i] ?? '')
     if (encoderHiddenStates === undefined) continue
@@ -52,9 +44,9 @@ async function byHand(prompt: string, seed: number): Promise<Image> {
     const [uncond, cond] = (await pipe.unet.forward(input, t, { encoderHiddenStates })).sample.chunk(2)
     latents = scheduler.step(uncond.add(cond.sub(uncond).mul(7.5)), t, latents).prevSample
   }
-  const [image] = await toImages((await pipe.vae.decode(latents.div(pipe.vae.config.scaling_factor))).sample)
+  const [image] = await nd.toImages((await pipe.vae.decode(latents.div(pipe.vae.config.scaling_factor))).sample)
   return image as Image
 }
 images.push(await byHand(scheduled, 1))
-await (await imageGrid(images, { rows: 1, cols: images.length })).save(`${values.out}/blend-blend-schedule-alternation-hand.png`)
-console.log(promptSchedule(scheduled, steps))
+await (await nd.imageGrid(images, { rows: 1, cols: images.length })).save(`${values.out}/blend-blend-schedule-alternation-hand.png`)
+console.log(nd.promptSchedule(scheduled, steps))

@@ -1,11 +1,14 @@
 /**
  * A textual inversion loaded by hand, with a weight: the vectors times the weight become rows of the token table, the token an entry of the vocabulary.
  * Follows the custom loader of chapter 9 (load_textual_inversion with weight), which this library gives as the option `weight`.
- * Run: npx tsx examples/textual-inversion-by-hand.ts
+ * Run: npx tsx examples/textual-inversion-by-hand.ts [--out DIR]
  */
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
 import { CLIPTextModel, CLIPTokenizer, StableDiffusionPipeline, Tensor } from 'node-diffusion'
 
+const { values } = parseArgs({ options: { out: { type: 'string', default: 'out/textual-inversion-by-hand' } } })
 const path = fileURLToPath(new URL('../test/fixtures/adapters/easy-dull.safetensors', import.meta.url))
 const weight = 0.5
 const prompt = 'a circle, colorful-magic-style'
@@ -26,3 +29,6 @@ const { promptEmbeds } = await pipe.encodePrompt(prompt)
 const difference = Math.max(...lastHiddenState.sub(promptEmbeds).abs().toArray())
 console.log(`${tokenizer.length} tokens; by hand and by the pipeline differ by ${difference}`)
 if (difference !== 0) process.exitCode = 1
+
+const { images } = await pipe.generate({ prompt, numInferenceSteps: 20, seed: 1 })
+await images[0].save(join(values.out, 'circle.png'))

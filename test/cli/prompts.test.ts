@@ -40,7 +40,7 @@ test('mistakes in prompts and their flags are usage errors that show the place',
   for (const [args, sentence] of [
     [['generate', 'x', '--prompt-syntax', 'a1112'], /--prompt-syntax/],
     [['generate', '(x:1.2.3)', '--prompt-syntax', 'a1111'], /1\.2\.3/],
-    [['generate', 'x', '--styles', 'nowhere'], /nowhere/],
+    [['generate', 'x', '--styles', 'nowhere'], /--styles-file/],
     [['tokens', '(x:1.2.3)', '--syntax', 'a1111'], /1\.2\.3/],
   ] as const) {
     const { code, stderr } = await command([...args], cwd)

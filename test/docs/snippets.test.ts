@@ -23,6 +23,7 @@ await rm(work, { recursive: true, force: true })
 for (const { file, code } of snippets) {
   await mkdir(join(dirname(file), 'out'), { recursive: true })
   await cp(join(root, 'examples', 'pictures'), dirname(file), { recursive: true })
+  await cp(join(root, 'test', 'fixtures', 'adapters'), join(dirname(file), 'test', 'fixtures', 'adapters'), { recursive: true })
   await writeFile(file, code)
 }
 const programs = snippets.filter(({ run }) => run)

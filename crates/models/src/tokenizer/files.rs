@@ -18,15 +18,15 @@ pub(super) struct TokenizerFiles {
 }
 
 impl TokenizerFiles {
-    /// Reads `vocab.json` and `merges.txt`, or `tokenizer.json` or `merges.txt` alone where those are missing, of the folder `vocabulary`, and
-    /// the small files of `folder`.
+    /// Reads `vocab.json` and `merges.txt`, or `tokenizer.json` where those are missing, of the folder `vocabulary`, and the small files of
+    /// `folder`. Where the two are not the same, which is the shipped vocabulary, `merges.txt` alone will do.
     pub(super) fn read(folder: &Path, vocabulary: &Path) -> Result<Self> {
         let vocab = vocabulary.join("vocab.json");
         let single = vocabulary.join("tokenizer.json");
         let merges = vocabulary.join("merges.txt");
         let (bpe, serialized_tokens) = match (vocab.exists(), single.exists()) {
             (false, true) => read_single(&single)?,
-            (false, false) if merges.exists() => (read_merges(&merges)?, Vec::new()),
+            (false, false) if vocabulary != folder && merges.exists() => (read_merges(&merges)?, Vec::new()),
             _ => (read_pair(&vocab, &merges)?, Vec::new()),
         };
         Ok(Self {

@@ -26,13 +26,19 @@ fn open_file(path: &Path) -> Result<Arc<dyn WeightSource>> {
     if is_gguf(&map) {
         return Ok(Arc::new(GgufFile::new(map, origin)?));
     }
-    if is_zip(&map) || is_pickle(&map) {
+    if !is_safetensors(&map) && (is_zip(&map) || is_pickle(&map)) {
         return Ok(Arc::new(TorchFile::new(map, origin)?));
     }
     if let Some(what) = something_else(&map) {
         return Err(ModelError::Weights(format!("Expected weights (safetensors, torch or GGUF) but received {origin}: {what}")));
     }
     Ok(Arc::new(SafetensorsSet::from_map(map, &origin)?))
+}
+
+/// A length of the header that fits into the file, then JSON. The length may begin with the byte that a pickle begins with.
+fn is_safetensors(file: &[u8]) -> bool {
+    let length = file.first_chunk().map_or(u64::MAX, |bytes| u64::from_le_bytes(*bytes));
+    file.get(8) == Some(&b'{') && length <= file.len() as u64 - 8
 }
 
 /// What a file without weights is, for files that people often have instead.
