@@ -3,7 +3,7 @@ import type { WeightedAdapter } from '../adapters/lora-adapter.ts'
 import { nativeAdapters } from '../adapters/native-adapters.ts'
 import { checkBoolean, checkIntegers, checkOptions } from '../checks.ts'
 import { expected, guard } from '../errors.ts'
-import { type NativeClip, native } from '../native.ts'
+import { type NativeClip, type NativeTensor, native } from '../native.ts'
 import { handleOf, Tensor, wrapTensor } from '../tensor.ts'
 import { planSingleFile, type SingleFileOptions } from '../weights/single-file.ts'
 import type { TokenizerOutput } from './clip-tokenizer.ts'
@@ -130,8 +130,8 @@ abstract class TextEncoder extends Model {
     this.assertUsable()
     const handle = handleOf(x, 'x')
     const { signal } = checkOptions('options', options)
-    const clip = await this.#native.get(signal)
-    return wrapTensor(await abortable(signal, (token) => clip.finalLayerNorm(handle, token)))
+    const work = (clip: NativeClip): Promise<NativeTensor> => abortable(signal, (token) => clip.finalLayerNorm(handle, token))
+    return wrapTensor(await this.#native.run(signal, work))
   }
 
   protected async run(
@@ -150,8 +150,9 @@ abstract class TextEncoder extends Model {
     }
     const handle = handleOf(tensor, 'ids')
     const mask = attentionMask === undefined ? undefined : handleOf(attentionMask, 'attentionMask')
-    const clip = await this.#native.get(signal)
-    const output = await abortable(signal, (token) => clip.forward(handle, mask, outputHiddenStates, token))
+    const output = await this.#native.run(signal, (clip) =>
+      abortable(signal, (token) => clip.forward(handle, mask, outputHiddenStates, token)),
+    )
     return {
       lastHiddenState: wrapTensor(output.lastHiddenState),
       poolerOutput: wrapTensor(output.poolerOutput),

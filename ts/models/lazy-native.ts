@@ -39,6 +39,11 @@ export class LazyNative<T extends { dispose(): void }> {
     }
   }
 
+  /** Runs work on the model; at once if it is there, so that neither it nor the work's tensors can be disposed in between. */
+  async run<R>(signal: AbortSignal | undefined, work: (model: T) => Promise<R>): Promise<R> {
+    return work(this.#ready ?? (await this.get(signal)))
+  }
+
   /** Frees the model, or stops its building. */
   dispose(): void {
     this.#disposed = true

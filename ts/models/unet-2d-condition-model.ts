@@ -3,7 +3,7 @@ import type { WeightedAdapter } from '../adapters/lora-adapter.ts'
 import { nativeAdapters } from '../adapters/native-adapters.ts'
 import { checkOptions } from '../checks.ts'
 import { expected } from '../errors.ts'
-import { type NativeUnet, type NativeUnetInput, native } from '../native.ts'
+import { type NativeCancelToken, type NativeUnet, type NativeUnetInput, native } from '../native.ts'
 import { type Tensor, wrapTensor } from '../tensor.ts'
 import { planSingleFile, type SingleFileOptions } from '../weights/single-file.ts'
 import { LazyNative } from './lazy-native.ts'
@@ -107,29 +107,31 @@ export class UNet2DConditionModel extends Model {
    * Shapes: sample (B, in_channels, H, W) -> (B, out_channels, H, W). `timestep` is one number for the batch or one for each sample.
    */
   async forward(sample: Tensor, timestep: number | Tensor | readonly number[], options: UNetForwardOptions): Promise<{ sample: Tensor }> {
-    const { signal, saveMemory } = checkOptions('options', options)
-    const input = await this.#input(sample, timestep, options)
-    const handle = await this.#native.get(signal)
-    return { sample: wrapTensor(await abortable(signal, (token) => handle.forward(input, token, saveMemory))) }
+    const { saveMemory } = checkOptions('options', options)
+    const output = await this.#run([sample, timestep, options], (unet, input, token) => unet.forward(input, token, saveMemory))
+    return { sample: wrapTensor(output) }
   }
 
   /** Memory that `forward` with these arguments would need; nothing is computed. */
   async forwardMemory(sample: Tensor, timestep: number | Tensor | readonly number[], options: UNetForwardOptions): Promise<MemoryNeed> {
-    const { signal, saveMemory = false } = checkOptions('options', options)
-    const input = await this.#input(sample, timestep, options)
-    const handle = await this.#native.get(signal)
-    return memoryNeed(await abortable(signal, (token) => handle.need(input, token, saveMemory)))
+    const { saveMemory = false } = checkOptions('options', options)
+    return memoryNeed(await this.#run([sample, timestep, options], (unet, input, token) => unet.need(input, token, saveMemory)))
   }
 
-  async #input(sample: Tensor, timestep: number | Tensor | readonly number[], options: UNetForwardOptions): Promise<NativeUnetInput> {
+  /** Checks the inputs and hands them to native code, at once if nothing has to be built first. */
+  async #run<R>(
+    [sample, timestep, options]: Parameters<UNet2DConditionModel['forward']>,
+    work: (unet: NativeUnet, input: NativeUnetInput, token: NativeCancelToken) => Promise<R>,
+  ): Promise<R> {
     this.assertUsable()
     const given = checkOptions('options', options)
     const { perturbed, motion, signal } = given
-    return {
+    const input: NativeUnetInput = {
       ...unetInput(sample, timestep, { freeu: this.#settings.freeu, ...given }, this.config.in_channels),
-      ...(motion && (await motionInput(motion, signal))),
       perturbed: perturbed && { layers: this.matchingLayers(perturbed.layers), samples: perturbed.samples },
     }
+    const moving = motion && (await motionInput(motion, signal))
+    return this.#native.run(signal, (unet) => abortable(signal, (token) => work(unet, { ...input, ...moving }, token)))
   }
 
   /**
