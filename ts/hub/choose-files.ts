@@ -64,7 +64,7 @@ function hasVariant(index: string, variant: string | undefined): boolean {
   return (own ?? before) === variant
 }
 
-/** Folders that have a `config.json` of a model and no whole set of weights beside it; `read` gives a shard index's file names. */
+/** Folders that have a `config.json` of a model and no whole set of weights beside it; `shardsOf` gives the file names of a shard index. */
 export function incompleteFolders(paths: readonly string[], wanted: Wanted, shardsOf: (index: string) => readonly string[]): string[] {
   return wanted.folders.filter((folder) => {
     const prefix = folder === '' ? '' : `${folder}/`
