@@ -27,7 +27,7 @@ os.environ["MKL_NUM_THREADS"] = str(args.threads)
 
 import torch  # noqa: E402 (after the number of threads)
 from diffusers import AutoencoderKL, UNet2DConditionModel  # noqa: E402
-from transformers import CLIPTextModel  # noqa: E402
+from transformers import CLIPTextConfig, CLIPTextModel  # noqa: E402
 
 torch.set_num_threads(args.threads)
 torch.set_grad_enabled(False)
@@ -64,14 +64,21 @@ def build(work, dtype):
     """The module in eval mode and its inputs: UNet with guidance, one picture, a prompt and its negative."""
     latent, generator = args.size // 8, torch.Generator().manual_seed(1)
     noise = lambda *shape: torch.randn(*shape, generator=generator).to(dtype)
+    model = random_model(work).to(dtype).eval()
     if work == "unet":
-        model = UNet2DConditionModel.from_pretrained(args.checkpoint, subfolder="unet", torch_dtype=dtype)
-        return Unet(model).eval(), (noise(2, 4, latent, latent), torch.tensor(500), noise(2, 77, model.config.cross_attention_dim))
+        return Unet(model), (noise(2, 4, latent, latent), torch.tensor(500), noise(2, 77, model.config.cross_attention_dim))
     if work == "vae":
-        model = AutoencoderKL.from_pretrained(args.checkpoint, subfolder="vae", torch_dtype=dtype)
-        return Decoder(model).eval(), (noise(1, 4, latent, latent),)
-    model = CLIPTextModel.from_pretrained(args.checkpoint, subfolder="text_encoder", torch_dtype=dtype)
-    return Text(model).eval(), (torch.randint(0, 49000, (2, 77), generator=generator),)
+        return Decoder(model), (noise(1, 4, latent, latent),)
+    return Text(model), (torch.randint(0, 49000, (2, 77), generator=generator),)
+
+
+def random_model(work):
+    """An architecture of the checkpoint with random weights of its own: what they are does not change the time."""
+    torch.manual_seed(1)
+    if work == "clip":
+        return CLIPTextModel(CLIPTextConfig.from_pretrained(args.checkpoint, subfolder="text_encoder"))
+    kind, folder = (UNet2DConditionModel, "unet") if work == "unet" else (AutoencoderKL, "vae")
+    return kind.from_config(kind.load_config(args.checkpoint, subfolder=folder))
 
 
 def torch_runner(work):
