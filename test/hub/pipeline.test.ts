@@ -57,6 +57,21 @@ test('automatic pipelines, single components and schedulers take an id of the hu
   t.is(hub.requests.length, asked)
 })
 
+test('an automatic pipeline asks for the revision, the listing and each file once', async (t) => {
+  for (const bring of ['download', 'fromPretrained'] as const) {
+    const { hub, cacheDir } = await hubAndCache(t)
+    const result = await AutoPipelineForText2Image[bring]('org/tiny', { endpoint: hub.endpoint, cacheDir })
+    if (typeof result !== 'string') {
+      result.dispose()
+    }
+    const api = hub.requests.filter((line) => line.includes('/api/'))
+    t.is(api.filter((line) => line.includes('/revision/')).length, 1, bring)
+    t.is(api.filter((line) => line.includes('/tree/')).length, 2, `${bring}: the listing has two pages`)
+    t.is(new Set(hub.downloads).size, hub.downloads.length, bring)
+    t.is(hub.downloads.filter((path) => path === 'model_index.json').length, 1, bring)
+  }
+})
+
 test('components without the wanted variant give their plain weights; a variant that none has is refused', async (t) => {
   const { hub, cacheDir } = await hubAndCache(t, {
     'unet/diffusion_pytorch_model.fp16.safetensors': 'unet/diffusion_pytorch_model.safetensors',

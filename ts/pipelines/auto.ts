@@ -1,5 +1,4 @@
 import { ConfigError, expected } from '../errors.ts'
-import { openSource } from '../models/source.ts'
 import { openSingleFile } from '../weights/single-file.ts'
 import type { ControlNetComponent } from './control-call.ts'
 import {
@@ -19,9 +18,9 @@ import { StableDiffusionImg2ImgPipeline } from './img2img.ts'
 import { StableDiffusionInpaintPipeline } from './inpaint.ts'
 import type { Job } from './job.ts'
 import { LatentConsistencyModelImg2ImgPipeline, LatentConsistencyModelPipeline } from './latent-consistency.ts'
-import { type DownloadOptions, type PipelineLoadOptions, readModelIndex } from './load.ts'
+import { type DownloadOptions, downloadComponents, openModel, type PipelineLoadOptions } from './load.ts'
 import type { PipelineSingleFileOptions } from './load-single-file.ts'
-import { DiffusionPipeline } from './pipeline.ts'
+import { DiffusionPipeline, loadPipeline, type PipelineClass } from './pipeline.ts'
 import type { Results } from './result.ts'
 import { StableDiffusionPipeline } from './stable-diffusion.ts'
 import type { StableDiffusionComponents } from './stable-diffusion-base.ts'
@@ -90,22 +89,22 @@ function familyOf(className: string, controlled: boolean): Family {
 }
 
 function autoPipeline<O>(task: Task): AutoPipeline<O> {
-  const classFor = (className: string, options: object = {}): AutoPipeline<O> => {
+  const classFor = (className: string, options: object = {}): AutoPipeline<O> & PipelineClass<TaskPipeline<O>> => {
     const controlled = 'controlnet' in options && options.controlnet !== undefined
     const found = familyOf(className, controlled)[task]
     if (found === undefined) {
       throw new ConfigError(`Expected a family with a pipeline for ${task} but received ${className}`)
     }
-    return found as unknown as AutoPipeline<O>
+    return found as unknown as AutoPipeline<O> & PipelineClass<TaskPipeline<O>>
   }
   return {
     async fromPretrained(source = 'shapes', options) {
-      const index = await readModelIndex(await openSource(source, options))
-      return classFor(String(index._class_name), options).fromPretrained(source, options)
+      const model = await openModel(source, options)
+      return loadPipeline(classFor(String(model.index._class_name), options), model, options)
     },
     async download(source, options) {
-      const index = await readModelIndex(await openSource(source, options))
-      return classFor(String(index._class_name)).download(source, options)
+      const model = await openModel(source, options)
+      return downloadComponents(model, classFor(String(model.index._class_name)), options?.variant)
     },
     async fromSingleFile(path, options = {}) {
       const { facts } = await openSingleFile(path, options)

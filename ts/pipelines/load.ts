@@ -61,6 +61,8 @@ export interface LoadedComponents {
 }
 
 const INDEX = 'model_index.json'
+/** Options that are about the hub, and no components. */
+const FROM_HUB: readonly string[] = ['revision', 'token', 'cacheDir', 'localFilesOnly', 'endpoint'] satisfies (keyof HubOptions)[]
 /** Pipeline classes whose folders hold networks of this package; the components decide which of them a folder is good for. */
 const READABLE = /^(StableDiffusion(?!3)|LatentConsistencyModel|AnimateDiff)/
 
@@ -76,22 +78,36 @@ export async function readModelIndex(place: ModelSource): Promise<Record<string,
   return index
 }
 
+/** A pipeline's files and its `model_index.json`, for which a hub is asked once. */
+export interface OpenedModel {
+  /** The folder or id. */
+  source: string
+  place: ModelSource
+  index: Record<string, unknown>
+  /** When opening began, by `performance.now()`. */
+  begun: number
+}
+
+/** Finds a pipeline and reads its index. */
+export async function openModel(source: string, options: DownloadOptions = {}): Promise<OpenedModel> {
+  const begun = performance.now()
+  const { revision, token, cacheDir, localFilesOnly, endpoint, signal, onProgress } = checkOptions('options', options)
+  checkSignal(signal)
+  const place = await openSource(source, { revision, token, cacheDir, localFilesOnly, endpoint, signal, onProgress })
+  return { source, place, index: await readModelIndex(place), begun }
+}
+
 /**
  * Loads what the caller did not give, all at once. After a failure the others are stopped and freed, and the first error is thrown.
  */
 export async function loadComponents(
-  source: string,
+  { place, index, begun }: OpenedModel,
   { slots, settings }: { slots: Slots; settings: readonly string[] },
   options: PipelineLoadOptions & Record<string, unknown>,
 ): Promise<LoadedComponents> {
-  const started = performance.now()
-  const { variant, dtype, device, signal, onProgress, loadSafetyChecker = false, ...others } = checkOptions('options', options)
-  const { revision, token, cacheDir, localFilesOnly, endpoint, ...rest } = others
-  const overrides = withoutUndefined(rest)
-  checkSignal(signal)
+  const { variant, dtype, device, signal, onProgress, loadSafetyChecker = false, ...others } = options
+  const overrides = withoutUndefined(Object.fromEntries(Object.entries(others).filter(([name]) => !FROM_HUB.includes(name))))
   const run = { signal, onProgress }
-  const place = await openSource(source, { revision, token, cacheDir, localFilesOnly, endpoint, ...run })
-  const index = await readModelIndex(place)
   checkOverrides(overrides, slots, settings)
   if (!loadSafetyChecker) {
     warnSafetyChecker(index, overrides)
@@ -104,7 +120,7 @@ export async function loadComponents(
     slot.load(folder, { ...own, variant: having.has(name) ? variant : undefined, subfolder: slot.folder })
   const { loaded, owned } = await loadAll(wanted, load, { device, dtype, ...run })
   const components: Record<string, unknown> = { ...settingsOf(index, settings), ...overrides, ...loaded }
-  return { components, owned, loadMs: performance.now() - started }
+  return { components, owned, loadMs: performance.now() - begun }
 }
 
 /** Loads the components of some slots at once. After a failure the others are stopped and freed, and the first error is thrown. */
@@ -160,13 +176,7 @@ async function slotsWithVariant(
 }
 
 /** Brings the files that a pipeline class needs here, without loading any; returns the folder that holds them. */
-export async function downloadComponents(
-  source: string,
-  { slots }: { slots: Slots },
-  { variant, ...options }: DownloadOptions = {},
-): Promise<string> {
-  const place = await openSource(source, options)
-  const index = await readModelIndex(place)
+export async function downloadComponents({ place, index }: OpenedModel, { slots }: { slots: Slots }, variant?: string): Promise<string> {
   const wanted = Object.entries(slots).filter(([name, slot]) => isPresent(index, slot, name))
   return place.fetch({ folders: wanted.map(([, slot]) => slot.folder), files: [INDEX], variant })
 }
