@@ -1,4 +1,4 @@
-import { copyFile, mkdir, readFile, rename, stat } from 'node:fs/promises'
+import { copyFile, cp, mkdir, readFile, rename, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { AutoencoderKL, CLIPTextModel, type FromConfigOptions, UNet2DConditionModel, type WeightsDType } from 'node-diffusion'
@@ -38,11 +38,22 @@ export const openUnet = (origin: Origin): Promise<UNet2DConditionModel> => open(
 export const openVae = (origin: Origin): Promise<AutoencoderKL> => open(AutoencoderKL, 'vae', origin)
 export const openTextEncoder = (origin: Origin): Promise<CLIPTextModel> => open(CLIPTextModel, 'text_encoder', origin)
 
-/** A folder of f16 safetensors files with an architecture's random weights, written once into the system's folder for temporary files. */
+/** The built-in model, whose tokenizer's ids every vocabulary of CLIP has, and whose noise schedule is that of Stable Diffusion. */
+const builtIn = new URL('../models/shapes/', import.meta.url)
+
+/**
+ * A pipeline's folder of f16 safetensors files with an architecture's random weights in the published shapes, written once into the system's folder for
+ * temporary files.
+ */
 export async function randomCheckpoint(architecture: string): Promise<string> {
   const folder = join(tmpdir(), 'node-diffusion-bench', `${architecture}-f16`)
+  await mkdir(folder, { recursive: true })
+  for (const part of ['model_index.json', 'scheduler', 'tokenizer']) {
+    await cp(new URL(part, builtIn), join(folder, part), { recursive: true })
+  }
   for (const component of ['unet', 'vae', 'text_encoder']) {
-    const path = join(folder, component, component === 'text_encoder' ? 'model.safetensors' : 'diffusion_pytorch_model.safetensors')
+    const file = component === 'text_encoder' ? 'model.safetensors' : 'diffusion_pytorch_model.safetensors'
+    const path = join(folder, component, file)
     if (
       await stat(path).then(
         () => false,

@@ -12,7 +12,7 @@ function rate(gflop: number, ms: number, peak: number): [string, string] {
 
 /** One line for each measurement. "cpu / thread" is the time that the run would take if nothing else used the cores. */
 export function summary(results: readonly Measurement[], threads: number, peak: number): string {
-  const rows = results.map(({ name, medianMs, minMs, cpuMs, gflop, faults, peakBytes, runs, what }) => {
+  const rows = results.map(({ name, medianMs, minMs, cpuMs, gflop, faults, peakBytes, anonBytes, runs, what }) => {
     const cpu = cpuMs / threads
     return [
       name,
@@ -23,11 +23,12 @@ export function summary(results: readonly Measurement[], threads: number, peak: 
       cpu === 0 ? '' : (rate(gflop, cpu, peak)[1] ?? ''),
       faults.toFixed(0),
       (peakBytes / MIB).toFixed(0),
+      (anonBytes / MIB).toFixed(0),
       runs.length,
       what,
     ]
   })
-  const heads = ['', 'median ms', 'best ms', 'cpu / thread ms', 'GFLOP/s', 'of peak', 'by cpu', 'faults', 'peak MiB', 'runs', '']
+  const heads = ['', 'median ms', 'best ms', 'cpu / thread ms', 'GFLOP/s', 'of peak', 'by cpu', 'faults', 'peak MiB', 'without files', 'runs', '']
   return table([heads, ...rows]).join('\n')
 }
 

@@ -105,8 +105,9 @@ pub fn save_random_weights<'env>(
     path: String,
     token: &NativeCancelToken,
 ) -> Result<Object<'env>> {
-    let json = serde_json::from_str(&config).map_err(|error| Failure::expected("JSON", "config", error))?;
+    let json: serde_json::Value = serde_json::from_str(&config).map_err(|error| Failure::expected("JSON", "config", error))?;
     let context = LoadContext { cancel: token.token.clone(), ..LoadContext::cpu(DType::F16) };
+    let linear_projections = json["use_linear_projection"] == true;
     let work = move || {
         // Loading tells the source which tensors there are.
         let weights = Weights::new(SeededWeights::new(seed as u64, DType::F16));
@@ -116,7 +117,19 @@ pub fn save_random_weights<'env>(
             "text_encoder" => drop(ClipTextModel::load(&ClipTextConfig::from_json(&json)?, weights.scope(), &context)?),
             other => return Err(Failure::expected("unet, vae or text_encoder", "kind", other)),
         }
+        publish_shapes(&weights, linear_projections);
         Ok(save(&weights, DType::F16, Path::new(&path))?)
     };
     Ok(spawn(env, &token.token, work, |_, ()| Ok(()))?)
+}
+
+/// Gives matrices that published files hold as 1x1 convolutions that shape, so that other programs read the file too: our loader takes both.
+fn publish_shapes(weights: &Weights, linear_projections: bool) {
+    for name in weights.names() {
+        let is_projection = name.ends_with("proj_in.weight") || name.ends_with("proj_out.weight");
+        let is_convolution = name.ends_with("quant_conv.weight") || (is_projection && !linear_projections);
+        if let Some((_, shape)) = weights.describe(&name).filter(|(_, shape)| is_convolution && shape.len() == 2) {
+            weights.want(&name, &[shape[0], shape[1], 1, 1]);
+        }
+    }
 }

@@ -101,7 +101,7 @@ impl Weights {
     }
 
     /// Tells the source which shape a model has for a name.
-    pub(crate) fn want(&self, name: &str, shape: &[usize]) {
+    pub fn want(&self, name: &str, shape: &[usize]) {
         self.0.want(name, shape)
     }
 
