@@ -4,8 +4,10 @@ import type { Fragment, Node, Option } from './syntax.ts'
 /** A match: what was read and where it ended; undefined where the rule does not apply. */
 export type Match<T> = { value: T; end: number } | undefined
 
-/** Rules whose results are remembered. */
-type Rule = 'quoted' | 'round' | 'attention' | 'swap'
+/** What an operator may follow; brackets and quotes take numbers as weights, words only signs. */
+type Target = { value: Node[]; end: number; enclosed: boolean }
+
+type Memo<T> = Map<number, T | 'none'>
 
 const PLUS = 1.1
 const MINUS = 0.9
@@ -20,20 +22,22 @@ const OPERATOR = /\++|-+/y
 const KEYWORD = /[\w-]+/y
 const OPTION = /([\w-]+)\s*=\s*([+-]?(?:\d+\.\d*|\.\d+)|-?\d+|[\w-]+)|[+-]?(?:\d+\.\d*|\.\d+)|-?\d+(?![\w-])|[\w-]+/y
 const SPACE = /\s/
-const [QUOTE, ROUND] = ['"'.charCodeAt(0), '('.charCodeAt(0)]
+const [QUOTE, ROUND, STOP] = ['"'.charCodeAt(0), '('.charCodeAt(0), '.'.charCodeAt(0)]
 
 /**
  * The rules below the level of `blend` and `and`, each a method from a position to a match.
  *
- * Ordered choice without backtracking into a choice that matched, as in compel's own grammar; results are remembered by rule and
- * position, so that reading takes linear time. Source: compel 2.5.1 `prompt_parser.build_parser_syntax`.
+ * Ordered choice without backtracking into a choice that matched, as in compel's own grammar. The rules that call themselves remember
+ * their results by position, so that reading takes linear time. Source: compel 2.5.1 `prompt_parser.build_parser_syntax`.
  */
 export class Grammar {
   readonly text: string
-  readonly #memo: Record<Rule, Map<number, Match<Node[]>>> = { quoted: new Map(), round: new Map(), attention: new Map(), swap: new Map() }
-  /** The rules ask for the same word again and again. */
-  #word: { at: number; match: Match<Node[]> } = { at: -1, match: undefined }
+  readonly #quoted: Memo<Target> = new Map()
+  readonly #round: Memo<Target> = new Map()
+  readonly #swap: Memo<{ value: Node[]; end: number }> = new Map()
   #depth = 0
+  /** The last place of which something is remembered. */
+  #furthest = -1
 
   constructor(text: string) {
     this.text = text
@@ -64,84 +68,41 @@ export class Grammar {
     return pattern.exec(this.text)
   }
 
+  /** Text that a sticky pattern takes from here. */
+  #run(pattern: RegExp, start: number): Target | undefined {
+    pattern.lastIndex = start
+    if (!pattern.test(this.text)) {
+      return undefined
+    }
+    const end = pattern.lastIndex
+    return { value: [fragment(this.text.slice(start, end))], end, enclosed: false }
+  }
+
   /** A whole prompt: operators where they parse, every other run of non-blanks as it stands. */
   prompt(at: number): { value: Node[]; end: number } {
     const nodes: Node[] = []
     let end = at
     for (;;) {
+      const target = this.target(end)
       const match =
-        this.swap(end) ?? this.lora(end) ?? this.attention(end) ?? this.quoted(end) ?? this.parenthesized(end) ?? this.#freeWord(end)
+        (target && this.#swapped(target)) ??
+        this.lora(end) ??
+        (target && this.#attended(target)) ??
+        (target?.enclosed === true ? target : this.#freeWord(end))
       if (match === undefined) {
         return { value: nodes, end: this.skip(end) }
       }
-      nodes.push(...match.value)
+      append(nodes, match.value)
       end = match.end
-      this.#forget()
+      this.#forget(end)
     }
   }
 
   /** What may stand before an operator: a quoted or bracketed fragment or a bare word. */
-  target(at: number): Match<Node[]> {
-    return this.quoted(at) ?? this.parenthesized(at) ?? this.word(at)
-  }
-
-  /** A word without syntax in it. */
-  word(at: number): Match<Node[]> {
+  target(at: number): Target | undefined {
     const start = this.skip(at)
-    if (this.#word.at !== start) {
-      const match = this.token(WORD, start)
-      this.#word = { at: start, match: match === null ? undefined : { value: [fragment(match[0])], end: start + match[0].length } }
-    }
-    return this.#word.match
-  }
-
-  /** `"..."`, whose content is a fragment of its own. */
-  quoted(at: number): Match<Node[]> {
-    const start = this.skip(at)
-    if (this.text.charCodeAt(start) !== QUOTE) {
-      return undefined
-    }
-    return this.#remember('quoted', start, () => {
-      const match = this.token(QUOTED, start)
-      const content = match === null ? undefined : quotedContent(match[1] ?? '')
-      return match === null || content === undefined ? undefined : { value: content, end: match.index + match[0].length }
-    })
-  }
-
-  /** `(...)`. */
-  parenthesized(at: number): Match<Node[]> {
-    const start = this.skip(at)
-    if (this.text.charCodeAt(start) !== ROUND) {
-      return undefined
-    }
-    return this.#remember('round', start, () => {
-      const inner = this.fragments(start + 1, 'any')
-      const close = this.literal(')', inner.end)
-      return close === undefined ? undefined : { value: inner.value, end: close }
-    })
-  }
-
-  /** `word+`, `(fragment)--`, `(fragment)1.3`, `target.attend(w)`. */
-  attention(at: number): Match<Node[]> {
-    return this.#remember('attention', this.skip(at), () => this.#attendExplicit(at) ?? this.#attendImplicit(at))
-  }
-
-  /** `target.swap(fragment, options)`. */
-  swap(at: number): Match<Node[]> {
-    return this.#remember('swap', this.skip(at), () => {
-      const original = this.target(at)
-      const open = original && this.#call('.swap', original.end)
-      if (original === undefined || open === undefined) {
-        return undefined
-      }
-      const edited = this.fragments(open, 'no-commas')
-      const comma = this.literal(',', edited.end)
-      const options = comma === undefined ? { value: [], end: edited.end } : this.options(comma)
-      const close = this.literal(')', options.end)
-      return close === undefined
-        ? undefined
-        : { value: [{ kind: 'swap', original: original.value, edited: edited.value, options: swapOptions(options.value) }], end: close }
-    })
+    const code = this.text.charCodeAt(start)
+    return code === ROUND ? this.#parenthesized(start) : code === QUOTE ? this.#quotation(start) : this.#run(WORD, start)
   }
 
   /** `withLora(name, weight)` or `useLora(name)`. */
@@ -164,18 +125,15 @@ export class Grammar {
     const nodes: Node[] = []
     let end = at
     for (;;) {
+      const target = this.target(end)
       const match =
-        this.lora(end) ??
-        this.attention(end) ??
-        this.swap(end) ??
-        this.parenthesized(end) ??
-        this.quoted(end) ??
-        this.word(end) ??
-        this.#punctuation(end, punctuation)
+        target === undefined
+          ? this.#punctuation(end, punctuation)
+          : (this.lora(end) ?? this.#attended(target) ?? this.#swapped(target) ?? target)
       if (match === undefined) {
         return { value: nodes, end }
       }
-      nodes.push(...match.value)
+      append(nodes, match.value)
       end = match.end
     }
   }
@@ -195,23 +153,51 @@ export class Grammar {
     return { value, end }
   }
 
-  #attendExplicit(at: number): Match<Node[]> {
-    const target = this.target(at)
-    const open = target && this.#call('.attend', target.end)
-    const weight = open === undefined ? undefined : this.#weight(this.skip(open), 'number')
-    const close = weight && this.literal(')', weight.end)
-    return target === undefined || weight === undefined || close === undefined
-      ? undefined
-      : { value: [{ kind: 'attention', weight: weight.value, children: target.value }], end: close }
+  /** `"..."`, whose content is a fragment of its own. */
+  #quotation(start: number): Target | undefined {
+    return this.#remember(this.#quoted, start, () => {
+      const match = this.token(QUOTED, start)
+      const content = match === null ? undefined : quotedContent(match[1] ?? '')
+      return match === null || content === undefined ? undefined : { value: content, end: match.index + match[0].length, enclosed: true }
+    })
   }
 
-  #attendImplicit(at: number): Match<Node[]> {
-    const enclosed = this.quoted(at) ?? this.parenthesized(at)
-    const weighted = (target: Match<Node[]>, numbers: 'number' | 'signs'): Match<Node[]> => {
-      const weight = target && this.#weight(target.end, numbers)
-      return target && weight && { value: [{ kind: 'attention', weight: weight.value, children: target.value }], end: weight.end }
+  /** `(...)`. */
+  #parenthesized(start: number): Target | undefined {
+    return this.#remember(this.#round, start, () => {
+      const inner = this.fragments(start + 1, 'any')
+      const close = this.literal(')', inner.end)
+      return close === undefined ? undefined : { value: inner.value, end: close, enclosed: true }
+    })
+  }
+
+  /** `word+`, `(fragment)--`, `(fragment)1.3`, `target.attend(w)`. */
+  #attended(target: Target): Match<Node[]> {
+    const open = this.#method('.attend', target.end)
+    const explicit = open === undefined ? undefined : this.#weight(this.skip(open), 'number')
+    const close = explicit && this.literal(')', explicit.end)
+    const weight =
+      explicit !== undefined && close !== undefined
+        ? { value: explicit.value, end: close }
+        : this.#weight(target.end, target.enclosed ? 'number' : 'signs')
+    return weight && { value: [{ kind: 'attention', weight: weight.value, children: target.value }], end: weight.end }
+  }
+
+  /** `target.swap(fragment, options)`. */
+  #swapped(target: Target): Match<Node[]> {
+    const open = this.#method('.swap', target.end)
+    if (open === undefined) {
+      return undefined
     }
-    return weighted(enclosed, 'number') ?? weighted(this.word(at), 'signs')
+    return this.#remember(this.#swap, target.end, () => {
+      const edited = this.fragments(open, 'no-commas')
+      const comma = this.literal(',', edited.end)
+      const options = comma === undefined ? { value: [], end: edited.end } : this.options(comma)
+      const close = this.literal(')', options.end)
+      return close === undefined
+        ? undefined
+        : { value: [{ kind: 'swap', original: target.value, edited: edited.value, options: swapOptions(options.value) }], end: close }
+    })
   }
 
   #weight(at: number, kind: 'number' | 'signs'): Match<number> {
@@ -228,9 +214,14 @@ export class Grammar {
     return end === undefined ? undefined : this.literal('(', end)
   }
 
+  /** A call behind a full stop. */
+  #method(name: string, at: number): number | undefined {
+    const start = this.skip(at)
+    return this.text.charCodeAt(start) === STOP ? this.#call(name, start) : undefined
+  }
+
   #freeWord(at: number): Match<Node[]> {
-    const match = this.token(FREE_WORD, this.skip(at))
-    return match === null ? undefined : { value: [fragment(match[0])], end: match.index + match[0].length }
+    return this.#run(FREE_WORD, this.skip(at))
   }
 
   #punctuation(at: number, punctuation: 'any' | 'no-commas'): Match<Node[]> {
@@ -239,26 +230,44 @@ export class Grammar {
     return punctuation === 'any' && (mark === ',' || mark === '.') ? { value: [fragment(mark)], end: start + 1 } : undefined
   }
 
-  /** Between the words of a whole prompt nothing goes back: what is remembered of earlier ones only takes room. */
-  #forget(): void {
-    if (this.#depth === 0 && this.#memo.swap.size > MOST_REMEMBERED) {
-      for (const memo of Object.values(this.#memo)) {
-        memo.clear()
-      }
+  /** What is remembered of places that a whole prompt has passed only takes room. */
+  #forget(passed: number): void {
+    if (this.#round.size > MOST_REMEMBERED && this.#furthest < passed) {
+      this.#quoted.clear()
+      this.#round.clear()
+      this.#swap.clear()
     }
   }
 
-  #remember(rule: Rule, at: number, read: () => Match<Node[]>): Match<Node[]> {
-    const memo = this.#memo[rule]
-    if (!memo.has(at)) {
-      this.#depth += 1
-      if (this.#depth > MOST_DEPTH * 3) {
-        throw promptError(`Expected brackets nested at most ${MOST_DEPTH} deep`, this.text, at)
-      }
-      memo.set(at, read())
-      this.#depth -= 1
+  /** Outside of brackets nothing is read twice, so only what stands inside is kept. */
+  #remember<T extends object>(memo: Memo<T>, at: number, read: () => T | undefined): T | undefined {
+    const known = memo.get(at)
+    if (known !== undefined) {
+      return known === 'none' ? undefined : known
     }
-    return memo.get(at)
+    this.#depth += 1
+    if (this.#depth > MOST_DEPTH) {
+      throw promptError(`Expected brackets nested at most ${MOST_DEPTH} deep`, this.text, at)
+    }
+    const match = read()
+    this.#depth -= 1
+    if (this.#depth > 0) {
+      memo.set(at, match ?? 'none')
+      this.#furthest = Math.max(this.#furthest, at)
+    }
+    return match
+  }
+}
+
+/** Adds nodes; text that follows text becomes one fragment. */
+function append(nodes: Node[], more: readonly Node[]): void {
+  for (const node of more) {
+    const last = nodes.at(-1)
+    if (node.kind === 'fragment' && last?.kind === 'fragment') {
+      last.text += ` ${node.text}`
+    } else {
+      nodes.push(node.kind === 'fragment' ? { ...node } : node)
+    }
   }
 }
 

@@ -125,42 +125,34 @@ function flatBlend({ prompts, weights, normalize }: Extract<Part, { kind: 'blend
   return { kind: 'blend', prompts: flat, weights, normalize }
 }
 
-function flatPrompt(nodes: readonly Node[], found: LoraTag[]): FlatPrompt {
-  return { kind: 'prompt', children: fuse(flat(nodes, 1, found)) }
+function flatPrompt(nodes: readonly Node[], found: LoraTag[], scale = 1): FlatPrompt {
+  const children: (Fragment | Swap)[] = []
+  flattenInto(children, nodes, scale, found)
+  return { kind: 'prompt', children }
 }
 
-/** Multiplies the weights of nested brackets and collects LoRAs. */
-function flat(nodes: readonly Node[], scale: number, found: LoraTag[]): (Fragment | Swap)[] {
-  return nodes.flatMap((node): (Fragment | Swap)[] => {
+/** Multiplies the weights of nested brackets, joins neighbours of equal weight with a blank and collects LoRAs. */
+function flattenInto(flat: (Fragment | Swap)[], nodes: readonly Node[], scale: number, found: LoraTag[]): void {
+  for (const node of nodes) {
     if (node.kind === 'fragment') {
-      return [{ ...node, weight: node.weight * scale }]
+      const last = flat.at(-1)
+      const weight = node.weight * scale
+      if (last?.kind === 'fragment' && last.weight === weight) {
+        last.text += ` ${node.text}`
+      } else {
+        flat.push({ ...node, weight })
+      }
+    } else if (node.kind === 'attention') {
+      flattenInto(flat, node.children, scale * node.weight, found)
+    } else if (node.kind === 'swap') {
+      flat.push({ ...node, original: side(node.original, scale, found), edited: side(node.edited, scale, found) })
+    } else {
+      found.push(node.lora)
     }
-    if (node.kind === 'attention') {
-      return flat(node.children, scale * node.weight, found)
-    }
-    if (node.kind === 'swap') {
-      return [{ ...node, original: side(node.original, scale, found), edited: side(node.edited, scale, found) }]
-    }
-    found.push(node.lora)
-    return []
-  })
+  }
 }
 
 function side(nodes: readonly Node[], scale: number, found: LoraTag[]): Fragment[] {
-  const fragments = fuse(flat(nodes, scale, found)).filter((node): node is Fragment => node.kind === 'fragment')
+  const fragments = flatPrompt(nodes, found, scale).children.filter((node): node is Fragment => node.kind === 'fragment')
   return fragments.length > 0 ? fragments : [{ kind: 'fragment', text: '', weight: 1 }]
-}
-
-/** Joins neighbours of equal weight with a blank. */
-function fuse(nodes: readonly (Fragment | Swap)[]): (Fragment | Swap)[] {
-  const fused: (Fragment | Swap)[] = []
-  for (const node of nodes) {
-    const last = fused.at(-1)
-    if (node.kind === 'fragment' && last?.kind === 'fragment' && last.weight === node.weight) {
-      fused[fused.length - 1] = { ...last, text: `${last.text} ${node.text}` }
-    } else {
-      fused.push(node)
-    }
-  }
-  return fused
 }
