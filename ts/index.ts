@@ -252,7 +252,8 @@ export {
   StableDiffusionXLPAGInpaintPipeline,
   StableDiffusionXLPAGPipeline,
 } from './pipelines/pag-xl.ts'
-export { type BaseComponents, type ComponentsOf, DiffusionPipeline } from './pipelines/pipeline.ts'
+export { DiffusionPipeline } from './pipelines/pipeline.ts'
+export type { BaseComponents, ComponentsOf } from './pipelines/pipeline-class.ts'
 export type { PromptInputs, PromptTrack, RunConditioning, TrackEntry } from './pipelines/prompt-batch.ts'
 export type { GenerateResult, ImagesResult, LatentsResult, ResultInfo, Results, TensorResult, Timings } from './pipelines/result.ts'
 export type { NoiseOptions, Seed } from './pipelines/seeds.ts'

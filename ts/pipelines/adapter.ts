@@ -3,19 +3,16 @@ import { T2IAdapter } from '../models/t2i-adapter.ts'
 import type { Call } from './call.ts'
 import type { Condition } from './condition.ts'
 import { type ControlImages, controlImageList, controlledSize, netsOf, oneEach } from './control-call.ts'
-import type { PipelineImageInput, RunOptions, TextToImageOptions } from './generate-options.ts'
+import type { PipelineImageInput, TextToImageOptions } from './generate-options.ts'
 import type { TextToImageXLOptions } from './generate-options-xl.ts'
-import type { Job } from './job.ts'
 import type { Slot, Slots } from './load.ts'
 import { imageShape, option, textToImageSchema } from './options.ts'
 import { textToImageXLSchema } from './options-xl.ts'
 import type { Prepared } from './prepared.ts'
-import type { Results } from './result.ts'
 import { StableDiffusionBase, type StableDiffusionComponents } from './stable-diffusion-base.ts'
 import { StableDiffusionXLBase, type StableDiffusionXLComponents } from './stable-diffusion-xl-base.ts'
 import { t2iAdapter } from './t2i-adapter-condition.ts'
 import { prepareTextToImage } from './text-to-image-latents.ts'
-import { type TimeIds, textToImageIds } from './time-ids.ts'
 
 /** The component that T2I-Adapter pipelines have beside the others. */
 export interface AdapterComponent {
@@ -74,28 +71,22 @@ const adapterSlot: Slot = {
 }
 
 /** Text to image that follows an image through a T2I-Adapter. Source: diffusers `StableDiffusionAdapterPipeline`; arXiv:2302.08453. */
-export class StableDiffusionAdapterPipeline extends StableDiffusionBase<StableDiffusionAdapterComponents> {
+export class StableDiffusionAdapterPipeline extends StableDiffusionBase<StableDiffusionAdapterComponents, AdapterOptions> {
   static override readonly slots: Slots = { ...StableDiffusionBase.slots, adapter: adapterSlot }
+  protected override readonly schema: z.ZodObject = adapterSchema
 
-  /** Starts a generation; the job rejects with `InvalidArgumentError` before any work if an option is wrong. */
-  generate<T extends keyof Results = 'image'>(options: AdapterOptions & { outputType?: T }, run: RunOptions = {}): Job<Results[T]> {
-    const prepare = (call: Call<AdapterOptions>): Promise<Prepared> => prepareAdapter(call, this)
-    return this.start<AdapterOptions, T>(options, { schema: adapterSchema, prepare, signal: run.signal })
+  protected override prepare(call: Call<AdapterOptions>): Promise<Prepared> {
+    return prepareAdapter(call, this)
   }
 }
 
 /** Text to image with SDXL that follows an image through a T2I-Adapter. Source: diffusers `StableDiffusionXLAdapterPipeline`. */
-export class StableDiffusionXLAdapterPipeline extends StableDiffusionXLBase<StableDiffusionXLAdapterComponents> {
+export class StableDiffusionXLAdapterPipeline extends StableDiffusionXLBase<StableDiffusionXLAdapterComponents, AdapterXLOptions> {
   static override readonly slots: Slots = { ...StableDiffusionXLBase.slots, adapter: adapterSlot }
+  protected override readonly schema: z.ZodObject = adapterXLSchema
 
-  /** Starts a generation; the job rejects with `InvalidArgumentError` before any work if an option is wrong. */
-  generate<T extends keyof Results = 'image'>(options: AdapterXLOptions & { outputType?: T }, run: RunOptions = {}): Job<Results[T]> {
-    const prepare = (call: Call<AdapterXLOptions>): Promise<Prepared> => prepareAdapter(call, this)
-    return this.start<AdapterXLOptions, T>(options, { schema: adapterXLSchema, prepare, signal: run.signal })
-  }
-
-  protected override timeIds({ options }: Call<AdapterXLOptions>, { height, width }: Prepared): TimeIds {
-    return textToImageIds(options, [height, width])
+  protected override prepare(call: Call<AdapterXLOptions>): Promise<Prepared> {
+    return prepareAdapter(call, this)
   }
 }
 

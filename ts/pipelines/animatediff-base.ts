@@ -8,12 +8,11 @@ import { checkFreeNoise, frameWindows } from '../video/free-noise.ts'
 import { MotionAdapter } from '../video/motion-adapter.ts'
 import { blendStops, travelStops } from '../video/prompt-travel.ts'
 import { conditionPerFrame, UNetMotionModel } from '../video/unet-motion-model.ts'
-import { freeInitRounds } from './animatediff-free-init.ts'
-import type { VideoOptions } from './animatediff-options.ts'
+import { type FreeInitSteps, freeInitCounts, freeInitRounds } from './animatediff-free-init.ts'
+import type { VideoOptions, VideoResults } from './animatediff-options.ts'
 import type { Call } from './call.ts'
 import { finishVideos } from './finish-videos.ts'
 import type { Slots } from './load.ts'
-import type { PipelineOrigin } from './pipeline.ts'
 import type { Encoded, Prepared } from './prepared.ts'
 import { StableDiffusionBase, type StableDiffusionComponents } from './stable-diffusion-base.ts'
 
@@ -23,7 +22,7 @@ export interface AnimateDiffComponents extends StableDiffusionComponents {
 }
 
 /** What the pipelines of AnimateDiff share: the motion adapter, and how a run on videos differs from one on pictures. */
-export abstract class AnimateDiffBase extends StableDiffusionBase {
+export abstract class AnimateDiffBase<O extends VideoOptions> extends StableDiffusionBase<AnimateDiffComponents, O, VideoResults> {
   static override readonly slots: Slots = {
     ...StableDiffusionBase.slots,
     motionAdapter: {
@@ -35,24 +34,16 @@ export abstract class AnimateDiffBase extends StableDiffusionBase {
     },
   }
 
-  override get components(): Readonly<AnimateDiffComponents> {
-    return super.components as Readonly<AnimateDiffComponents>
-  }
-
-  constructor(components: AnimateDiffComponents, origin?: PipelineOrigin) {
-    super(components, origin)
-  }
-
   /** The motion modules. */
   get motionAdapter(): MotionAdapter {
     return this.components.motionAdapter
   }
 
-  /** How a run on videos differs: the network, the rounds, the result. `steps` sets the sampler for a round. */
+  /** How a run on videos differs: the network, the rounds, the result. */
   protected videoRun(
     { options, noise, scheduler }: Call<VideoOptions>,
     frames: number,
-    steps: (count: number) => readonly number[],
+    steps: FreeInitSteps,
   ): Pick<Prepared, 'denoiser' | 'frames' | 'pictures' | 'denoise' | 'finish' | 'parameters'> {
     const freeNoise = options.freeNoise && checkFreeNoise(options.freeNoise, frames)
     const freeInit = options.freeInit && checkFreeInit(options.freeInit)
@@ -65,14 +56,13 @@ export abstract class AnimateDiffBase extends StableDiffusionBase {
     if (freeInit !== undefined && (options.timesteps !== undefined || options.sigmas !== undefined)) {
       throw expected('numInferenceSteps without timesteps or sigmas, beside freeInit,', 'timesteps', options.timesteps ?? options.sigmas)
     }
+    const counts = freeInit === undefined ? [] : freeInitCounts(freeInit, steps)
     const denoiser = new UNetMotionModel(this.unet, this.motionAdapter, { windows: freeNoise && frameWindows(freeNoise) })
     return {
       denoiser,
       frames: { count: frames, perFrame: (condition) => conditionPerFrame(condition, denoiser) },
       pictures: framesToBatch,
-      denoise:
-        freeInit &&
-        ((run) => freeInitRounds(run, { freeInit, generator: noise.generator, scheduler, steps, count: options.numInferenceSteps })),
+      denoise: freeInit && ((run) => freeInitRounds(run, { freeInit, generator: noise.generator, scheduler, steps, counts })),
       finish: (run) => finishVideos(run, { frames, fps: options.fps ?? 8 }),
       parameters: { numFrames: frames },
     }

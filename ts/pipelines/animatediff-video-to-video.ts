@@ -1,3 +1,4 @@
+import type { z } from 'zod'
 import { expected } from '../errors.ts'
 import { VaeImageProcessor } from '../image/vae-image-processor.ts'
 import { randnTensor } from '../random.ts'
@@ -6,10 +7,9 @@ import type { Scope } from '../scope.ts'
 import { Tensor } from '../tensor.ts'
 import { Video } from '../video/video.ts'
 import { AnimateDiffBase } from './animatediff-base.ts'
-import { type AnimateDiffVideoToVideoOptions, animateDiffVideoToVideoSchema, type VideoResults } from './animatediff-options.ts'
+import { type AnimateDiffVideoToVideoOptions, animateDiffVideoToVideoSchema } from './animatediff-options.ts'
 import { type Call, pictureSize } from './call.ts'
-import type { PipelineImageInput, RunOptions } from './generate-options.ts'
-import type { Job } from './job.ts'
+import type { PipelineImageInput } from './generate-options.ts'
 import { checkDivides, encodeImages, type RunSteps, repeatBatch, strengthSteps } from './latents.ts'
 import { loadPictures } from './pictures.ts'
 import type { Prepared } from './prepared.ts'
@@ -18,22 +18,10 @@ import type { Prepared } from './prepared.ts'
 const CHUNK = 16
 
 /** Video to video: noise is added to the frames, and the last part of the steps runs. Source: diffusers `AnimateDiffVideoToVideoPipeline`. */
-export class AnimateDiffVideoToVideoPipeline extends AnimateDiffBase {
-  /** Starts a generation; the job rejects with `InvalidArgumentError` before any work if an option is wrong. */
-  generate<T extends keyof VideoResults = 'image'>(
-    options: AnimateDiffVideoToVideoOptions & { outputType?: T },
-    run: RunOptions = {},
-  ): Job<VideoResults[T]> {
-    const prepare = (call: Call<AnimateDiffVideoToVideoOptions>, scope: Scope): Promise<Prepared> => this.#prepare(call, scope)
-    const job = this.start<AnimateDiffVideoToVideoOptions, T>(options, {
-      schema: animateDiffVideoToVideoSchema,
-      prepare,
-      signal: run.signal,
-    })
-    return job as unknown as Job<VideoResults[T]>
-  }
+export class AnimateDiffVideoToVideoPipeline extends AnimateDiffBase<AnimateDiffVideoToVideoOptions> {
+  protected override readonly schema: z.ZodObject = animateDiffVideoToVideoSchema
 
-  async #prepare(call: Call<AnimateDiffVideoToVideoOptions>, scope: Scope): Promise<Prepared> {
+  protected override async prepare(call: Call<AnimateDiffVideoToVideoOptions>, scope: Scope): Promise<Prepared> {
     const { options, scheduler } = call
     const { strength = 0.8 } = options
     const factor = this.vaeScaleFactor
@@ -47,7 +35,8 @@ export class AnimateDiffVideoToVideoPipeline extends AnimateDiffBase {
       : strengthSteps(scheduler, call.steps, strength)
     const clean = scope.keep(options.latents?.clone() ?? (await this.#encode(call, size, scope)))
     const [, , frames = 1] = clean.shape
-    const video = this.videoRun(call, frames, set)
+    const count = options.enforceInferenceSteps ? options.numInferenceSteps : Math.trunc(options.numInferenceSteps * strength)
+    const video = this.videoRun(call, frames, { set, count, strength })
     const keep = options.latents !== undefined && !options.enforceInferenceSteps
     const noised = keep ? clean.clone() : this.#noise(clean, call, steps, scope)
     return { latents: noised, ...steps, ...size, ...video, parameters: { ...video.parameters, strength } }

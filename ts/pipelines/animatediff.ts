@@ -1,11 +1,10 @@
+import type { z } from 'zod'
 import type { SetTimestepsOptions } from '../schedulers/options.ts'
 import type { Scope } from '../scope.ts'
 import { checkFreeNoise, freeNoiseLatents } from '../video/free-noise.ts'
 import { AnimateDiffBase } from './animatediff-base.ts'
-import { type AnimateDiffOptions, animateDiffSchema, type VideoResults } from './animatediff-options.ts'
+import { type AnimateDiffOptions, animateDiffSchema } from './animatediff-options.ts'
 import { type Call, pictureSize } from './call.ts'
-import type { RunOptions } from './generate-options.ts'
-import type { Job } from './job.ts'
 import { checkLatents, initialNoise } from './latents.ts'
 import type { Prepared } from './prepared.ts'
 
@@ -19,28 +18,20 @@ import type { Prepared } from './prepared.ts'
  * await videos[0].save('rocket.webp')
  * ```
  */
-export class AnimateDiffPipeline extends AnimateDiffBase {
-  /** Starts a generation; the job rejects with `InvalidArgumentError` before any work if an option is wrong. */
-  generate<T extends keyof VideoResults = 'image'>(
-    options: AnimateDiffOptions & { outputType?: T },
-    run: RunOptions = {},
-  ): Job<VideoResults[T]> {
-    const prepare = async (call: Call<AnimateDiffOptions>, scope: Scope): Promise<Prepared> => this.#prepare(call, scope)
-    const job = this.start<AnimateDiffOptions, T>(options, { schema: animateDiffSchema, prepare, signal: run.signal })
-    return job as unknown as Job<VideoResults[T]>
-  }
+export class AnimateDiffPipeline extends AnimateDiffBase<AnimateDiffOptions> {
+  protected override readonly schema: z.ZodObject = animateDiffSchema
 
-  #prepare(call: Call<AnimateDiffOptions>, scope: Scope): Prepared {
+  protected override async prepare(call: Call<AnimateDiffOptions>, scope: Scope): Promise<Prepared> {
     const { options, images, noise, scheduler } = call
     const factor = this.vaeScaleFactor
     const frames = options.numFrames ?? 16
     const { height, width } = pictureSize(options, { unet: this.unet, factor, multiple: Math.max(8, factor) })
     const schedule: SetTimestepsOptions = this.schedule(options)
-    const steps = (count: number): readonly number[] => {
+    const set = (count: number): readonly number[] => {
       scheduler.setTimesteps(count, schedule)
       return scheduler.timesteps
     }
-    const video = this.videoRun(call, frames, steps)
+    const video = this.videoRun(call, frames, { set, count: options.numInferenceSteps })
     const shape = [images, this.unet.config.in_channels, frames, Math.floor(height / factor), Math.floor(width / factor)]
     const freeNoise = options.freeNoise && checkFreeNoise(options.freeNoise, frames)
     const given = options.latents !== undefined

@@ -12,15 +12,16 @@ import {
   StableDiffusionXLControlNetInpaintPipeline,
   StableDiffusionXLControlNetPipeline,
 } from './controlnet-xl.ts'
-import type { RunOptions } from './generate-options.ts'
+import type { CommonOptions } from './generate-options.ts'
 import type { ImageToImageXLOptions, InpaintXLOptions, TextToImageXLOptions } from './generate-options-xl.ts'
 import { StableDiffusionImg2ImgPipeline } from './img2img.ts'
 import { StableDiffusionInpaintPipeline } from './inpaint.ts'
-import type { Job } from './job.ts'
 import { LatentConsistencyModelImg2ImgPipeline, LatentConsistencyModelPipeline } from './latent-consistency.ts'
-import { type DownloadOptions, downloadComponents, openModel, type PipelineLoadOptions } from './load.ts'
+import { type DownloadOptions, downloadComponents, loadComponents, openModel, type PipelineLoadOptions } from './load.ts'
 import type { PipelineSingleFileOptions } from './load-single-file.ts'
-import { DiffusionPipeline, loadPipeline, type PipelineClass } from './pipeline.ts'
+import { made } from './loadable.ts'
+import { DiffusionPipeline } from './pipeline.ts'
+import type { BaseComponents, PipelineClass } from './pipeline-class.ts'
 import type { Results } from './result.ts'
 import { StableDiffusionPipeline } from './stable-diffusion.ts'
 import type { StableDiffusionComponents } from './stable-diffusion-base.ts'
@@ -28,10 +29,7 @@ import { StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline, Sta
 import type { StableDiffusionXLComponents } from './stable-diffusion-xl-base.ts'
 
 /** A pipeline for one task, of whatever family; what only SDXL takes is refused by the others. */
-export interface TaskPipeline<O> extends DiffusionPipeline {
-  /** Starts a generation; the job rejects with `InvalidArgumentError` before any work if an option is wrong. */
-  generate<T extends keyof Results = 'image'>(options: O & { outputType?: T }, run?: RunOptions): Job<Results[T]>
-}
+export type TaskPipeline<O extends CommonOptions> = DiffusionPipeline<BaseComponents, O, Results>
 
 /** Components of any family, to be used instead of loading or sharing. */
 export type AnyComponents = (Partial<StableDiffusionComponents> | Partial<StableDiffusionXLComponents>) & {
@@ -40,7 +38,7 @@ export type AnyComponents = (Partial<StableDiffusionComponents> | Partial<Stable
 }
 
 /** Chooses the pipeline class for one task by the folder's `model_index.json`, or by another pipeline's class. */
-export interface AutoPipeline<O> {
+export interface AutoPipeline<O extends CommonOptions> {
   /** Loads a folder or built-in model ('shapes' by default); throws `ConfigError` if no class here reads it. */
   fromPretrained(source?: string, options?: PipelineLoadOptions & AnyComponents): Promise<TaskPipeline<O>>
   /** Downloads what the task's pipeline needs of a model of the hub, without loading it; returns the folder in the cache. */
@@ -88,7 +86,7 @@ function familyOf(className: string, controlled: boolean): Family {
   return found
 }
 
-function autoPipeline<O>(task: Task): AutoPipeline<O> {
+function autoPipeline<O extends CommonOptions>(task: Task): AutoPipeline<O> {
   const classFor = (className: string, options: object = {}): AutoPipeline<O> & PipelineClass<TaskPipeline<O>> => {
     const controlled = 'controlnet' in options && options.controlnet !== undefined
     const found = familyOf(className, controlled)[task]
@@ -100,11 +98,12 @@ function autoPipeline<O>(task: Task): AutoPipeline<O> {
   return {
     async fromPretrained(source = 'shapes', options) {
       const model = await openModel(source, options)
-      return loadPipeline(classFor(String(model.index._class_name), options), model, options)
+      const pipeline = classFor(String(model.index._class_name), options)
+      return made(pipeline, source, await loadComponents(model, pipeline, { ...options }))
     },
     async download(source, options) {
       const model = await openModel(source, options)
-      return downloadComponents(model, classFor(String(model.index._class_name)), options?.variant)
+      return downloadComponents(model, classFor(String(model.index._class_name)), options)
     },
     async fromSingleFile(path, options = {}) {
       const { facts } = await openSingleFile(path, options)

@@ -1,5 +1,7 @@
 import { expected } from '../errors.ts'
 import type { Scheduler } from '../schedulers/scheduler.ts'
+import type { Call } from './call.ts'
+import type { CommonOptions } from './generate-options.ts'
 import { type RunSteps, strengthSteps } from './latents.ts'
 
 /** Which share of a schedule a call runs, so that a base model and a refiner can split one. */
@@ -8,6 +10,11 @@ export interface DenoisingRange {
   denoisingStart?: number
   /** Share of the schedule after which the run ends, above 0 and below 1. @default 1 */
   denoisingEnd?: number
+}
+
+/** The steps of a call that changes a picture: those that its range and its `strength` leave. */
+export function imageSteps({ scheduler, steps, options }: Call<CommonOptions & DenoisingRange & { strength?: number }>): RunSteps {
+  return rangeSteps(scheduler, { ...options, strength: options.strength ?? 1, steps })
 }
 
 /** The steps from `denoisingStart` (or from what `strength` leaves) to `denoisingEnd`. Source: diffusers `StableDiffusionXLImg2ImgPipeline`. */

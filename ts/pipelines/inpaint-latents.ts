@@ -6,24 +6,15 @@ import { randnTensor } from '../random.ts'
 import type { Scope } from '../scope.ts'
 import { Tensor } from '../tensor.ts'
 import { type Call, pictureSize } from './call.ts'
+import { imageSteps } from './denoising-range.ts'
 import type { InpaintOptions } from './generate-options.ts'
+import type { InpaintXLOptions } from './generate-options-xl.ts'
 import { blankMasked, type InpaintInputs, maskLatents, readInpaintInputs } from './inpaint-mask.ts'
 import { concatenate, reblend } from './inpaint-steps.ts'
-import { encodeImages, initialNoise, type RunSteps, repeatBatch } from './latents.ts'
+import { encodeImages, initialNoise, repeatBatch } from './latents.ts'
 import type { Prepared } from './prepared.ts'
 
 type Encoding = Parameters<typeof encodeImages>[2]
-
-/** What an inpainting run is prepared from. */
-export interface InpaintRun {
-  call: Call<InpaintOptions>
-  unet: UNet2DConditionModel
-  vae: AutoencoderKL
-  steps: RunSteps
-  /** False where the picture is given as latents that are already noised. @default true */
-  addNoise?: boolean
-  scope: Scope
-}
 
 /**
  * Prepares inpainting for a UNet of 4 or 9 input channels.
@@ -31,15 +22,14 @@ export interface InpaintRun {
  * Random numbers are drawn in the order of diffusers: the picture's posterior (unless a 9-channel run starts from pure noise), the
  * noise, the masked picture's posterior. Throws `ConfigError` for another number of channels. Source: diffusers `StableDiffusionInpaintPipeline`.
  */
-export async function prepareInpaint({
-  call,
-  unet,
-  vae,
-  steps: { timesteps, begin },
-  addNoise = true,
-  scope,
-}: InpaintRun): Promise<Prepared> {
+export async function prepareInpaint(
+  call: Call<InpaintXLOptions>,
+  { unet, vae }: { unet: UNet2DConditionModel; vae: AutoencoderKL },
+  scope: Scope,
+): Promise<Prepared> {
   const { options, images, noise, scheduler, signal } = call
+  const { timesteps, begin } = imageSteps(call)
+  const addNoise = options.denoisingStart === undefined
   const { scaleFactor: factor, config } = vae
   const channels = config.latent_channels
   const sees = seesMask(unet, channels)

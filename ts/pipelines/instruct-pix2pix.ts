@@ -7,14 +7,12 @@ import type { Scope } from '../scope.ts'
 import { Tensor } from '../tensor.ts'
 import type { Call } from './call.ts'
 import type { UNetCondition } from './denoise.ts'
-import type { CommonOptions, LatentsOptions, PipelineImageInput, RunOptions } from './generate-options.ts'
-import type { Job } from './job.ts'
+import type { CommonOptions, LatentsOptions, PipelineImageInput } from './generate-options.ts'
 import { checkDivides, prepareLatents, repeatBatch } from './latents.ts'
 import { commonShape, imageShape, latentsShape, option } from './options.ts'
 import { loadPictures } from './pictures.ts'
 import type { Prepared } from './prepared.ts'
-import type { Results } from './result.ts'
-import { StableDiffusionBase } from './stable-diffusion-base.ts'
+import { StableDiffusionBase, type StableDiffusionComponents } from './stable-diffusion-base.ts'
 
 /** Options of `StableDiffusionInstructPix2PixPipeline.generate`; `numInferenceSteps` defaults to 100. */
 export interface InstructPix2PixOptions extends Omit<CommonOptions, 'guidance' | 'guidanceRescale'>, LatentsOptions {
@@ -36,14 +34,11 @@ export const instructPix2PixSchema = z.strictObject({
 })
 
 /** Changes a picture by an instruction ("make it snow"). Source: diffusers `StableDiffusionInstructPix2PixPipeline`; arXiv:2211.09800. */
-export class StableDiffusionInstructPix2PixPipeline extends StableDiffusionBase {
-  /** Starts a generation; the job rejects with `InvalidArgumentError` before any work if an option is wrong. */
-  generate<T extends keyof Results = 'image'>(options: InstructPix2PixOptions & { outputType?: T }, run: RunOptions = {}): Job<Results[T]> {
-    const prepare = (call: Call<InstructPix2PixOptions>, scope: Scope): Promise<Prepared> => this.#prepare(call, scope)
-    return this.start<InstructPix2PixOptions, T>(options, { schema: instructPix2PixSchema, prepare, signal: run.signal })
-  }
+export class StableDiffusionInstructPix2PixPipeline extends StableDiffusionBase<StableDiffusionComponents, InstructPix2PixOptions> {
+  protected override readonly schema: z.ZodObject = instructPix2PixSchema
 
-  async #prepare({ options, images, noise, scheduler, signal }: Call<InstructPix2PixOptions>, scope: Scope): Promise<Prepared> {
+  protected override async prepare(call: Call<InstructPix2PixOptions>, scope: Scope): Promise<Prepared> {
+    const { options, images, noise, scheduler, signal } = call
     const { vae, vaeScaleFactor: factor, unet } = this
     const channels = vae.config.latent_channels
     if (unet.config.in_channels !== 2 * channels) {

@@ -1,15 +1,14 @@
 import { z } from 'zod'
 import { ClassifierFreeGuidance } from '../guidance/guidance.ts'
 import type { SetTimestepsOptions } from '../schedulers/options.ts'
-import { type Call, pictureSize } from './call.ts'
-import type { CommonOptions, ImageToImageOptions, LatentsOptions, RunOptions, SizeOptions } from './generate-options.ts'
+import type { Scope } from '../scope.ts'
+import type { Call } from './call.ts'
+import type { CommonOptions, ImageToImageOptions, LatentsOptions, SizeOptions } from './generate-options.ts'
 import { prepareImageToImage } from './image-to-image-latents.ts'
-import type { Job } from './job.ts'
-import { prepareLatents } from './latents.ts'
 import { commonShape, imageToImageSchema, latentsShape, option, sizeShape } from './options.ts'
 import type { Prepared } from './prepared.ts'
-import type { Results } from './result.ts'
-import { StableDiffusionBase } from './stable-diffusion-base.ts'
+import { StableDiffusionBase, type StableDiffusionComponents } from './stable-diffusion-base.ts'
+import { prepareTextToImage } from './text-to-image-latents.ts'
 
 type Unused = 'negativePrompt' | 'negativePromptEmbeds' | 'negativePromptFrom' | 'guidance' | 'guidanceRescale' | 'eta' | 'sigmas'
 
@@ -63,25 +62,11 @@ export const latentConsistencyImageSchema = z.strictObject({
 const plain = new ClassifierFreeGuidance({ scale: 1 })
 
 /** Text to image in a few steps. Source: diffusers `LatentConsistencyModelPipeline`; arXiv:2310.04378. */
-export class LatentConsistencyModelPipeline extends StableDiffusionBase {
-  /** Starts a generation; the job rejects with `InvalidArgumentError` before any work if an option is wrong. */
-  generate<T extends keyof Results = 'image'>(
-    options: LatentConsistencyTextOptions & { outputType?: T },
-    run: RunOptions = {},
-  ): Job<Results[T]> {
-    return this.start<LatentConsistencyTextOptions, T>(options, {
-      schema: latentConsistencyTextSchema,
-      prepare: async (call) => this.#prepare(call),
-      signal: run.signal,
-    })
-  }
+export class LatentConsistencyModelPipeline extends StableDiffusionBase<StableDiffusionComponents, LatentConsistencyTextOptions> {
+  protected override readonly schema: z.ZodObject = latentConsistencyTextSchema
 
-  #prepare({ options, images, noise, scheduler }: Call<LatentConsistencyTextOptions>): Prepared {
-    const factor = this.vaeScaleFactor
-    const { height, width } = pictureSize(options, { unet: this.unet, factor, multiple: Math.max(8, factor) })
-    const latentsShape = [images, this.unet.config.in_channels, Math.floor(height / factor), Math.floor(width / factor)]
-    const latents = prepareLatents(latentsShape, noise, scheduler, options.latents)
-    return { latents, timesteps: scheduler.timesteps, begin: 0, height, width, guidance: plain }
+  protected override async prepare(call: Call<LatentConsistencyTextOptions>): Promise<Prepared> {
+    return { ...prepareTextToImage(call, this), guidance: plain }
   }
 
   protected override schedule({ originalInferenceSteps }: LatentConsistencyOptions): SetTimestepsOptions {
@@ -90,20 +75,12 @@ export class LatentConsistencyModelPipeline extends StableDiffusionBase {
 }
 
 /** Image to image in a few steps. Source: diffusers `LatentConsistencyModelImg2ImgPipeline`. */
-export class LatentConsistencyModelImg2ImgPipeline extends StableDiffusionBase {
-  /** Starts a generation; the job rejects with `InvalidArgumentError` before any work if an option is wrong. */
-  generate<T extends keyof Results = 'image'>(
-    options: LatentConsistencyImageOptions & { outputType?: T },
-    run: RunOptions = {},
-  ): Job<Results[T]> {
-    return this.start<LatentConsistencyImageOptions, T>(options, {
-      schema: latentConsistencyImageSchema,
-      signal: run.signal,
-      prepare: async (call, scope) => {
-        const steps = { timesteps: call.scheduler.timesteps, begin: 0 }
-        return { ...(await prepareImageToImage({ call, vae: this.vae, steps, scope })), guidance: plain }
-      },
-    })
+export class LatentConsistencyModelImg2ImgPipeline extends StableDiffusionBase<StableDiffusionComponents, LatentConsistencyImageOptions> {
+  protected override readonly schema: z.ZodObject = latentConsistencyImageSchema
+
+  protected override async prepare(call: Call<LatentConsistencyImageOptions>, scope: Scope): Promise<Prepared> {
+    const steps = { timesteps: call.scheduler.timesteps, begin: 0 }
+    return { ...(await prepareImageToImage(call, this, scope, steps)), guidance: plain }
   }
 
   protected override schedule({ originalInferenceSteps, strength }: LatentConsistencyImageOptions): SetTimestepsOptions {

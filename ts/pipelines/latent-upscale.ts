@@ -7,14 +7,12 @@ import type { Scope } from '../scope.ts'
 import { Tensor } from '../tensor.ts'
 import { type Call, plainScale } from './call.ts'
 import type { Denoiser } from './denoise.ts'
-import type { CommonOptions, LatentsOptions, PipelineImageInput, RunOptions } from './generate-options.ts'
-import type { Job } from './job.ts'
+import type { CommonOptions, LatentsOptions, PipelineImageInput } from './generate-options.ts'
 import { checkDivides, encodeImages, prepareLatents, repeatBatch } from './latents.ts'
 import { commonShape, imageShape, latentsShape, option } from './options.ts'
 import { loadPictures } from './pictures.ts'
 import type { Encoded, Prepared } from './prepared.ts'
-import type { Results } from './result.ts'
-import { StableDiffusionBase } from './stable-diffusion-base.ts'
+import { StableDiffusionBase, type StableDiffusionComponents } from './stable-diffusion-base.ts'
 
 type Unused = 'guidance' | 'promptEmbeds' | 'negativePromptEmbeds' | 'conditioning' | 'clipSkip'
 
@@ -39,14 +37,11 @@ export const latentUpscaleSchema = z.strictObject({
 const LEVEL = 64
 
 /** Doubles the size of latents. Source: diffusers `StableDiffusionLatentUpscalePipeline`; stabilityai/sd-x2-latent-upscaler. */
-export class StableDiffusionLatentUpscalePipeline extends StableDiffusionBase {
-  /** Starts a generation; the job rejects with `InvalidArgumentError` before any work if an option is wrong. */
-  generate<T extends keyof Results = 'image'>(options: LatentUpscaleOptions & { outputType?: T }, run: RunOptions = {}): Job<Results[T]> {
-    const prepare = (call: Call<LatentUpscaleOptions>, scope: Scope): Promise<Prepared> => this.#prepare(call, scope)
-    return this.start<LatentUpscaleOptions, T>(options, { schema: latentUpscaleSchema, prepare, signal: run.signal })
-  }
+export class StableDiffusionLatentUpscalePipeline extends StableDiffusionBase<StableDiffusionComponents, LatentUpscaleOptions> {
+  protected override readonly schema: z.ZodObject = latentUpscaleSchema
 
-  async #prepare({ options, images, noise, scheduler, signal }: Call<LatentUpscaleOptions>, scope: Scope): Promise<Prepared> {
+  protected override async prepare(call: Call<LatentUpscaleOptions>, scope: Scope): Promise<Prepared> {
+    const { options, images, noise, scheduler, signal } = call
     const { vae, unet, vaeScaleFactor: factor } = this
     const channels = vae.config.latent_channels
     if (unet.config.in_channels !== 2 * channels || unet.config.out_channels !== channels + 1) {

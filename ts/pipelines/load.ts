@@ -80,8 +80,6 @@ export async function readModelIndex(place: ModelSource): Promise<Record<string,
 
 /** A pipeline's files and its `model_index.json`, for which a hub is asked once. */
 export interface OpenedModel {
-  /** The folder or id. */
-  source: string
   place: ModelSource
   index: Record<string, unknown>
   /** When opening began, by `performance.now()`. */
@@ -94,17 +92,18 @@ export async function openModel(source: string, options: DownloadOptions = {}): 
   const { revision, token, cacheDir, localFilesOnly, endpoint, signal, onProgress } = checkOptions('options', options)
   checkSignal(signal)
   const place = await openSource(source, { revision, token, cacheDir, localFilesOnly, endpoint, signal, onProgress })
-  return { source, place, index: await readModelIndex(place), begun }
+  return { place, index: await readModelIndex(place), begun }
 }
 
 /**
  * Loads what the caller did not give, all at once. After a failure the others are stopped and freed, and the first error is thrown.
  */
 export async function loadComponents(
-  { place, index, begun }: OpenedModel,
+  source: string | OpenedModel,
   { slots, settings }: { slots: Slots; settings: readonly string[] },
   options: PipelineLoadOptions & Record<string, unknown>,
 ): Promise<LoadedComponents> {
+  const { place, index, begun } = typeof source === 'string' ? await openModel(source, options) : source
   const { variant, dtype, device, signal, onProgress, loadSafetyChecker = false, ...others } = options
   const overrides = withoutUndefined(Object.fromEntries(Object.entries(others).filter(([name]) => !FROM_HUB.includes(name))))
   const run = { signal, onProgress }
@@ -176,9 +175,14 @@ async function slotsWithVariant(
 }
 
 /** Brings the files that a pipeline class needs here, without loading any; returns the folder that holds them. */
-export async function downloadComponents({ place, index }: OpenedModel, { slots }: { slots: Slots }, variant?: string): Promise<string> {
+export async function downloadComponents(
+  source: string | OpenedModel,
+  { slots }: { slots: Slots },
+  options: DownloadOptions = {},
+): Promise<string> {
+  const { place, index } = typeof source === 'string' ? await openModel(source, options) : source
   const wanted = Object.entries(slots).filter(([name, slot]) => isPresent(index, slot, name))
-  return place.fetch({ folders: wanted.map(([, slot]) => slot.folder), files: [INDEX], variant })
+  return place.fetch({ folders: wanted.map(([, slot]) => slot.folder), files: [INDEX], variant: options.variant })
 }
 
 /** Throws unless the values fit the slots and none that is required is missing. */

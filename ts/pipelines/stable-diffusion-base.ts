@@ -14,9 +14,12 @@ import type { Scope } from '../scope.ts'
 import { type Part, type SingleFile, schedulerConfig } from '../weights/single-file.ts'
 import { type Call, guidanceScaleEmbedding, plainScale } from './call.ts'
 import { encodeCall } from './encode-call.ts'
+import type { CommonOptions } from './generate-options.ts'
 import type { Slot, Slots } from './load.ts'
-import { type BaseComponents, DiffusionPipeline, type PipelineOrigin } from './pipeline.ts'
+import { DiffusionPipeline } from './pipeline.ts'
+import type { BaseComponents, PipelineOrigin } from './pipeline-class.ts'
 import type { Encoded, Prepared } from './prepared.ts'
+import type { Results } from './result.ts'
 
 /** Components of Stable Diffusion 1.x and 2.x. */
 export interface StableDiffusionComponents extends BaseComponents {
@@ -108,7 +111,11 @@ export function tokenizerSlot(folder: string, { optional }: { optional?: boolean
 }
 
 /** What the pipelines of Stable Diffusion 1.x and 2.x share: their components and text encoding. */
-export abstract class StableDiffusionBase<C extends StableDiffusionComponents = StableDiffusionComponents> extends DiffusionPipeline<C> {
+export abstract class StableDiffusionBase<
+  C extends StableDiffusionComponents,
+  O extends CommonOptions,
+  R extends Record<keyof Results, unknown> = Results,
+> extends DiffusionPipeline<C, O, R> {
   static override readonly slots: Slots = {
     ...baseSlots,
     textEncoder: textEncoderSlot('text_encoder', { class: CLIPTextModel }),

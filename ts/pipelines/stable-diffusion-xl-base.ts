@@ -10,11 +10,14 @@ import { type Call, guidanceScaleEmbedding, plainScale } from './call.ts'
 import type { PromptOptionsXL } from './conditioning.ts'
 import { checkPromptsXL } from './conditioning-xl.ts'
 import { encodeCall } from './encode-call.ts'
+import type { ImageToImageXLOptions, TextToImageXLOptions } from './generate-options-xl.ts'
 import type { Slots } from './load.ts'
-import { type BaseComponents, DiffusionPipeline, type PipelineOrigin } from './pipeline.ts'
+import { DiffusionPipeline } from './pipeline.ts'
+import type { BaseComponents, PipelineOrigin } from './pipeline-class.ts'
 import type { Encoded, Prepared } from './prepared.ts'
+import type { Results } from './result.ts'
 import { baseSlots, imageEncoderSlot, type PipelineEncodeOptions, textEncoderSlot, tokenizerSlot } from './stable-diffusion-base.ts'
-import { timeIdsTensor } from './time-ids.ts'
+import { imageToImageIds, type TimeIds, textToImageIds, timeIdsTensor } from './time-ids.ts'
 
 /** Components and settings of Stable Diffusion XL. */
 export interface StableDiffusionXLComponents extends BaseComponents, TextComponentsXL {
@@ -26,8 +29,9 @@ export interface StableDiffusionXLComponents extends BaseComponents, TextCompone
 
 /** What the pipelines of Stable Diffusion XL share: their components, text encoding and size conditioning. */
 export abstract class StableDiffusionXLBase<
-  C extends StableDiffusionXLComponents = StableDiffusionXLComponents,
-> extends DiffusionPipeline<C> {
+  C extends StableDiffusionXLComponents,
+  O extends TextToImageXLOptions,
+> extends DiffusionPipeline<C, O, Results> {
   static override readonly slots: Slots = {
     ...baseSlots,
     textEncoder: textEncoderSlot('text_encoder', { class: CLIPTextModel, optional: true }),
@@ -67,7 +71,9 @@ export abstract class StableDiffusionXLBase<
   }
 
   /** Size conditioning of a call. */
-  protected abstract timeIds(call: Call, prepared: Prepared): { positive: number[]; negative: number[] }
+  protected timeIds({ options }: Call<O>, { height, width }: Prepared): TimeIds {
+    return textToImageIds(options, [height, width])
+  }
 
   /** Whether an absent negative prompt means zeros. */
   protected get zeros(): boolean {
@@ -78,7 +84,7 @@ export abstract class StableDiffusionXLBase<
     checkPromptsXL(options)
   }
 
-  protected override async encode(call: Call, prepared: Prepared, scope: Scope): Promise<Encoded> {
+  protected override async encode(call: Call<O>, prepared: Prepared, scope: Scope): Promise<Encoded> {
     const ids = this.timeIds(call, prepared)
     const dim = this.unet.config.time_cond_proj_dim
     const { conditioning, ...encoded } = await encodeCall(call, {
@@ -92,5 +98,15 @@ export abstract class StableDiffusionXLBase<
     const timestepCond =
       dim === null ? undefined : scope.keep(guidanceScaleEmbedding(plainScale(call.options.guidanceScale), dim, call.images))
     return { ...encoded, conditioning: { ...conditioning, timestepCond } }
+  }
+}
+
+/** What those of them share that change a picture: sizes fall back differently, and refiners are told an aesthetic score. */
+export abstract class StableDiffusionXLImageBase<
+  C extends StableDiffusionXLComponents,
+  O extends Omit<ImageToImageXLOptions, 'image'>,
+> extends StableDiffusionXLBase<C, O> {
+  protected override timeIds({ options }: Call<O>, { height, width }: Prepared): TimeIds {
+    return imageToImageIds(options, [height, width], this.components.requiresAestheticsScore ?? false)
   }
 }

@@ -1,8 +1,9 @@
-import type { RunOptions, TextToImageOptions } from './generate-options.ts'
-import type { Job } from './job.ts'
+import type { z } from 'zod'
+import type { Call } from './call.ts'
+import type { TextToImageOptions } from './generate-options.ts'
 import { textToImageSchema } from './options.ts'
-import type { Results } from './result.ts'
-import { StableDiffusionBase } from './stable-diffusion-base.ts'
+import type { Prepared } from './prepared.ts'
+import { StableDiffusionBase, type StableDiffusionComponents } from './stable-diffusion-base.ts'
 import { prepareTextToImage } from './text-to-image-latents.ts'
 
 /**
@@ -13,13 +14,10 @@ import { prepareTextToImage } from './text-to-image-latents.ts'
  * const { images } = await pipe.generate({ prompt: 'a red circle on a blue background', seed: 7 })
  * ```
  */
-export class StableDiffusionPipeline extends StableDiffusionBase {
-  /** Starts a generation; the job rejects with `InvalidArgumentError` before any work if an option is wrong. */
-  generate<T extends keyof Results = 'image'>(options: TextToImageOptions & { outputType?: T }, run: RunOptions = {}): Job<Results[T]> {
-    return this.start<TextToImageOptions, T>(options, {
-      schema: textToImageSchema,
-      prepare: async (call) => prepareTextToImage(call, this),
-      signal: run.signal,
-    })
+export class StableDiffusionPipeline extends StableDiffusionBase<StableDiffusionComponents, TextToImageOptions> {
+  protected override readonly schema: z.ZodObject = textToImageSchema
+
+  protected override async prepare(call: Call<TextToImageOptions>): Promise<Prepared> {
+    return prepareTextToImage(call, this)
   }
 }

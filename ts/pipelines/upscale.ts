@@ -8,14 +8,12 @@ import type { Scope } from '../scope.ts'
 import { Tensor } from '../tensor.ts'
 import type { Call } from './call.ts'
 import type { UNetCondition } from './denoise.ts'
-import type { CommonOptions, LatentsOptions, PipelineImageInput, RunOptions } from './generate-options.ts'
-import type { Job } from './job.ts'
+import type { CommonOptions, LatentsOptions, PipelineImageInput } from './generate-options.ts'
 import { checkDivides, prepareLatents, repeatBatch } from './latents.ts'
 import type { Slots } from './load.ts'
 import { commonShape, imageShape, latentsShape, option } from './options.ts'
 import { loadPictures } from './pictures.ts'
 import type { Prepared } from './prepared.ts'
-import type { Results } from './result.ts'
 import { StableDiffusionBase, type StableDiffusionComponents } from './stable-diffusion-base.ts'
 
 /** Components of the x4 upscaler. */
@@ -48,7 +46,7 @@ export const upscaleSchema = z.strictObject({
 const SCALING = 0.08333
 
 /** Makes pictures four times as large. Source: diffusers `StableDiffusionUpscalePipeline`; stabilityai/stable-diffusion-x4-upscaler. */
-export class StableDiffusionUpscalePipeline extends StableDiffusionBase {
+export class StableDiffusionUpscalePipeline extends StableDiffusionBase<UpscaleComponents, UpscaleOptions> {
   static override readonly slots: Slots = {
     ...StableDiffusionBase.slots,
     lowResScheduler: {
@@ -58,24 +56,16 @@ export class StableDiffusionUpscalePipeline extends StableDiffusionBase {
       load: (dir, { subfolder }) => Scheduler.fromPretrained(dir, { subfolder }),
     },
   }
-  static override readonly settings = ['maxNoiseLevel']
-
-  override get components(): Readonly<UpscaleComponents> {
-    return super.components as Readonly<UpscaleComponents>
-  }
-
-  /** Starts a generation; the job rejects with `InvalidArgumentError` before any work if an option is wrong. */
-  generate<T extends keyof Results = 'image'>(options: UpscaleOptions & { outputType?: T }, run: RunOptions = {}): Job<Results[T]> {
-    const prepare = (call: Call<UpscaleOptions>, scope: Scope): Promise<Prepared> => this.#prepare(call, scope)
-    return this.start<UpscaleOptions, T>(options, { schema: upscaleSchema, prepare, signal: run.signal })
-  }
+  static override readonly settings: readonly string[] = ['maxNoiseLevel']
+  protected override readonly schema: z.ZodObject = upscaleSchema
 
   protected override check({ noiseLevel }: UpscaleOptions): void {
     const { maxNoiseLevel } = this.components
     checkInteger('noiseLevel', noiseLevel, { min: 0, max: maxNoiseLevel ?? 350 })
   }
 
-  async #prepare({ options, images, noise, scheduler, signal }: Call<UpscaleOptions>, scope: Scope): Promise<Prepared> {
+  protected override async prepare(call: Call<UpscaleOptions>, scope: Scope): Promise<Prepared> {
+    const { options, images, noise, scheduler, signal } = call
     const { vae, unet, vaeScaleFactor: factor } = this
     const channels = vae.config.latent_channels
     if (unet.config.in_channels !== channels + 3) {

@@ -1,0 +1,40 @@
+import type { AdapterState } from '../adapters/adapter-state.ts'
+import type { AutoencoderKL } from '../models/autoencoder-kl.ts'
+import type { CLIPVisionModelWithProjection } from '../models/clip-vision-model.ts'
+import type { UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
+import type { Scheduler } from '../schedulers/scheduler.ts'
+import type { SafetyChecker } from './decode.ts'
+import type { Slots } from './load.ts'
+import type { Owned } from './ownership.ts'
+
+/** What every pipeline has. */
+export interface BaseComponents {
+  vae: AutoencoderKL
+  unet: UNet2DConditionModel
+  scheduler: Scheduler
+  /** Reads the images of IP-Adapters. @default none, or the one that `loadIpAdapter` finds */
+  imageEncoder?: CLIPVisionModelWithProjection | null
+  /** Judges finished pictures. @default none */
+  safetyChecker?: SafetyChecker | null
+}
+
+/** Where a pipeline's components come from; filled in by `fromPretrained` and `fromPipe`. */
+export interface PipelineOrigin {
+  owned?: Iterable<Owned>
+  /** The folder or id that it was loaded from. */
+  source?: string
+  loadMs?: number
+  /** Adapters of the pipeline that it was made from. */
+  adapters?: AdapterState
+}
+
+/** A pipeline class, as its static methods see it. */
+export interface PipelineClass<P> {
+  new (components: never, origin?: PipelineOrigin): P
+  readonly name: string
+  readonly slots: Slots
+  readonly settings: readonly string[]
+}
+
+/** Component types of a pipeline. */
+export type ComponentsOf<P> = P extends { components: Readonly<infer C> } ? C : never
