@@ -15,22 +15,27 @@ import {
   unionSlot,
 } from './controlnet-union-options.ts'
 import type { PipelineImageInput } from './generate-options.ts'
+import type { TextToImageXLOptions } from './generate-options-xl.ts'
 import { prepareImageToImage } from './image-to-image-latents.ts'
 import { prepareInpaint } from './inpaint-latents.ts'
 import type { Slots } from './load.ts'
 import type { Prepared } from './prepared.ts'
-import { StableDiffusionXLBase, type StableDiffusionXLComponents, StableDiffusionXLImageBase } from './stable-diffusion-xl-base.ts'
+import { StableDiffusionXLBase, type StableDiffusionXLComponents } from './stable-diffusion-xl-base.ts'
 import { prepareTextToImage } from './text-to-image-latents.ts'
 
 /** Components of Stable Diffusion XL with a union ControlNet. */
 export interface StableDiffusionXLControlNetUnionComponents extends StableDiffusionXLComponents, ControlNetUnionComponent {}
 
-/** Text to image with SDXL that follows images of several kinds. Source: diffusers `StableDiffusionXLControlNetUnionPipeline`. */
-export class StableDiffusionXLControlNetUnionPipeline extends StableDiffusionXLBase<
+/** Pipelines of Stable Diffusion XL with a union ControlNet. */
+abstract class ControlNetUnionBase<O extends TextToImageXLOptions> extends StableDiffusionXLBase<
   StableDiffusionXLControlNetUnionComponents,
-  ControlNetUnionTextOptions
+  O
 > {
   static override readonly slots: Slots = { ...StableDiffusionXLBase.slots, controlnet: unionSlot }
+}
+
+/** Text to image with SDXL that follows images of several kinds. Source: diffusers `StableDiffusionXLControlNetUnionPipeline`. */
+export class StableDiffusionXLControlNetUnionPipeline extends ControlNetUnionBase<ControlNetUnionTextOptions> {
   protected override readonly schema: z.ZodObject = controlNetUnionTextSchema
 
   protected override async prepare(call: Call<ControlNetUnionTextOptions>): Promise<Prepared> {
@@ -43,11 +48,7 @@ export class StableDiffusionXLControlNetUnionPipeline extends StableDiffusionXLB
 }
 
 /** Image to image with SDXL that follows images of several kinds. Source: diffusers `StableDiffusionXLControlNetUnionImg2ImgPipeline`. */
-export class StableDiffusionXLControlNetUnionImg2ImgPipeline extends StableDiffusionXLImageBase<
-  StableDiffusionXLControlNetUnionComponents,
-  ControlNetUnionImageOptions
-> {
-  static override readonly slots: Slots = { ...StableDiffusionXLBase.slots, controlnet: unionSlot }
+export class StableDiffusionXLControlNetUnionImg2ImgPipeline extends ControlNetUnionBase<ControlNetUnionImageOptions> {
   protected override readonly schema: z.ZodObject = controlNetUnionImageSchema
 
   protected override async prepare(call: Call<ControlNetUnionImageOptions>, scope: Scope): Promise<Prepared> {
@@ -57,11 +58,7 @@ export class StableDiffusionXLControlNetUnionImg2ImgPipeline extends StableDiffu
 }
 
 /** Inpainting with SDXL that follows images of several kinds. Source: diffusers `StableDiffusionXLControlNetUnionInpaintPipeline`. */
-export class StableDiffusionXLControlNetUnionInpaintPipeline extends StableDiffusionXLImageBase<
-  StableDiffusionXLControlNetUnionComponents,
-  ControlNetUnionInpaintOptions
-> {
-  static override readonly slots: Slots = { ...StableDiffusionXLBase.slots, controlnet: unionSlot }
+export class StableDiffusionXLControlNetUnionInpaintPipeline extends ControlNetUnionBase<ControlNetUnionInpaintOptions> {
   protected override readonly schema: z.ZodObject = controlNetUnionInpaintSchema
 
   protected override async prepare(call: Call<ControlNetUnionInpaintOptions>, scope: Scope): Promise<Prepared> {

@@ -11,19 +11,21 @@ import {
   controlNetTextXLSchema,
 } from './controlnet-options.ts'
 import { prepareControlledImage, prepareControlledInpaint, prepareControlledText } from './controlnet-start.ts'
+import type { TextToImageXLOptions } from './generate-options-xl.ts'
 import type { Slots } from './load.ts'
 import type { Prepared } from './prepared.ts'
-import { StableDiffusionXLBase, type StableDiffusionXLComponents, StableDiffusionXLImageBase } from './stable-diffusion-xl-base.ts'
+import { StableDiffusionXLBase, type StableDiffusionXLComponents } from './stable-diffusion-xl-base.ts'
 
 /** Components of Stable Diffusion XL with ControlNets. */
 export interface StableDiffusionXLControlNetComponents extends StableDiffusionXLComponents, ControlNetComponent {}
 
-/** Text to image with SDXL that follows an image. Source: diffusers `StableDiffusionXLControlNetPipeline`. */
-export class StableDiffusionXLControlNetPipeline extends StableDiffusionXLBase<
-  StableDiffusionXLControlNetComponents,
-  ControlNetTextXLOptions
-> {
+/** Pipelines of Stable Diffusion XL with ControlNets. */
+abstract class ControlNetXLBase<O extends TextToImageXLOptions> extends StableDiffusionXLBase<StableDiffusionXLControlNetComponents, O> {
   static override readonly slots: Slots = { ...StableDiffusionXLBase.slots, controlnet: controlNetSlot }
+}
+
+/** Text to image with SDXL that follows an image. Source: diffusers `StableDiffusionXLControlNetPipeline`. */
+export class StableDiffusionXLControlNetPipeline extends ControlNetXLBase<ControlNetTextXLOptions> {
   protected override readonly schema: z.ZodObject = controlNetTextXLSchema
 
   protected override prepare(call: Call<ControlNetTextXLOptions>): Promise<Prepared> {
@@ -32,11 +34,7 @@ export class StableDiffusionXLControlNetPipeline extends StableDiffusionXLBase<
 }
 
 /** Image to image with SDXL that follows a second image. Source: diffusers `StableDiffusionXLControlNetImg2ImgPipeline`. */
-export class StableDiffusionXLControlNetImg2ImgPipeline extends StableDiffusionXLImageBase<
-  StableDiffusionXLControlNetComponents,
-  ControlNetImageXLOptions
-> {
-  static override readonly slots: Slots = { ...StableDiffusionXLBase.slots, controlnet: controlNetSlot }
+export class StableDiffusionXLControlNetImg2ImgPipeline extends ControlNetXLBase<ControlNetImageXLOptions> {
   protected override readonly schema: z.ZodObject = controlNetImageXLSchema
 
   protected override prepare(call: Call<ControlNetImageXLOptions>, scope: Scope): Promise<Prepared> {
@@ -45,11 +43,7 @@ export class StableDiffusionXLControlNetImg2ImgPipeline extends StableDiffusionX
 }
 
 /** Inpainting with SDXL that follows a second image. Source: diffusers `StableDiffusionXLControlNetInpaintPipeline`. */
-export class StableDiffusionXLControlNetInpaintPipeline extends StableDiffusionXLImageBase<
-  StableDiffusionXLControlNetComponents,
-  ControlNetInpaintXLOptions
-> {
-  static override readonly slots: Slots = { ...StableDiffusionXLBase.slots, controlnet: controlNetSlot }
+export class StableDiffusionXLControlNetInpaintPipeline extends ControlNetXLBase<ControlNetInpaintXLOptions> {
   protected override readonly schema: z.ZodObject = controlNetInpaintXLSchema
 
   protected override prepare(call: Call<ControlNetInpaintXLOptions>, scope: Scope): Promise<Prepared> {

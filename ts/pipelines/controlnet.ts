@@ -11,6 +11,7 @@ import {
   controlNetTextSchema,
 } from './controlnet-options.ts'
 import { prepareControlledImage, prepareControlledInpaint, prepareControlledText } from './controlnet-start.ts'
+import type { CommonOptions } from './generate-options.ts'
 import type { Slots } from './load.ts'
 import type { Prepared } from './prepared.ts'
 import { StableDiffusionBase, type StableDiffusionComponents } from './stable-diffusion-base.ts'
@@ -18,9 +19,13 @@ import { StableDiffusionBase, type StableDiffusionComponents } from './stable-di
 /** Components of Stable Diffusion with ControlNets. */
 export interface StableDiffusionControlNetComponents extends StableDiffusionComponents, ControlNetComponent {}
 
-/** Text to image that follows an image. Source: diffusers `StableDiffusionControlNetPipeline`; arXiv:2302.05543. */
-export class StableDiffusionControlNetPipeline extends StableDiffusionBase<StableDiffusionControlNetComponents, ControlNetTextOptions> {
+/** Pipelines of Stable Diffusion with ControlNets. */
+abstract class ControlNetBase<O extends CommonOptions> extends StableDiffusionBase<StableDiffusionControlNetComponents, O> {
   static override readonly slots: Slots = { ...StableDiffusionBase.slots, controlnet: controlNetSlot }
+}
+
+/** Text to image that follows an image. Source: diffusers `StableDiffusionControlNetPipeline`; arXiv:2302.05543. */
+export class StableDiffusionControlNetPipeline extends ControlNetBase<ControlNetTextOptions> {
   protected override readonly schema: z.ZodObject = controlNetTextSchema
 
   protected override prepare(call: Call<ControlNetTextOptions>): Promise<Prepared> {
@@ -29,11 +34,7 @@ export class StableDiffusionControlNetPipeline extends StableDiffusionBase<Stabl
 }
 
 /** Image to image that follows a second image. Source: diffusers `StableDiffusionControlNetImg2ImgPipeline`. */
-export class StableDiffusionControlNetImg2ImgPipeline extends StableDiffusionBase<
-  StableDiffusionControlNetComponents,
-  ControlNetImageOptions
-> {
-  static override readonly slots: Slots = { ...StableDiffusionBase.slots, controlnet: controlNetSlot }
+export class StableDiffusionControlNetImg2ImgPipeline extends ControlNetBase<ControlNetImageOptions> {
   protected override readonly schema: z.ZodObject = controlNetImageSchema
 
   protected override prepare(call: Call<ControlNetImageOptions>, scope: Scope): Promise<Prepared> {
@@ -42,11 +43,7 @@ export class StableDiffusionControlNetImg2ImgPipeline extends StableDiffusionBas
 }
 
 /** Inpainting that follows a second image. Source: diffusers `StableDiffusionControlNetInpaintPipeline`. */
-export class StableDiffusionControlNetInpaintPipeline extends StableDiffusionBase<
-  StableDiffusionControlNetComponents,
-  ControlNetInpaintOptions
-> {
-  static override readonly slots: Slots = { ...StableDiffusionBase.slots, controlnet: controlNetSlot }
+export class StableDiffusionControlNetInpaintPipeline extends ControlNetBase<ControlNetInpaintOptions> {
   protected override readonly schema: z.ZodObject = controlNetInpaintSchema
 
   protected override prepare(call: Call<ControlNetInpaintOptions>, scope: Scope): Promise<Prepared> {

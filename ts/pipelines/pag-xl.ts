@@ -1,6 +1,7 @@
 import type { z } from 'zod'
 import type { Scope } from '../scope.ts'
 import type { Call } from './call.ts'
+import type { TextToImageXLOptions } from './generate-options-xl.ts'
 import { prepareImageToImage } from './image-to-image-latents.ts'
 import { prepareInpaint } from './inpaint-latents.ts'
 import {
@@ -14,15 +15,19 @@ import {
   perturbedTextXLSchema,
 } from './pag-options.ts'
 import type { Prepared } from './prepared.ts'
-import { StableDiffusionXLBase, type StableDiffusionXLComponents, StableDiffusionXLImageBase } from './stable-diffusion-xl-base.ts'
+import { StableDiffusionXLBase, type StableDiffusionXLComponents } from './stable-diffusion-xl-base.ts'
 import { prepareTextToImage } from './text-to-image-latents.ts'
 
 /** Components of Stable Diffusion XL with perturbed-attention guidance. */
 export interface StableDiffusionXLPAGComponents extends StableDiffusionXLComponents, PerturbedComponent {}
 
-/** Text to image with SDXL and perturbed-attention guidance. Source: diffusers `StableDiffusionXLPAGPipeline`. */
-export class StableDiffusionXLPAGPipeline extends StableDiffusionXLBase<StableDiffusionXLPAGComponents, PerturbedTextXLOptions> {
+/** Pipelines of Stable Diffusion XL with perturbed-attention guidance. */
+abstract class PerturbedXLBase<O extends TextToImageXLOptions> extends StableDiffusionXLBase<StableDiffusionXLPAGComponents, O> {
   static override readonly settings: readonly string[] = [...StableDiffusionXLBase.settings, 'pagAppliedLayers']
+}
+
+/** Text to image with SDXL and perturbed-attention guidance. Source: diffusers `StableDiffusionXLPAGPipeline`. */
+export class StableDiffusionXLPAGPipeline extends PerturbedXLBase<PerturbedTextXLOptions> {
   protected override readonly schema: z.ZodObject = perturbedTextXLSchema
 
   protected override async prepare(call: Call<PerturbedTextXLOptions>): Promise<Prepared> {
@@ -31,11 +36,7 @@ export class StableDiffusionXLPAGPipeline extends StableDiffusionXLBase<StableDi
 }
 
 /** Image to image with SDXL and perturbed-attention guidance. Source: diffusers `StableDiffusionXLPAGImg2ImgPipeline`. */
-export class StableDiffusionXLPAGImg2ImgPipeline extends StableDiffusionXLImageBase<
-  StableDiffusionXLPAGComponents,
-  PerturbedImageXLOptions
-> {
-  static override readonly settings: readonly string[] = [...StableDiffusionXLBase.settings, 'pagAppliedLayers']
+export class StableDiffusionXLPAGImg2ImgPipeline extends PerturbedXLBase<PerturbedImageXLOptions> {
   protected override readonly schema: z.ZodObject = perturbedImageXLSchema
 
   protected override async prepare(call: Call<PerturbedImageXLOptions>, scope: Scope): Promise<Prepared> {
@@ -44,11 +45,7 @@ export class StableDiffusionXLPAGImg2ImgPipeline extends StableDiffusionXLImageB
 }
 
 /** Inpainting with SDXL and perturbed-attention guidance. Source: diffusers `StableDiffusionXLPAGInpaintPipeline`. */
-export class StableDiffusionXLPAGInpaintPipeline extends StableDiffusionXLImageBase<
-  StableDiffusionXLPAGComponents,
-  PerturbedInpaintXLOptions
-> {
-  static override readonly settings: readonly string[] = [...StableDiffusionXLBase.settings, 'pagAppliedLayers']
+export class StableDiffusionXLPAGInpaintPipeline extends PerturbedXLBase<PerturbedInpaintXLOptions> {
   protected override readonly schema: z.ZodObject = perturbedInpaintXLSchema
 
   protected override async prepare(call: Call<PerturbedInpaintXLOptions>, scope: Scope): Promise<Prepared> {

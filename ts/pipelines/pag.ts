@@ -1,6 +1,7 @@
 import type { z } from 'zod'
 import type { Scope } from '../scope.ts'
 import type { Call } from './call.ts'
+import type { CommonOptions } from './generate-options.ts'
 import { prepareImageToImage } from './image-to-image-latents.ts'
 import { prepareInpaint } from './inpaint-latents.ts'
 import {
@@ -20,9 +21,13 @@ import { prepareTextToImage } from './text-to-image-latents.ts'
 /** Components of Stable Diffusion with perturbed-attention guidance. */
 export interface StableDiffusionPAGComponents extends StableDiffusionComponents, PerturbedComponent {}
 
-/** Text to image with perturbed-attention guidance. Source: diffusers `StableDiffusionPAGPipeline`; arXiv:2403.17377. */
-export class StableDiffusionPAGPipeline extends StableDiffusionBase<StableDiffusionPAGComponents, PerturbedTextOptions> {
+/** Pipelines of Stable Diffusion with perturbed-attention guidance. */
+abstract class PerturbedBase<O extends CommonOptions> extends StableDiffusionBase<StableDiffusionPAGComponents, O> {
   static override readonly settings: readonly string[] = [...StableDiffusionBase.settings, 'pagAppliedLayers']
+}
+
+/** Text to image with perturbed-attention guidance. Source: diffusers `StableDiffusionPAGPipeline`; arXiv:2403.17377. */
+export class StableDiffusionPAGPipeline extends PerturbedBase<PerturbedTextOptions> {
   protected override readonly schema: z.ZodObject = perturbedTextSchema
 
   protected override async prepare(call: Call<PerturbedTextOptions>): Promise<Prepared> {
@@ -31,8 +36,7 @@ export class StableDiffusionPAGPipeline extends StableDiffusionBase<StableDiffus
 }
 
 /** Image to image with perturbed-attention guidance. Source: diffusers `StableDiffusionPAGImg2ImgPipeline`. */
-export class StableDiffusionPAGImg2ImgPipeline extends StableDiffusionBase<StableDiffusionPAGComponents, PerturbedImageOptions> {
-  static override readonly settings: readonly string[] = [...StableDiffusionBase.settings, 'pagAppliedLayers']
+export class StableDiffusionPAGImg2ImgPipeline extends PerturbedBase<PerturbedImageOptions> {
   protected override readonly schema: z.ZodObject = perturbedImageSchema
 
   protected override async prepare(call: Call<PerturbedImageOptions>, scope: Scope): Promise<Prepared> {
@@ -41,8 +45,7 @@ export class StableDiffusionPAGImg2ImgPipeline extends StableDiffusionBase<Stabl
 }
 
 /** Inpainting with perturbed-attention guidance. Source: diffusers `StableDiffusionPAGInpaintPipeline`. */
-export class StableDiffusionPAGInpaintPipeline extends StableDiffusionBase<StableDiffusionPAGComponents, PerturbedInpaintOptions> {
-  static override readonly settings: readonly string[] = [...StableDiffusionBase.settings, 'pagAppliedLayers']
+export class StableDiffusionPAGInpaintPipeline extends PerturbedBase<PerturbedInpaintOptions> {
   protected override readonly schema: z.ZodObject = perturbedInpaintSchema
 
   protected override async prepare(call: Call<PerturbedInpaintOptions>, scope: Scope): Promise<Prepared> {

@@ -10,14 +10,14 @@ import { type Call, guidanceScaleEmbedding, plainScale } from './call.ts'
 import type { PromptOptionsXL } from './conditioning.ts'
 import { checkPromptsXL } from './conditioning-xl.ts'
 import { encodeCall } from './encode-call.ts'
-import type { ImageToImageXLOptions, TextToImageXLOptions } from './generate-options-xl.ts'
+import type { TextToImageXLOptions } from './generate-options-xl.ts'
 import type { Slots } from './load.ts'
 import { DiffusionPipeline } from './pipeline.ts'
 import type { BaseComponents, PipelineOrigin } from './pipeline-class.ts'
 import type { Encoded, Prepared } from './prepared.ts'
 import type { Results } from './result.ts'
 import { baseSlots, imageEncoderSlot, type PipelineEncodeOptions, textEncoderSlot, tokenizerSlot } from './stable-diffusion-base.ts'
-import { imageToImageIds, type TimeIds, textToImageIds, timeIdsTensor } from './time-ids.ts'
+import { timeIds, timeIdsTensor } from './time-ids.ts'
 
 /** Components and settings of Stable Diffusion XL. */
 export interface StableDiffusionXLComponents extends BaseComponents, TextComponentsXL {
@@ -70,11 +70,6 @@ export abstract class StableDiffusionXLBase<
     super.dispose()
   }
 
-  /** Size conditioning of a call. */
-  protected timeIds({ options }: Call<O>, { height, width }: Prepared): TimeIds {
-    return textToImageIds(options, [height, width])
-  }
-
   /** Whether an absent negative prompt means zeros. */
   protected get zeros(): boolean {
     return this.components.forceZerosForEmptyPrompt ?? true
@@ -85,7 +80,7 @@ export abstract class StableDiffusionXLBase<
   }
 
   protected override async encode(call: Call<O>, prepared: Prepared, scope: Scope): Promise<Encoded> {
-    const ids = this.timeIds(call, prepared)
+    const ids = timeIds(call.options, [prepared.height, prepared.width], this.components.requiresAestheticsScore)
     const dim = this.unet.config.time_cond_proj_dim
     const { conditioning, ...encoded } = await encodeCall(call, {
       prepared,
@@ -98,15 +93,5 @@ export abstract class StableDiffusionXLBase<
     const timestepCond =
       dim === null ? undefined : scope.keep(guidanceScaleEmbedding(plainScale(call.options.guidanceScale), dim, call.images))
     return { ...encoded, conditioning: { ...conditioning, timestepCond } }
-  }
-}
-
-/** What those of them share that change a picture: sizes fall back differently, and refiners are told an aesthetic score. */
-export abstract class StableDiffusionXLImageBase<
-  C extends StableDiffusionXLComponents,
-  O extends Omit<ImageToImageXLOptions, 'image'>,
-> extends StableDiffusionXLBase<C, O> {
-  protected override timeIds({ options }: Call<O>, { height, width }: Prepared): TimeIds {
-    return imageToImageIds(options, [height, width], this.components.requiresAestheticsScore ?? false)
   }
 }

@@ -8,7 +8,7 @@ import { prepareImageToImage } from './image-to-image-latents.ts'
 import { prepareInpaint } from './inpaint-latents.ts'
 import { imageToImageXLSchema, inpaintXLSchema, textToImageXLSchema } from './options-xl.ts'
 import type { Prepared } from './prepared.ts'
-import { StableDiffusionXLBase, type StableDiffusionXLComponents, StableDiffusionXLImageBase } from './stable-diffusion-xl-base.ts'
+import { StableDiffusionXLBase, type StableDiffusionXLComponents } from './stable-diffusion-xl-base.ts'
 import { prepareTextToImage } from './text-to-image-latents.ts'
 
 /** Text to image with Stable Diffusion XL. Source: diffusers `StableDiffusionXLPipeline`. */
@@ -21,7 +21,7 @@ export class StableDiffusionXLPipeline extends StableDiffusionXLBase<StableDiffu
 }
 
 /** Image to image with Stable Diffusion XL, and its refiner. Source: diffusers `StableDiffusionXLImg2ImgPipeline`. */
-export class StableDiffusionXLImg2ImgPipeline extends StableDiffusionXLImageBase<StableDiffusionXLComponents, ImageToImageXLOptions> {
+export class StableDiffusionXLImg2ImgPipeline extends StableDiffusionXLBase<StableDiffusionXLComponents, ImageToImageXLOptions> {
   protected override readonly schema: z.ZodObject = imageToImageXLSchema
 
   protected override async prepare(call: Call<ImageToImageXLOptions>, scope: Scope): Promise<Prepared> {
@@ -34,7 +34,7 @@ export class StableDiffusionXLImg2ImgPipeline extends StableDiffusionXLImageBase
 }
 
 /** Inpainting with Stable Diffusion XL. Source: diffusers `StableDiffusionXLInpaintPipeline`. */
-export class StableDiffusionXLInpaintPipeline extends StableDiffusionXLImageBase<StableDiffusionXLComponents, InpaintXLOptions> {
+export class StableDiffusionXLInpaintPipeline extends StableDiffusionXLBase<StableDiffusionXLComponents, InpaintXLOptions> {
   protected override readonly schema: z.ZodObject = inpaintXLSchema
 
   protected override prepare(call: Call<InpaintXLOptions>, scope: Scope): Promise<Prepared> {

@@ -32,11 +32,16 @@ export interface AestheticScores {
   negativeAestheticScore?: number
 }
 
+/** The ids of a call: pipelines that change a picture have aesthetic scores among their options, and other fallbacks. */
+export function timeIds(options: SizeConditioning & AestheticScores, picture: Pair, scored = false): TimeIds {
+  return options.aestheticScore === undefined ? textToImageIds(options, picture) : imageToImageIds(options, picture, scored)
+}
+
 /** Text-to-image ids: the negative ones differ only if both negative sizes are given. Source: diffusers `StableDiffusionXLPipeline.__call__`. */
 export function textToImageIds(
   { originalSize, cropsCoordsTopLeft = [0, 0], targetSize, ...negative }: SizeConditioning,
   picture: Pair,
-): { positive: number[]; negative: number[] } {
+): TimeIds {
   const positive = [...(originalSize ?? picture), ...cropsCoordsTopLeft, ...(targetSize ?? picture)]
   const { negativeOriginalSize: size, negativeCropsCoordsTopLeft: crops = [0, 0], negativeTargetSize: target } = negative
   return { positive, negative: size && target ? [...size, ...crops, ...target] : positive }
@@ -47,11 +52,7 @@ export function textToImageIds(
  *
  * Without scores the negative crop is the positive one. Source: diffusers `StableDiffusionXLImg2ImgPipeline._get_add_time_ids`.
  */
-export function imageToImageIds(
-  options: SizeConditioning & AestheticScores,
-  picture: Pair,
-  scored: boolean,
-): { positive: number[]; negative: number[] } {
+export function imageToImageIds(options: SizeConditioning & AestheticScores, picture: Pair, scored: boolean): TimeIds {
   const { originalSize = picture, cropsCoordsTopLeft: crops = [0, 0], targetSize = picture } = options
   const { negativeOriginalSize = originalSize, negativeCropsCoordsTopLeft = [0, 0], negativeTargetSize = targetSize } = options
   const { aestheticScore = 6, negativeAestheticScore = 2.5 } = options
