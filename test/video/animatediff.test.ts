@@ -1,4 +1,5 @@
-import { readFile } from 'node:fs/promises'
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import test from 'ava'
@@ -116,6 +117,31 @@ test('a video has its frames, seed and parameters, whatever else is in the batch
   t.deepEqual(alone.videos[0].frames[1]?.data, videos[1]?.frames[1]?.data)
 })
 
+test('a UNet that diffusers saved together with its motion modules is both of them', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'node-diffusion-motion-'))
+  t.teardown(() => rm(folder, { recursive: true, force: true }))
+  const unet = join(folder, 'unet')
+  await cp(base, folder, { recursive: true, dereference: true })
+  await cp(join(fixtures, 'video', 'unet_motion_model.json'), join(unet, 'config.json'), { force: true })
+  const weights = 'diffusion_pytorch_model.safetensors'
+  const both = await Promise.all([join(base, 'unet'), adapterFolder].map((from) => Tensor.loadSafetensors(join(from, weights))))
+  await Tensor.saveSafetensors(join(unet, weights), Object.assign({}, ...both))
+  const index = JSON.parse(await readFile(join(base, 'model_index.json'), 'utf8')) as object
+  const classes = {
+    _class_name: 'AnimateDiffPipeline',
+    unet: ['diffusers', 'UNetMotionModel'],
+    motion_adapter: ['diffusers', 'MotionAdapter'],
+  }
+  await writeFile(join(folder, 'model_index.json'), JSON.stringify({ ...index, ...classes }))
+  const { scheduler_config, ...item } = cases.free_noise as Case
+  await using pipe = await AnimateDiffPipeline.fromPretrained(folder, { scheduler: schedulerFromConfig(scheduler_config) })
+  const { latents } = await pipe.generate({
+    ...(await optionsOf('free_noise', { ...item, scheduler_config })),
+    outputType: 'latent',
+  } as never)
+  t.true(far(latents, tensors['free_noise/out/latents'] as Tensor) < 1e-3) // the pack's tolerance of a denoising run
+})
+
 test('an image prompt holds for every frame of a video', async (t) => {
   await using pictures = await StableDiffusionPipeline.fromPretrained(base)
   const motionAdapter = await stillMotionAdapter(pictures.unet)
@@ -167,6 +193,8 @@ test('bad calls are refused before any work', async (t) => {
   await refuses({ numFrames: 4, latents: Tensor.zeros([1, 4, 3, 8, 8]), height: 16, width: 16 }, /latents/)
   const other = AnimateDiffVideoToVideoPipeline.fromPipe(pipe)
   await t.throwsAsync(Promise.resolve(other.generate({ prompt: 'a', video: [] })), { instanceOf: InvalidArgumentError, message: /video/ })
+  const few = { prompt: 'a', video: pictures('video_to_video/in/video'), strength: 0.5, numInferenceSteps: 4, freeInit: { numIters: 3 } }
+  await t.throwsAsync(Promise.resolve(other.generate(few)), { instanceOf: InvalidArgumentError, message: /round 2 has a step/ })
   await using plain = await StableDiffusionPipeline.fromPretrained(base)
   t.throws(() => AnimateDiffPipeline.fromPipe(plain), { instanceOf: InvalidArgumentError, message: /MotionAdapter for motionAdapter/ })
 })

@@ -129,11 +129,15 @@ type NativeLoad<T> = (
   onProgress: ((loaded: number, total: number) => void) | undefined,
 ) => Promise<T>
 
-/** Runs a native load with the plan's numbers, progress and signal; warns about what the file has and the model does not know. */
+/**
+ * Runs a native load with the plan's numbers, progress and signal; warns about what the file has and the model does not know, except for weights
+ * `elsewhere`, which belong to another model in the same file.
+ */
 export async function loadNative<T extends { unknownKeys: string[]; unexpectedWeights: string[] }>(
   plan: LoadPlan,
   config: object,
   load: NativeLoad<T>,
+  elsewhere?: RegExp,
 ): Promise<T> {
   const { onProgress, signal, variant } = plan.options
   if (plan.options.dtype === 'auto') {
@@ -145,7 +149,8 @@ export async function loadNative<T extends { unknownKeys: string[]; unexpectedWe
   const handle = await abortable(signal, (token) => load(options, token, report?.onProgress))
   report?.finish()
   warnOnce(plan.component, 'config keys that are not known and have no effect', handle.unknownKeys)
-  warnOnce(plan.component, 'weights that the model has no place for', handle.unexpectedWeights)
+  const unexpected = handle.unexpectedWeights.filter((name) => !elsewhere?.test(name))
+  warnOnce(plan.component, 'weights that the model has no place for', unexpected)
   return handle
 }
 

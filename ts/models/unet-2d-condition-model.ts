@@ -19,6 +19,7 @@ import {
 } from './load.ts'
 import { type MemoryNeed, memoryNeed } from './memory-need.ts'
 import { Model, type ModelPlace } from './model.ts'
+import { isMotionUnet, MOTION_WEIGHTS, spatialConfig } from './motion-unet-config.ts'
 import { checkFreeU, type FreeUOptions, motionInput, type UNetForwardOptions, unetInput } from './unet-input.ts'
 
 /** Keys of a UNet's `config.json` (diffusers `UNet2DConditionModel`), completed with their defaults. */
@@ -68,10 +69,13 @@ export class UNet2DConditionModel extends Model {
     nativeUnetOf = (unet) => unet.#root
   }
 
-  /** Reads `config.json` and safetensors weights from a folder or built-in model. */
+  /** Reads `config.json` and safetensors weights from a folder or built-in model; of a saved `UNetMotionModel` the network without motion. */
   static async fromPretrained(dir: string, options?: LoadOptions): Promise<UNet2DConditionModel> {
     const plan = await planLoad(dir, options, 'unet')
     const config = await readConfig(plan.source)
+    if (isMotionUnet(config)) {
+      return new UNet2DConditionModel(await loadNative(plan, spatialConfig(config), native.NativeUnet.load, MOTION_WEIGHTS), plan)
+    }
     return new UNet2DConditionModel(await loadNative(plan, config, native.NativeUnet.load), plan)
   }
 

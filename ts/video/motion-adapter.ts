@@ -5,6 +5,7 @@ import { expected } from '../errors.ts'
 import { LazyNative } from '../models/lazy-native.ts'
 import { type FromWeightsOptions, type LoadOptions, loadNative, planLoad, planWeights, readConfig } from '../models/load.ts'
 import { Model, type ModelPlace } from '../models/model.ts'
+import { isMotionUnet, SPATIAL_WEIGHTS, temporalConfig } from '../models/motion-unet-config.ts'
 import { type NativeMotion, native } from '../native.ts'
 import type { Tensor } from '../tensor.ts'
 
@@ -55,10 +56,13 @@ export class MotionAdapter extends Model {
     }
   }
 
-  /** Reads `config.json` and safetensors weights from a folder. */
+  /** Reads `config.json` and safetensors weights from a folder; of a saved `UNetMotionModel` its motion modules. */
   static async fromPretrained(dir: string, options?: LoadOptions): Promise<MotionAdapter> {
     const plan = await planLoad(dir, options, 'motion_adapter')
     const config = await readConfig(plan.source)
+    if (isMotionUnet(config)) {
+      return new MotionAdapter(await loadNative(plan, temporalConfig(config), native.NativeMotion.load, SPATIAL_WEIGHTS), plan)
+    }
     return new MotionAdapter(await loadNative(plan, config, native.NativeMotion.load), plan)
   }
 
@@ -71,6 +75,7 @@ export class MotionAdapter extends Model {
     const plan = planWeights(weights, options, 'motion_adapter')
     return new MotionAdapter(await loadNative(plan, checkOptions('config', config), native.NativeMotion.load), plan)
   }
+
   /**
    * These modules as they were loaded, with these adapters (motion LoRAs) and no others; layers that they leave alone are shared.
    *
