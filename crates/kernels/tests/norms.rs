@@ -39,6 +39,19 @@ fn concat() {
     }
 }
 
+fn map() {
+    for (b, size, small, c, groups) in [(2, (16, 24), (4, 6), 32, 8), (1, (9, 15), (3, 4), 96, 32), (2, (5, 7), (5, 7), 17, 1), (1, (12, 8), (1, 1), 30, 3)] {
+        let (x, weight, bias) = (normal(1, &[b, size.0, size.1, c]), normal(2, &[c]), normal(3, &[c]));
+        let (scale, shift) = (normal(4, &[b, small.0, small.1, c]), normal(5, &[b, small.0, small.1, c]));
+        let norm = || GroupNorm::new(&weight, &bias, groups, 1e-6).unwrap();
+        for activation in [None, Some(Activation::Silu), Some(Activation::Mish)] {
+            let want = exact(|| norm().forward_map(&x, &scale, &shift, activation).unwrap());
+            let got = norm().forward_map(&single(&x), &single(&scale), &single(&shift), activation).unwrap();
+            near(&got, &want, TOLERANCE, &format!("{size:?} {small:?} {c} {activation:?}"));
+        }
+    }
+}
+
 /// A mean a thousand times the deviation: naive sums of squares in f32 would have no digit left. The reference in f32 keeps few, so it is not asked.
 fn large_mean() {
     if level() == Level::Reference {
@@ -59,4 +72,4 @@ fn layer() {
     }
 }
 
-each_level!(group, concat, large_mean, layer);
+each_level!(group, concat, map, large_mean, layer);

@@ -8,6 +8,8 @@ mod reference;
 mod upsample;
 mod winograd;
 
+pub(crate) use reference::{nearest, resize_nearest};
+
 use crate::argument::{expect, image};
 use crate::linear::check_bias;
 use crate::{Epilogue, Storage};

@@ -45,7 +45,7 @@ impl Plain {
 }
 
 /// x (B, H, W, C) -> (B, height, width, C), each pixel a copy of `nearest`.
-fn resize_nearest(x: &Tensor, (height, width): (usize, usize)) -> Result<Tensor> {
+pub(crate) fn resize_nearest(x: &Tensor, (height, width): (usize, usize)) -> Result<Tensor> {
     let pick = |x: &Tensor, dim: usize, to: usize| {
         let from = x.dim(dim)?;
         let index: Vec<u32> = (0..to).map(|i| nearest(i, from, to) as u32).collect();
@@ -55,6 +55,6 @@ fn resize_nearest(x: &Tensor, (height, width): (usize, usize)) -> Result<Tensor>
 }
 
 /// The source of position `i` when `from` positions become `to`: torch's `nearest` mode, which multiplies by the f32 ratio and truncates.
-pub(super) fn nearest(i: usize, from: usize, to: usize) -> usize {
+pub(crate) fn nearest(i: usize, from: usize, to: usize) -> usize {
     ((i as f32 * (from as f32 / to as f32)) as usize).min(from - 1)
 }

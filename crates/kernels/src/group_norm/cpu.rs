@@ -5,16 +5,16 @@ use crate::buffer::{dense, output, to_vec, View};
 use crate::cpu::Level;
 use crate::pool;
 use crate::simd::math::activate;
-use crate::simd::{dispatch, Shared, Simd, Task};
+use crate::simd::{dispatch, streams, Shared, Simd, Task};
 use crate::Activation;
 use candle_core::{Result, Tensor};
 
 /// Elements per task; below, one thread is faster.
-const STEP: usize = 1 << 15;
+pub(super) const STEP: usize = 1 << 15;
 
 /// Weight and bias in f32.
 pub(super) struct Body {
-    level: Level,
+    pub level: Level,
     pub weight: Vec<f32>,
     pub bias: Vec<f32>,
     pub groups: usize,
@@ -51,6 +51,7 @@ impl Body {
         let step = STEP.div_ceil(channels.max(1));
         let per_sample = positions.div_ceil(step);
         let run = |out: Shared<f32>| {
+            let streamed = sources.len() == 1 && streams(out, batch * positions * channels, channels);
             pool::run(batch * per_sample, |i| {
                 let (sample, first) = (i / per_sample, i % per_sample * step);
                 let rows = step.min(positions - first);
@@ -67,6 +68,7 @@ impl Body {
                         out: unsafe { out.get().add((sample * positions + first) * channels + column) },
                         stride: channels,
                         activation,
+                        streamed,
                     };
                     dispatch(self.level, task);
                     column += width;
@@ -88,6 +90,7 @@ struct Apply<'a> {
     /// Between rows of the output.
     stride: usize,
     activation: Option<Activation>,
+    streamed: bool,
 }
 
 impl Task for Apply<'_> {
@@ -101,6 +104,7 @@ impl Task for Apply<'_> {
             Some(Activation::Silu) => self.rows::<S>(Some(Activation::Silu)),
             other => self.rows::<S>(other),
         }
+        S::fence()
     }
 }
 
@@ -115,7 +119,12 @@ impl Apply<'_> {
             let mut j = 0;
             while j < whole {
                 let y = S::fma(S::load(from.add(j)), S::load(scale.add(j)), S::load(shift.add(j)));
-                S::store(to.add(j), maybe::<S>(activation, y));
+                let y = maybe::<S>(activation, y);
+                if self.streamed {
+                    S::stream(to.add(j), y)
+                } else {
+                    S::store(to.add(j), y)
+                }
                 j += S::LANES;
             }
             if rest > 0 {
@@ -127,7 +136,7 @@ impl Apply<'_> {
 }
 
 #[inline(always)]
-unsafe fn maybe<S: Simd>(activation: Option<Activation>, y: S::V) -> S::V {
+pub(super) unsafe fn maybe<S: Simd>(activation: Option<Activation>, y: S::V) -> S::V {
     match activation {
         Some(activation) => activate::<S>(activation, y),
         None => y,

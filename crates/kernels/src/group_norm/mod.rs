@@ -1,6 +1,7 @@
 //! Group normalisation of channels-last images and tokens.
 
 mod cpu;
+mod map;
 mod reference;
 mod statistics;
 
@@ -52,6 +53,21 @@ impl GroupNorm {
     /// `activation(norm(x) * (1 + scale) + shift)` with scale and shift (B, C); diffusers' `time_embedding_norm = "scale_shift"`.
     pub fn forward_scale_shift(&self, x: &Tensor, scale: &Tensor, shift: &Tensor, activation: Option<Activation>) -> Result<Tensor> {
         self.run(&[x], Some((scale, shift)), activation)
+    }
+
+    /// `activation(norm(x) * scale + shift)` of x (B, H, W, C) with scale and shift (B, h, w, C) enlarged to x's size, each position a copy of the nearest:
+    /// the spatially conditioned norm of arXiv:2209.09002.
+    pub fn forward_map(&self, x: &Tensor, scale: &Tensor, shift: &Tensor, activation: Option<Activation>) -> Result<Tensor> {
+        let (batch, height, width, channels) = crate::argument::image(x, "x")?;
+        expect(channels == self.channels, &format!("{} channels", self.channels), "x", channels)?;
+        let (_, h, w, _) = crate::argument::image(scale, "scale")?;
+        expect_shape(scale, &[batch, h, w, channels], "scale")?;
+        expect_shape(shift, &[batch, h, w, channels], "shift")?;
+        let _op = crate::profile::op("group norm", || (format!("{:?} x {channels}, mapped", [batch, height, width]), 0.0));
+        match &self.body {
+            Body::Plain(plain) => plain.forward_map(x, scale, shift, activation),
+            Body::Cpu(body) => map::forward(body, x, [scale, shift], activation),
+        }
     }
 
     fn run(&self, inputs: &[&Tensor], scale_shift: ScaleShift, activation: Option<Activation>) -> Result<Tensor> {

@@ -1,5 +1,6 @@
 use super::ScaleShift;
 use crate::argument::wide;
+use crate::conv2d::resize_nearest;
 use crate::Activation;
 use candle_core::{Result, Tensor, D};
 
@@ -34,5 +35,17 @@ impl Plain {
             None => y,
         };
         y.reshape(x.dims())?.to_dtype(x.dtype())
+    }
+
+    /// As `forward`, then the maps at the size of x.
+    pub fn forward_map(&self, x: &Tensor, scale: &Tensor, shift: &Tensor, activation: Option<Activation>) -> Result<Tensor> {
+        let (dtype, size) = (wide(x.dtype()), (x.dims()[1], x.dims()[2]));
+        let map = |t: &Tensor| resize_nearest(&t.to_dtype(dtype)?, size);
+        let y = self.forward(&[&x.to_dtype(dtype)?], None, None)?;
+        let y = ((y * map(scale)?)? + map(shift)?)?;
+        match activation {
+            Some(activation) => activation.reference(&y)?.to_dtype(x.dtype()),
+            None => y.to_dtype(x.dtype()),
+        }
     }
 }
