@@ -82,6 +82,32 @@ export class Repository {
     return this.#cache.snapshot(listing.commit)
   }
 
+  /**
+   * Names of the files in one of its folders ('' for the root), without downloading any: those of the hub, or of the cache where the hub may not
+   * be asked or cannot be reached. Throws `HubError`.
+   */
+  async list(folder: string): Promise<string[]> {
+    const { revision, localFilesOnly } = this.#settings
+    const known = await this.#cache.commitOf(revision)
+    const prefix = folder === '' ? '' : `${folder.replace(/\/+$/, '')}/`
+    const names = (paths: readonly string[]): string[] =>
+      paths.flatMap((path) => (path.startsWith(prefix) && !path.slice(prefix.length).includes('/') ? [path.slice(prefix.length)] : []))
+    if (localFilesOnly) {
+      await this.#cached(known, { folders: [] })
+      return names(await this.#cache.files(known ?? revision))
+    }
+    try {
+      this.#listing ??= this.#list()
+      return names((await this.#listing).files.map(({ path }) => path))
+    } catch (error) {
+      if (error instanceof UnreachableError && known !== undefined) {
+        this.#listing = undefined
+        return names(await this.#cache.files(known))
+      }
+      throw error
+    }
+  }
+
   async #list(): Promise<{ commit: string; files: RepoFile[] }> {
     const commit = await this.#client.commit()
     const files = await this.#client.files(commit)

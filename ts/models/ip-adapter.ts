@@ -1,10 +1,10 @@
-import { join } from 'node:path'
 import { abortable } from '../abort.ts'
-import { checkOptions, checkString } from '../checks.ts'
+import { findAdapterFile } from '../adapters/adapter-file.ts'
+import { checkOptions } from '../checks.ts'
 import { expected } from '../errors.ts'
 import { type NativeIpAdapter, native } from '../native.ts'
 import { handleOf, type Tensor, wrapTensor } from '../tensor.ts'
-import { type FromWeightsOptions, type LoadOptions, type LoadPlan, loadNative, planLoad, planWeights } from './load.ts'
+import { checkPlan, type FromWeightsOptions, type LoadOptions, type LoadPlan, loadNative, planWeights } from './load.ts'
 import { Model } from './model.ts'
 
 /** What an IP-Adapter's weights say of it; the published files have no config. */
@@ -40,13 +40,11 @@ export class IPAdapter extends Model {
     this.config = Object.freeze(JSON.parse(handle.config) as IPAdapterConfig)
   }
 
-  /** Reads a published adapter: plain, Plus or full-face, for SD 1.x or SDXL; its weights tell which. */
+  /** Reads a published adapter from a file, a folder or the hub: plain, Plus or full-face, for SD 1.x or SDXL; its weights tell which. */
   static async fromPretrained(dir: string, options: IPAdapterLoadOptions = {}): Promise<IPAdapter> {
-    const { weightName, ...rest } = checkOptions('options', options)
-    const plan = await planLoad(dir, rest, 'ip_adapter')
-    const source = weightName === undefined ? plan.source : join(plan.source, checkString('weightName', weightName))
-    const placed = { ...plan, source }
-    return new IPAdapter(await loadNative(placed, {}, native.NativeIpAdapter.load), placed)
+    const checked = checkPlan(options, 'ip_adapter')
+    const plan = { ...checked, source: await findAdapterFile(dir, [], options) }
+    return new IPAdapter(await loadNative(plan, {}, native.NativeIpAdapter.load), plan)
   }
 
   /** Builds the adapter from tensors by checkpoint key. */

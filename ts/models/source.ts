@@ -1,4 +1,4 @@
-import { stat } from 'node:fs/promises'
+import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { checkString } from '../checks.ts'
 import { expected } from '../errors.ts'
@@ -11,6 +11,8 @@ import { packageRoot } from '../native.ts'
 export interface ModelSource {
   /** The folder that holds at least what is wanted. */
   fetch(wanted: Wanted): Promise<string>
+  /** Names of the files in one of its folders, '' for the root; none if there is no such folder. */
+  list(folder: string): Promise<string[]>
 }
 
 /** Folders of the models that ship with the package, by their id. */
@@ -24,7 +26,7 @@ const BUILT_IN: Readonly<Record<string, string>> = { shapes: join(packageRoot, '
 export async function openSource(dir: string, options: HubOptions & DownloadRun = {}): Promise<ModelSource> {
   const folder = await localFolder(dir)
   if (folder !== undefined) {
-    return { fetch: async () => folder }
+    return { fetch: async () => folder, list: (inside) => namesIn(join(folder, inside)) }
   }
   if (!isRepositoryId(dir)) {
     throw expected(
@@ -34,6 +36,11 @@ export async function openSource(dir: string, options: HubOptions & DownloadRun 
     )
   }
   return Repository.open(dir, options, { signal: options.signal, onProgress: harmless(options.onProgress) })
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { withFileTypes: true }).catch(() => [])
+  return entries.filter((entry) => !entry.isDirectory()).map(({ name }) => name)
 }
 
 /** The folder of a model that needs no network; undefined if there is none of that name. */
