@@ -3,14 +3,14 @@
 use crate::simd::Shared;
 use candle_core::{CpuStorage, DType, Device, Result, Shape, Storage, Tensor};
 use half::slice::HalfFloatSliceExt;
-use std::alloc::{alloc_zeroed, dealloc, handle_alloc_error, Layout};
+use std::alloc::{alloc, alloc_zeroed, dealloc, handle_alloc_error, Layout};
 use std::ops::{Deref, DerefMut};
 use std::sync::RwLockReadGuard;
 
 /// From this size on a buffer asks for huge pages: a page fault costs more than filling the page.
 const HUGE: usize = 1 << 21;
 
-/// A zeroed buffer of f32, u32 or u16, aligned to 64 bytes (to 2 MiB when that large).
+/// A buffer of f32, u32 or u16, aligned to 64 bytes (to 2 MiB when that large).
 pub(crate) struct Buffer<T> {
     ptr: *mut T,
     len: usize,
@@ -30,11 +30,22 @@ impl Number for u16 {}
 
 impl<T: Number> Buffer<T> {
     pub fn zeroed(len: usize) -> Self {
+        // SAFETY: zero bytes are a number.
+        unsafe { Self::allocated(len, alloc_zeroed) }
+    }
+
+    /// With whatever numbers its memory held, for whoever writes all of them.
+    pub fn unfilled(len: usize) -> Self {
+        // SAFETY: numbers of any bits are numbers.
+        unsafe { Self::allocated(len, alloc) }
+    }
+
+    unsafe fn allocated(len: usize, allocate: unsafe fn(Layout) -> *mut u8) -> Self {
         let bytes = std::mem::size_of::<T>().saturating_mul(len).max(64);
         let align = if bytes >= HUGE { HUGE } else { 64 };
         let layout = Layout::from_size_align(bytes, align).unwrap_or(Layout::new::<T>());
         // SAFETY: the layout has a non-zero size.
-        let ptr = unsafe { alloc_zeroed(layout) }.cast::<T>();
+        let ptr = unsafe { allocate(layout) }.cast::<T>();
         if ptr.is_null() || layout.size() < bytes {
             handle_alloc_error(layout)
         }

@@ -75,8 +75,10 @@ impl ResnetBlock {
         };
         let projected = self.project_time(time)?;
         let per_sample = projected.as_ref().filter(|_| self.shape.time_shift == TimeShift::Default);
-        let hidden = self.first_convolution(&normed, &Epilogue { per_sample, ..Default::default() })?;
-        let hidden = match (&projected, self.shape.time_shift) {
+        // Overwritten, not shadowed: images that are no longer read are freed before the next one is made.
+        let mut hidden = self.first_convolution(&normed, &Epilogue { per_sample, ..Default::default() })?;
+        drop(normed);
+        hidden = match (&projected, self.shape.time_shift) {
             (Some(time), TimeShift::ScaleShift) => {
                 let halves = time.chunk(2, 1)?;
                 self.norm2.forward_scale_shift(&hidden, &halves[0].contiguous()?, &halves[1].contiguous()?, activation)?
