@@ -2,6 +2,7 @@ import type { CLIPTextModel, CLIPTextModelWithProjection } from '../models/clip-
 import type { CLIPTokenizer } from '../models/clip-tokenizer.ts'
 import type { UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
 import type { MotionAdapter } from '../video/motion-adapter.ts'
+import type { ActingAdapter } from './adapter-state.ts'
 import { type AdapterComponent, type AdapterWeight, weightsFor } from './adapter-weight.ts'
 import type { WeightedAdapter } from './lora-adapter.ts'
 import { type Inversion, withInversions } from './textual-inversion.ts'
@@ -25,10 +26,15 @@ type Prepared = { prepare(options: { signal?: AbortSignal }): Promise<void>; dis
  */
 export class AdaptedComponents<C extends object> implements Disposable {
   readonly components: Readonly<C>
+  /** What acts on them. */
+  readonly adapters: readonly ActingAdapter[]
+  readonly inversions: readonly Inversion[]
   readonly #made: readonly Prepared[]
   #users = 1
 
-  constructor(base: Readonly<C>, adapters: readonly WeightedAdapter[], inversions: readonly Inversion[]) {
+  constructor(base: Readonly<C>, adapters: readonly ActingAdapter[], inversions: readonly Inversion[]) {
+    this.adapters = adapters
+    this.inversions = inversions
     const made: Prepared[] = []
     const given = base as Readonly<Partial<AdaptableComponents>>
     const changed: Partial<AdaptableComponents> = {}

@@ -4,6 +4,11 @@ import type { AdapterComponentName, LoadedAdapter } from './loaded-adapter.ts'
 import type { WeightedAdapter } from './lora-adapter.ts'
 import type { Inversion } from './textual-inversion.ts'
 
+/** An adapter that acts, and its name. */
+export interface ActingAdapter extends WeightedAdapter {
+  readonly name: string
+}
+
 /** Which adapters a pipeline has, and what they do; a value that changes give a new one of. */
 export interface AdapterState {
   readonly loaded: ReadonlyMap<string, LoadedAdapter>
@@ -11,7 +16,7 @@ export interface AdapterState {
   readonly active: ReadonlyMap<string, AdapterWeight>
   readonly enabled: boolean
   /** Adapters that act until `unfuseLora`, whatever happens to the others. */
-  readonly fused: readonly (WeightedAdapter & { name: string })[]
+  readonly fused: readonly ActingAdapter[]
   readonly inversions: readonly Inversion[]
 }
 
@@ -30,7 +35,7 @@ export interface CallAdapters {
 export function actingAdapters(
   { loaded, active, enabled, fused }: AdapterState,
   { loraWeights = {}, crossAttentionKwargs }: CallAdapters = {},
-): WeightedAdapter[] {
+): ActingAdapter[] {
   const weights = new Map(enabled ? active : [])
   for (const [name, weight] of Object.entries(loraWeights)) {
     weights.set(known(loaded, name, 'loraWeights'), checkAdapterWeight(`loraWeights.${name}`, weight))
@@ -39,10 +44,10 @@ export function actingAdapters(
   const isFused = new Set(fused.map(({ name }) => name))
   const acting = [...weights].filter(([name]) => !isFused.has(name))
   return [
-    ...fused.map(({ adapter, weight }) => ({ adapter, weight })),
+    ...fused,
     ...acting.flatMap(([name, weight]) => {
       const adapter = loaded.get(name)?.adapter
-      return adapter === undefined ? [] : [{ adapter, weight: scale === 1 ? weight : scaledWeight(weight, scale) }]
+      return adapter === undefined ? [] : [{ name, adapter, weight: scale === 1 ? weight : scaledWeight(weight, scale) }]
     }),
   ]
 }

@@ -17,6 +17,8 @@ export interface Inversion {
   readonly first?: Tensor
   /** (vectors, width) for SDXL's second text encoder. */
   readonly second?: Tensor
+  /** Path of its file; undefined for tensors. */
+  readonly source?: string
 }
 
 /** A file or folder, a table of vectors (n, width) or one vector, or tensors by the keys of a file. */
@@ -35,6 +37,7 @@ interface Vectors {
   name?: string
   first?: Tensor
   second?: Tensor
+  source?: string
 }
 
 const FILE_NAMES = ['learned_embeds.safetensors', 'learned_embeds.bin']
@@ -49,7 +52,7 @@ export async function readInversion(source: InversionSource, options: InversionO
     throw expected('a finite number', 'weight', weight)
   }
   const origin = typeof source === 'string' ? source : 'tensors'
-  const found =
+  const found: Vectors =
     source instanceof Tensor ? { first: source } : typeof source === 'string' ? await readFile(source, place) : pick(source, origin)
   const name = token ?? found.name
   if (name === undefined) {
@@ -69,7 +72,7 @@ export async function readInversion(source: InversionSource, options: InversionO
     throw new WeightsError(`Expected as many vectors in clip_g as the ${vectors} in clip_l of ${origin} but received ${second.shape[0]}`)
   }
   const tokens = Array.from({ length: vectors }, (_, i) => (i === 0 ? name : `${name}_${i}`))
-  return { token: name, tokens, first, second }
+  return { token: name, tokens, first, second, ...(found.source !== undefined && { source: found.source }) }
 }
 
 /** A token as prompts can contain it. */
@@ -84,7 +87,7 @@ async function readFile(source: string, options: AdapterFileOptions): Promise<Ve
   const path = await findAdapterFile(source, FILE_NAMES, options)
   const { names, tensors, metadata } = await abortable(options.signal, (token) => native.readAdapterTensors(path, token))
   const named = Object.fromEntries(tensors.map((tensor, i) => [names[i] ?? '', wrapTensor(tensor)]))
-  return pick(named, path, (JSON.parse(metadata) as Record<string, string>).name)
+  return { ...pick(named, path, (JSON.parse(metadata) as Record<string, string>).name), source: path }
 }
 
 /** Finds the vectors among the tensors of a file. */

@@ -43,7 +43,8 @@ export class IPAdapter extends Model {
   /** Reads a published adapter from a file, a folder or the hub: plain, Plus or full-face, for SD 1.x or SDXL; its weights tell which. */
   static async fromPretrained(dir: string, options: IPAdapterLoadOptions = {}): Promise<IPAdapter> {
     const checked = checkPlan(options, 'ip_adapter')
-    const plan = { ...checked, source: await findAdapterFile(dir, [], options) }
+    const source = await findAdapterFile(dir, [], options)
+    const plan = { ...checked, source, from: source }
     return new IPAdapter(await loadNative(plan, {}, native.NativeIpAdapter.load), plan)
   }
 

@@ -13,6 +13,8 @@ export type ModelPlace = {
   dtype: WeightsDType
   device: Device
   source?: WeightsPlace['source']
+  /** The folder, file or repository that was asked for. */
+  from?: string
   part?: string
   options?: { variant?: string }
 }
@@ -25,6 +27,8 @@ export abstract class Model {
   readonly device: Device
   /** The config, completed with defaults. */
   abstract readonly config: object
+  /** The folder, file or repository (with its folder) that it was loaded from; undefined for tensors and random weights. */
+  readonly source: string | undefined
   readonly #place: ModelPlace
   #release: (() => void) | undefined
 
@@ -33,6 +37,7 @@ export abstract class Model {
     this.device = place.device
     // A model with adapters comes from the file of the one without.
     this.#place = place instanceof Model ? place.#place : place
+    this.source = this.#place.from
     this.#release = release
   }
 

@@ -5,6 +5,7 @@ import type { CLIPVisionModelWithProjection } from '../models/clip-vision-model.
 import { IPAdapter } from '../models/ip-adapter.ts'
 import type { Scope } from '../scope.ts'
 import { Tensor } from '../tensor.ts'
+import { sourceName } from './adapter-records.ts'
 import { type Condition, type ConditionCall, type ConditionSpan, checkSpan, isWithin } from './condition.ts'
 import type { PipelineImageInput } from './generate-options.ts'
 import { encodeImagePrompt, zeroFeatures } from './image-prompt-features.ts'
@@ -50,7 +51,9 @@ export function imagePrompt(adapter: IPAdapter, options: ImagePromptOptions): Co
   if ([given.image, given.negativeImage, given.embeds, given.negativeEmbeds].every((value) => value === undefined)) {
     throw expected('an image, a negativeImage or embeddings', 'image', undefined)
   }
+  const name = sourceName(adapter.source, adapter.constructor.name)
   return {
+    record: { kind: 'ip-adapter', model: name, weight: scale, ...span },
     async prepare(call, scope) {
       checkWidth(adapter, call)
       const scales = layerScales(scale, call.unet.imageLayers)

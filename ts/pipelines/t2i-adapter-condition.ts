@@ -2,6 +2,7 @@ import { checkNumber, checkOptions } from '../checks.ts'
 import { expected, InvalidArgumentError } from '../errors.ts'
 import { T2IAdapter } from '../models/t2i-adapter.ts'
 import type { Tensor } from '../tensor.ts'
+import { sourceName } from './adapter-records.ts'
 import type { Condition, ConditionSpan } from './condition.ts'
 import { checkSpan } from './condition.ts'
 import { controlImages } from './control-image.ts'
@@ -23,7 +24,9 @@ export function t2iAdapter(model: T2IAdapter, options: T2IAdapterOptions): Condi
   const { image, scale = 1, end } = checkOptions('options', options)
   const span = checkSpan({ end })
   const scales = (Array.isArray(scale) ? (scale as readonly number[]) : [scale as number]).map((value) => checkNumber('scale', value))
+  const name = sourceName(model.source, model.constructor.name)
   return {
+    record: { kind: 't2i-adapter', model: name, weight: scale, ...span },
     async prepare(call, scope) {
       const { unet, images, signal } = call
       const [wanted, given] = [JSON.stringify(unet.config.block_out_channels), JSON.stringify(model.config.channels)]

@@ -1,7 +1,8 @@
 import { peakScale } from '../../guidance/schedule.ts'
+import { type AdapterRecords, adapterFields, loraTags, readAdapterField } from './adapters.ts'
 
 /** What a picture was made with: the options of the call by their names (`prompt`, `numInferenceSteps`, ...) and anything else that can be JSON. */
-export type GenerationParameters = {
+export type GenerationParameters = AdapterRecords & {
   prompt?: string
   negativePrompt?: string
   numInferenceSteps?: number
@@ -92,6 +93,7 @@ function fields(parameters: GenerationParameters): [name: string, value: unknown
     ['Denoising strength', parameters.strength],
     ['Clip skip', clipSkip === undefined || clipSkip === 0 ? undefined : clipSkip + 1],
     ['Eta', eta === 0 ? undefined : eta],
+    ...adapterFields(parameters),
     ['RNG', rng === 'torch-cuda' ? 'NV' : rng === 'torch-cpu' ? 'CPU' : undefined],
     ['Version', parameters.version],
   ]
@@ -104,7 +106,7 @@ export function formatParameters(parameters: GenerationParameters): string {
     .filter(([, value]) => value !== undefined && value !== null)
     .map(([name, value]) => `${name}: ${quote(value)}`)
     .join(', ')
-  return [prompt, ...(negativePrompt ? [`Negative prompt: ${negativePrompt}`] : []), last].join('\n').trim()
+  return [prompt + loraTags(prompt, parameters), ...(negativePrompt ? [`Negative prompt: ${negativePrompt}`] : []), last].join('\n').trim()
 }
 
 const field = /\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)/g
@@ -165,7 +167,7 @@ export function parseParametersText(text: string): GenerationParameters {
   for (const [, name = '', value = ''] of found) {
     if (name === 'Schedule type') {
       schedule = unquote(value)
-    } else {
+    } else if (!readAdapterField(result, name, unquote(value), prompt)) {
       readField(result, name, unquote(value))
     }
   }
