@@ -41,6 +41,7 @@ export { type ImageGridOptions, type ImageStripOptions, imageGrid, imageStrip } 
 export { IPAdapterMaskProcessor } from './image/ip-adapter-mask-processor.ts'
 export { type ImageInput, type LoadImageOptions, loadImage, type RawImage } from './image/load-image.ts'
 export { maskFromAlpha } from './image/mask.ts'
+export type { AdapterRecords, ControlRecord, InversionRecord, LoraRecord } from './image/metadata/adapters.ts'
 export { embedMetadata, type ImageMetadata } from './image/metadata/embed.ts'
 export { formatParameters, type GenerationParameters } from './image/metadata/parameters.ts'
 export { parseParameters, readMetadata } from './image/metadata/read.ts'
@@ -121,8 +122,8 @@ export {
   AutoPipelineForText2Image,
   type TaskPipeline,
 } from './pipelines/auto.ts'
+export type { PromptOptions, PromptOptionsXL } from './pipelines/check-prompts.ts'
 export { type Condition, type ConditionCall, type ConditionSpan, freeU } from './pipelines/condition.ts'
-export type { PromptOptions, PromptOptionsXL } from './pipelines/conditioning.ts'
 export {
   type StableDiffusionControlNetComponents,
   StableDiffusionControlNetImg2ImgPipeline,
@@ -174,17 +175,8 @@ export {
   StableDiffusionXLControlNetPipeline,
 } from './pipelines/controlnet-xl.ts'
 export { decodeLatents, type SafetyChecker } from './pipelines/decode.ts'
-export {
-  type Denoised,
-  type DenoiseOptions,
-  type Denoiser,
-  denoise,
-  type StepReport,
-  type StepState,
-  type UNetCondition,
-  type UNetInputs,
-  type UNetStep,
-} from './pipelines/denoise.ts'
+export { denoise } from './pipelines/denoise.ts'
+export type { Denoised, DenoiseOptions, Denoiser, StepReport, StepState, UNetCondition, UNetStep } from './pipelines/denoise-options.ts'
 export type { DenoisingRange } from './pipelines/denoising-range.ts'
 export type { DecodeEvent, DoneEvent, EncodeEvent, ImageEvent, PipelineEvent, PreviewEvent, StepEvent } from './pipelines/events.ts'
 export type {
@@ -204,7 +196,6 @@ export type { BlockScales, ImagePromptScale } from './pipelines/image-prompt-sca
 export { StableDiffusionImg2ImgPipeline } from './pipelines/img2img.ts'
 export { StableDiffusionInpaintPipeline } from './pipelines/inpaint.ts'
 export { type InstructPix2PixOptions, instructPix2PixSchema, StableDiffusionInstructPix2PixPipeline } from './pipelines/instruct-pix2pix.ts'
-export type { IPAdapterSource, LoadIpAdapterOptions } from './pipelines/ip-adapters.ts'
 export { Job, type JobContext } from './pipelines/job.ts'
 export {
   type LatentConsistencyImageOptions,
@@ -220,17 +211,12 @@ export {
   latentUpscaleSchema,
   StableDiffusionLatentUpscalePipeline,
 } from './pipelines/latent-upscale.ts'
-export type { DownloadOptions, PipelineLoadOptions, Slot, Slots } from './pipelines/load.ts'
+export type { DownloadOptions, PipelineLoadOptions } from './pipelines/load.ts'
+export type { IPAdapterSource, LoadIpAdapterOptions } from './pipelines/load-ip-adapters.ts'
 export type { PipelineSingleFileOptions } from './pipelines/load-single-file.ts'
 export type { EstimateOptions, MemoryEstimate } from './pipelines/memory.ts'
-export {
-  describeOptions,
-  imageToImageSchema,
-  inpaintSchema,
-  type OptionInfo,
-  parseOptions,
-  textToImageSchema,
-} from './pipelines/options.ts'
+export { describeOptions, type OptionInfo } from './pipelines/option.ts'
+export { imageToImageSchema, inpaintSchema, textToImageSchema } from './pipelines/options.ts'
 export { imageToImageXLSchema, inpaintXLSchema, textToImageXLSchema } from './pipelines/options-xl.ts'
 export {
   type StableDiffusionPAGComponents,
@@ -252,11 +238,13 @@ export {
   StableDiffusionXLPAGInpaintPipeline,
   StableDiffusionXLPAGPipeline,
 } from './pipelines/pag-xl.ts'
+export { parseOptions } from './pipelines/parse-options.ts'
 export { DiffusionPipeline } from './pipelines/pipeline.ts'
 export type { BaseComponents, ComponentsOf } from './pipelines/pipeline-class.ts'
-export type { PromptInputs, PromptTrack, RunConditioning, TrackEntry } from './pipelines/prompt-batch.ts'
+export type { PromptInputs, PromptTrack, RunConditioning, TrackEntry } from './pipelines/prompt-inputs.ts'
 export type { GenerateResult, ImagesResult, LatentsResult, ResultInfo, Results, TensorResult, Timings } from './pipelines/result.ts'
 export type { NoiseOptions, Seed } from './pipelines/seeds.ts'
+export type { Slot, Slots } from './pipelines/slot.ts'
 export { StableDiffusionPipeline } from './pipelines/stable-diffusion.ts'
 export type { PipelineEncodeOptions, StableDiffusionComponents } from './pipelines/stable-diffusion-base.ts'
 export {
@@ -267,6 +255,7 @@ export {
 export type { StableDiffusionXLComponents } from './pipelines/stable-diffusion-xl-base.ts'
 export { type T2IAdapterOptions, t2iAdapter } from './pipelines/t2i-adapter-condition.ts'
 export type { AestheticScores, Pair, SizeConditioning } from './pipelines/time-ids.ts'
+export type { UNetInputs } from './pipelines/unet-inputs.ts'
 export { StableDiffusionUpscalePipeline, type UpscaleComponents, type UpscaleOptions, upscaleSchema } from './pipelines/upscale.ts'
 export * from './preprocess/index.ts'
 export { type SubPrompt, splitAnd } from './prompt/and.ts'

@@ -1,7 +1,9 @@
 import test from 'ava'
 import type { z } from 'zod'
 import type { ImageToImageOptions, InpaintOptions, TextToImageOptions } from '../../ts/pipelines/generate-options.ts'
-import { describeOptions, imageToImageSchema, inpaintSchema, parseOptions, textToImageSchema } from '../../ts/pipelines/options.ts'
+import { describeOptions } from '../../ts/pipelines/option.ts'
+import { imageToImageSchema, inpaintSchema, textToImageSchema } from '../../ts/pipelines/options.ts'
+import { parseOptions } from '../../ts/pipelines/parse-options.ts'
 
 type SameKeys<A, B> = [keyof A] extends [keyof B] ? ([keyof B] extends [keyof A] ? true : false) : false
 const sameKeys: [

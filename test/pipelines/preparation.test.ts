@@ -1,9 +1,10 @@
 import test from 'ava'
 import { EulerDiscreteScheduler, Generator, HeunDiscreteScheduler, Tensor } from '../../ts/index.ts'
-import { guidanceScaleEmbedding } from '../../ts/pipelines/call.ts'
 import { rangeSteps } from '../../ts/pipelines/denoising-range.ts'
+import { guidanceScaleEmbedding } from '../../ts/pipelines/guidance-scale.ts'
 import { initialNoise, repeatBatch, strengthSteps } from '../../ts/pipelines/latents.ts'
-import { PromptBatch, type PromptInputs, type TrackEntry } from '../../ts/pipelines/prompt-batch.ts'
+import { PromptBatch } from '../../ts/pipelines/prompt-batch.ts'
+import type { PromptInputs, TrackEntry } from '../../ts/pipelines/prompt-inputs.ts'
 import { noiseSource } from '../../ts/pipelines/seeds.ts'
 import { imageToImageIds, type SizeConditioning, textToImageIds } from '../../ts/pipelines/time-ids.ts'
 

@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander'
 import type { z } from 'zod'
-import { describeOptions, imageToImageSchema, inpaintSchema, textToImageSchema } from '../pipelines/options.ts'
+import { imageToImageSchema, inpaintSchema, textToImageSchema } from '../pipelines/options.ts'
+import { describeOptions } from '../pipelines/option.ts'
 import { addConditionFlags } from './condition-flags.ts'
 import { addHiresFlags } from './hires-flags.ts'
 import { addHubFlags } from './hub-flags.ts'

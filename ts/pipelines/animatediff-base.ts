@@ -1,4 +1,7 @@
+import { join } from 'node:path'
 import { ConfigError, expected } from '../errors.ts'
+import { type LoadOptions, readConfig } from '../models/load.ts'
+import { isMotionUnet } from '../models/motion-unet-config.ts'
 import { encodePrompt } from '../prompt/encode-prompt.ts'
 import type { Scope } from '../scope.ts'
 import { Tensor } from '../tensor.ts'
@@ -12,8 +15,8 @@ import { type FreeInitSteps, freeInitCounts, freeInitRounds } from './animatedif
 import type { VideoOptions, VideoResults } from './animatediff-options.ts'
 import type { Call } from './call.ts'
 import { finishVideos } from './finish-videos.ts'
-import type { Slots } from './load.ts'
 import type { Encoded, Prepared } from './prepared.ts'
+import type { Slot, Slots } from './slot.ts'
 import { StableDiffusionBase, type StableDiffusionComponents } from './stable-diffusion-base.ts'
 
 /** Components of AnimateDiff: a Stable Diffusion 1.x model and motion modules for it. */
@@ -21,16 +24,23 @@ export interface AnimateDiffComponents extends StableDiffusionComponents {
   motionAdapter: MotionAdapter
 }
 
+/** The motion modules of a pipeline's folder: those inside its UNet, where diffusers saved both together, or else its motion adapter. */
+async function loadMotion(dir: string, options: LoadOptions): Promise<MotionAdapter> {
+  const unet = await readConfig(join(dir, 'unet')).catch(() => ({}))
+  return MotionAdapter.fromPretrained(dir, isMotionUnet(unet) ? { ...options, subfolder: 'unet' } : options)
+}
+
 /** What the pipelines of AnimateDiff share: the motion adapter, and how a run on videos differs from one on pictures. */
 export abstract class AnimateDiffBase<O extends VideoOptions> extends StableDiffusionBase<AnimateDiffComponents, O, VideoResults> {
   static override readonly slots: Slots = {
     ...StableDiffusionBase.slots,
+    unet: { ...(StableDiffusionBase.slots.unet as Slot), classNames: ['UNet2DConditionModel', 'UNetMotionModel'] },
     motionAdapter: {
       folder: 'motion_adapter',
       type: 'MotionAdapter',
       classNames: ['MotionAdapter'],
       is: (value) => value instanceof MotionAdapter,
-      load: (dir, options) => MotionAdapter.fromPretrained(dir, options),
+      load: loadMotion,
     },
   }
 

@@ -4,7 +4,8 @@ import { randnTensor } from '../random.ts'
 import type { Scheduler } from '../schedulers/scheduler.ts'
 import { Scope } from '../scope.ts'
 import { type FreeInit, mixFrequencies } from '../video/free-init.ts'
-import { type Denoised, type DenoiseOptions, denoise } from './denoise.ts'
+import { denoise } from './denoise.ts'
+import type { Denoised, DenoiseOptions } from './denoise-options.ts'
 
 /** How the sampler goes through a round. */
 export interface FreeInitSteps {

@@ -3,8 +3,10 @@ import type { FreeInitOptions } from '../video/free-init.ts'
 import type { FreeNoiseOptions } from '../video/free-noise.ts'
 import type { PromptTravel } from '../video/prompt-travel.ts'
 import type { Video } from '../video/video.ts'
+import { commonShape } from './common-options.ts'
 import type { CommonOptions, LatentsOptions, PipelineImageInput, SizeOptions } from './generate-options.ts'
-import { commonShape, imageToImageSchema, latentsShape, option, sizeShape } from './options.ts'
+import { option } from './option.ts'
+import { imageToImageSchema, latentsShape, sizeShape } from './options.ts'
 import type { ImagesResult, Results } from './result.ts'
 
 /** Options of every pipeline that makes videos; `numImagesPerPrompt` counts videos. */

@@ -4,8 +4,9 @@ import type { Scope } from '../scope.ts'
 import { checkFreeNoise, freeNoiseLatents } from '../video/free-noise.ts'
 import { AnimateDiffBase } from './animatediff-base.ts'
 import { type AnimateDiffOptions, animateDiffSchema } from './animatediff-options.ts'
-import { type Call, pictureSize } from './call.ts'
+import type { Call } from './call.ts'
 import { checkLatents, initialNoise } from './latents.ts'
+import { pictureSize } from './picture-size.ts'
 import type { Prepared } from './prepared.ts'
 
 /**

@@ -1,16 +1,15 @@
 import { ConfigError, expected, InvalidArgumentError } from '../errors.ts'
 import { CFGPlusPlusGuidance } from '../guidance/cfg-plus-plus.ts'
 import { ClassifierFreeGuidance, type Guidance } from '../guidance/guidance.ts'
-import { type GuidanceScale, peakScale, scalesOf } from '../guidance/schedule.ts'
+import { peakScale } from '../guidance/schedule.ts'
 import type { UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
 import { chooseWildcards, writtenPrompts } from '../prompt/encode-prompt.ts'
 import type { WrittenPrompt } from '../prompt/read-prompt.ts'
 import type { SetTimestepsOptions } from '../schedulers/options.ts'
 import { type ModelFamily, resolveScheduler } from '../schedulers/resolve.ts'
 import type { Scheduler } from '../schedulers/scheduler.ts'
-import { Tensor } from '../tensor.ts'
-import { checkPrompts, type PromptOptionsXL } from './conditioning.ts'
-import type { CommonOptions, SizeOptions } from './generate-options.ts'
+import { checkPrompts, type PromptOptionsXL } from './check-prompts.ts'
+import type { CommonOptions } from './generate-options.ts'
 import { type NoiseSource, noiseSource } from './seeds.ts'
 
 type Defaulted = 'numInferenceSteps' | 'guidanceScale' | 'guidanceRescale' | 'numImagesPerPrompt' | 'outputType' | 'preview' | 'onAbort'
@@ -88,26 +87,6 @@ function written<O extends CommonOptions>(options: Filled<O>, noise: NoiseSource
   }
 }
 
-/** The guidance scale of each UNet call, where the call asks for more than one number. */
-export function guidanceScales({ options, scheduler }: Call, timesteps: readonly number[]): number[] | undefined {
-  const { guidanceScale } = options
-  return typeof guidanceScale === 'number' ? undefined : scalesOf(guidanceScale, { timesteps, callsPerStep: scheduler.order })
-}
-
-/** Whether any UNet call of a run needs the negative prompts. */
-export function isGuided(guidance: Guidance, scales: readonly number[] | undefined): boolean {
-  const values = scales === undefined ? [guidance] : [...new Set(scales)].map((scale) => guidance.withScale(scale))
-  return values.some(({ rows }) => rows.some(({ prompt }) => prompt === 'negative'))
-}
-
-/** The scale as a plain number, for networks that are told it; throws `InvalidArgumentError` for a schedule. */
-export function plainScale(scale: GuidanceScale): number {
-  if (typeof scale !== 'number') {
-    throw expected('a number for a UNet that is told the scale', 'guidanceScale', scale)
-  }
-  return scale
-}
-
 /** The family of a model that Align Your Steps has noise levels for, by the width of its context. */
 const families: Readonly<Record<string, ModelFamily>> = { 768: 'sd15', 2048: 'sdxl' }
 
@@ -143,38 +122,4 @@ function checkEmbedsWidth({ promptEmbeds }: CommonOptions, unet: UNet2DCondition
   if (promptEmbeds !== undefined && typeof width === 'number' && promptEmbeds.shape[2] !== width) {
     throw expected(`a Tensor of shape (prompts, tokens, ${width})`, 'promptEmbeds', promptEmbeds)
   }
-}
-
-/** Size of the pictures: the given one, else what the UNet was trained on. Throws unless both are multiples of `multiple`. */
-export function pictureSize(
-  { height, width }: SizeOptions,
-  { unet, factor, multiple }: { unet: UNet2DConditionModel; factor: number; multiple: number },
-): { height: number; width: number } {
-  const trained = unet.config.sample_size
-  const [tall, wide] = typeof trained === 'number' ? [trained, trained] : (trained ?? [undefined, undefined])
-  const size = { height: height ?? (tall ?? Number.NaN) * factor, width: width ?? (wide ?? Number.NaN) * factor }
-  for (const [name, value] of Object.entries(size)) {
-    if (Number.isNaN(value)) {
-      throw new ConfigError(`Expected sample_size in the UNet's config or the option ${name} but received neither`)
-    }
-    if (value % multiple !== 0) {
-      throw expected(`a multiple of ${multiple}`, name, value)
-    }
-  }
-  return size
-}
-
-/**
- * Sinusoidal embedding of `guidanceScale - 1` for UNets that are conditioned on it: (B, dim).
- *
- * Rounds to f32 where the reference does: the arguments reach 1000 times the scale. Source: diffusers `get_guidance_scale_embedding`.
- */
-export function guidanceScaleEmbedding(guidanceScale: number, dim: number, images: number): Tensor {
-  const { fround } = Math
-  const half = Math.floor(dim / 2)
-  const decay = fround(fround(Math.log(10000)) / (half - 1))
-  const scaled = fround(fround(guidanceScale - 1) * 1000)
-  const angles = Array.from({ length: half }, (_, i) => fround(scaled * fround(Math.exp(fround(i * -decay)))))
-  const row = [...angles.map(Math.sin), ...angles.map(Math.cos), ...(dim % 2 === 1 ? [0] : [])]
-  return Tensor.from(Array.from({ length: images }, () => row))
 }

@@ -1,11 +1,12 @@
 import { checkNumber } from '../checks.ts'
 import { expected } from '../errors.ts'
 import type { Guidance } from '../guidance/guidance.ts'
+import type { ControlRecord } from '../image/metadata/adapters.ts'
 import type { PreprocessOptions } from '../image/vae-image-processor.ts'
 import type { FreeUOptions, UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
 import { checkFreeU } from '../models/unet-input.ts'
 import type { Scope } from '../scope.ts'
-import type { UNetCondition, UNetStep } from './denoise.ts'
+import type { UNetCondition, UNetStep } from './denoise-options.ts'
 
 /** What a condition may know of a call before its first step. */
 export interface ConditionCall {
@@ -29,6 +30,8 @@ export interface ConditionCall {
  * `conditions`, in any number and mixture. Immutable, so that one may serve many calls.
  */
 export interface Condition {
+  /** What the pictures' metadata says of it. @default nothing */
+  readonly record?: ControlRecord
   /** Prepares one call; tensors that outlive it belong to `scope`. Throws `InvalidArgumentError` for what does not fit the UNet. */
   prepare(call: ConditionCall, scope: Scope): UNetCondition | Promise<UNetCondition>
 }

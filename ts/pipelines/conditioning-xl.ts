@@ -1,5 +1,5 @@
 import { expected } from '../errors.ts'
-import { checkPrompts, type PromptOptionsXL } from './conditioning.ts'
+import { checkPrompts, type PromptOptionsXL } from './check-prompts.ts'
 
 /** Checks SDXL's prompts against each other and returns their number; throws `InvalidArgumentError`. */
 export function checkPromptsXL(options: PromptOptionsXL): number {

@@ -5,7 +5,7 @@ import { controlImageSize } from './control-image.ts'
 import { controlNet } from './controlnet-condition.ts'
 import type { ControlSettings } from './controlnet-options.ts'
 import type { PipelineImageInput, SizeOptions } from './generate-options.ts'
-import type { Slot } from './load.ts'
+import type { Slot } from './slot.ts'
 
 /** The component that ControlNet pipelines have beside the others. */
 export interface ControlNetComponent {

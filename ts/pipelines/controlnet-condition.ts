@@ -1,16 +1,14 @@
 import { checkBoolean, checkNumber, checkOptions } from '../checks.ts'
 import { expected, InvalidArgumentError } from '../errors.ts'
-import type { GuidanceRow } from '../guidance/guidance.ts'
-import { ControlNetModel, type ControlNetOutput, type ControlOptions } from '../models/controlnet.ts'
+import type { ControlRecord } from '../image/metadata/adapters.ts'
+import { ControlNetModel } from '../models/controlnet.ts'
 import { ControlNetUnionModel } from '../models/controlnet-union.ts'
 import type { UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
-import type { Scope } from '../scope.ts'
-import { Tensor } from '../tensor.ts'
-import { type Condition, type ConditionCall, type ConditionSpan, checkSpan, isWithin } from './condition.ts'
+import { sourceName } from './adapter-records.ts'
+import { type Condition, type ConditionSpan, checkSpan } from './condition.ts'
 import { controlImages } from './control-image.ts'
-import type { UNetCondition, UNetStep } from './denoise.ts'
+import { type Evaluate, type How, repeated, residuals, scaled } from './controlnet-residuals.ts'
 import type { PipelineImageInput } from './generate-options.ts'
-import type { UNetInputs } from './unet-inputs.ts'
 
 /** What every ControlNet takes. */
 export interface ControlOptionsOfCall extends ConditionSpan {
@@ -36,8 +34,6 @@ export interface ControlNetUnionOptions extends ControlOptionsOfCall {
   scale?: number | readonly number[]
 }
 
-type Evaluate = (sample: Tensor, step: UNetStep, options: ControlOptions) => Promise<ControlNetOutput>
-
 /** A ControlNet as a condition of a call. Throws `InvalidArgumentError` for bad options. Source: diffusers `StableDiffusionControlNetPipeline`. */
 export function controlNet(model: ControlNetModel, options: ControlNetOptions): Condition {
   if (!(model instanceof ControlNetModel)) {
@@ -47,6 +43,7 @@ export function controlNet(model: ControlNetModel, options: ControlNetOptions): 
   const how = checkHow(rest, model)
   const scales = checkScales(scale)
   return {
+    record: recordOf(model, scale, how),
     async prepare(call, scope) {
       checkFamily(model, call.unet)
       const kind = { name: 'image', channels: model.config.conditioning_channels, multiple: call.vaeScaleFactor }
@@ -81,6 +78,7 @@ export function controlNetUnion(model: ControlNetUnionModel, options: ControlNet
     throw expected(`one number, or one for each of ${images.length} images,`, 'scale', scale)
   }
   return {
+    record: recordOf(model, scale, how),
     async prepare(call, scope) {
       checkFamily(model, call.unet)
       const kind = { name: 'images', channels: model.config.conditioning_channels, multiple: call.vaeScaleFactor }
@@ -97,8 +95,9 @@ export function controlNetUnion(model: ControlNetUnionModel, options: ControlNet
   }
 }
 
-interface How extends Required<ConditionSpan> {
-  guessMode: boolean
+function recordOf(model: ControlNetModel | ControlNetUnionModel, weight: unknown, { guessMode, ...span }: How): ControlRecord {
+  const name = sourceName(model.source, model.constructor.name)
+  return { kind: 'controlnet', model: name, weight, ...span, ...(guessMode && { guessMode }) }
 }
 
 function checkHow({ guessMode, ...span }: ControlOptionsOfCall, model: ControlNetModel | ControlNetUnionModel): How {
@@ -122,51 +121,4 @@ function checkFamily({ config }: ControlNetModel | ControlNetUnionModel, unet: U
       throw new InvalidArgumentError(`Expected ${key} ${wanted}, as the UNet has, for the config of the ControlNet but received ${own}`)
     }
   }
-}
-
-/** The images of a call, repeated for as many samples as an evaluation has; made once for each number. */
-function repeated(image: Tensor, { images }: ConditionCall, scope: Scope): (samples: number) => Tensor {
-  const known = new Map([[images, image]])
-  return (samples) => {
-    const found = known.get(samples) ?? scope.keep(image.repeat([samples / images, 1, 1, 1]))
-    known.set(samples, found)
-    return found
-  }
-}
-
-function residuals(evaluate: Evaluate, { guessMode, ...span }: How, { images }: ConditionCall): UNetCondition {
-  return async (step) => {
-    const takes = (row: GuidanceRow): boolean => !guessMode || row.prompt === 'positive'
-    const rows = step.rows.filter(takes)
-    if (!isWithin(step, span) || rows.length === 0) {
-      return {}
-    }
-    const { encoderHiddenStates, addedCondKwargs } = step.text(rows)
-    const sample = rows.length === step.rows.length ? step.sample : step.scope.keep(step.sample.slice(0, 0, rows.length * images))
-    const output = await evaluate(sample, step, { encoderHiddenStates, addedCondKwargs, guessMode })
-    const keep = (tensor: Tensor): Tensor => spread(step.scope.keep(tensor), step.rows.map(takes), step.scope)
-    return {
-      downBlockAdditionalResiduals: output.downBlockResSamples.map(keep),
-      midBlockAdditionalResidual: keep(output.midBlockResSample),
-    } satisfies UNetInputs
-  }
-}
-
-/** Puts the blocks of a batch where they belong, zeros where there are none. */
-function spread(tensor: Tensor, present: readonly boolean[], scope: Scope): Tensor {
-  if (present.every(Boolean)) {
-    return tensor
-  }
-  const blocks = tensor.chunk(present.filter(Boolean).length).map((block) => scope.keep(block))
-  const zeros = scope.keep((blocks[0] ?? tensor).mul(0))
-  return scope.keep(Tensor.cat(present.map((is) => (is ? (blocks.shift() ?? zeros) : zeros))))
-}
-
-function scaled({ downBlockResSamples, midBlockResSample }: ControlNetOutput, scales: readonly number[], scope: Scope): ControlNetOutput {
-  const wanted = downBlockResSamples.length + 1
-  if (scales.length !== wanted) {
-    throw expected(`one number, or one for each of ${wanted} residuals,`, 'scale', scales)
-  }
-  const scale = (tensor: Tensor, i: number): Tensor => scope.keep(tensor).mul(scales[i] ?? 1)
-  return { downBlockResSamples: downBlockResSamples.map(scale), midBlockResSample: scale(midBlockResSample, wanted - 1) }
 }

@@ -1,7 +1,8 @@
 import { z } from 'zod'
 import type { ImageToImageOptions, InpaintOptions, PipelineImageInput, SizeOptions, TextToImageOptions } from './generate-options.ts'
 import type { ImageToImageXLOptions, InpaintXLOptions, TextToImageXLOptions } from './generate-options-xl.ts'
-import { imageShape, imageToImageSchema, inpaintSchema, option, sizeShape, textToImageSchema } from './options.ts'
+import { option, share } from './option.ts'
+import { imageShape, imageToImageSchema, inpaintSchema, sizeShape, textToImageSchema } from './options.ts'
 import { imageToImageXLSchema, inpaintXLSchema, textToImageXLSchema } from './options-xl.ts'
 
 /** How control works; with several ControlNets each may be a list with one entry for each. */
@@ -46,7 +47,6 @@ export interface ControlNetImageXLOptions extends ImageToImageXLOptions, SizeOpt
 /** Options of inpainting with SDXL and a ControlNet. */
 export interface ControlNetInpaintXLOptions extends InpaintXLOptions, ControlledImage {}
 
-const share = z.number().min(0).max(1)
 const orList = <T extends z.ZodType>(schema: T): z.ZodUnion<[T, z.ZodArray<T>]> => z.union([schema, z.array(schema).min(1)])
 
 const strength = (value: number): { controlnetConditioningScale: z.ZodDefault<z.ZodUnion<[z.ZodNumber, z.ZodArray<z.ZodNumber>]>> } => ({

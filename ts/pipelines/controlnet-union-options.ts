@@ -7,9 +7,9 @@ import { controlNetUnion } from './controlnet-condition.ts'
 import { type ControlledImage, controlImageShape, controlNetImageXLSchema, controlNetInpaintXLSchema } from './controlnet-options.ts'
 import type { PipelineImageInput, SizeOptions } from './generate-options.ts'
 import type { ImageToImageXLOptions, InpaintXLOptions, TextToImageXLOptions } from './generate-options-xl.ts'
-import type { Slot } from './load.ts'
-import { option } from './options.ts'
+import { option } from './option.ts'
 import { textToImageXLSchema } from './options-xl.ts'
+import type { Slot } from './slot.ts'
 
 /** The component that pipelines with a union ControlNet have beside the others. */
 export interface ControlNetUnionComponent {

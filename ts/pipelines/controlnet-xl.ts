@@ -12,8 +12,8 @@ import {
 } from './controlnet-options.ts'
 import { prepareControlledImage, prepareControlledInpaint, prepareControlledText } from './controlnet-start.ts'
 import type { TextToImageXLOptions } from './generate-options-xl.ts'
-import type { Slots } from './load.ts'
 import type { Prepared } from './prepared.ts'
+import type { Slots } from './slot.ts'
 import { StableDiffusionXLBase, type StableDiffusionXLComponents } from './stable-diffusion-xl-base.ts'
 
 /** Components of Stable Diffusion XL with ControlNets. */

@@ -12,8 +12,8 @@ import {
 } from './controlnet-options.ts'
 import { prepareControlledImage, prepareControlledInpaint, prepareControlledText } from './controlnet-start.ts'
 import type { CommonOptions } from './generate-options.ts'
-import type { Slots } from './load.ts'
 import type { Prepared } from './prepared.ts'
+import type { Slots } from './slot.ts'
 import { StableDiffusionBase, type StableDiffusionComponents } from './stable-diffusion-base.ts'
 
 /** Components of Stable Diffusion with ControlNets. */

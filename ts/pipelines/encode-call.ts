@@ -1,17 +1,19 @@
 import { expected } from '../errors.ts'
 import type { Guidance, PartWeight } from '../guidance/guidance.ts'
+import type { UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
 import type { PromptCache } from '../prompt/cache.ts'
 import type { TextComponents, TextComponentsXL } from '../prompt/text-encoders.ts'
 import type { Scope } from '../scope.ts'
-import { type Call, guidanceScales, isGuided } from './call.ts'
+import type { Call } from './call.ts'
 import { callConditioning } from './conditioning.ts'
+import { guidanceScaleEmbedding, guidanceScales, isGuided, plainScale } from './guidance-scale.ts'
 import type { Encoded, Prepared } from './prepared.ts'
 import { type ConditionedRun, runTracks } from './run-conditioning.ts'
 
 /** What encoding a call needs from its pipeline. */
 export interface EncodingCall {
   prepared: Prepared
-  components: TextComponents | TextComponentsXL
+  components: (TextComponents | TextComponentsXL) & { unet: UNet2DConditionModel }
   cache: PromptCache
   /** Owns the tensors. */
   scope: Scope
@@ -47,7 +49,9 @@ export async function encodeCall(
     timeIds,
     scope,
   })
-  return { conditioning: tracks, truncated: conditioning.truncated, guidance: parts && withParts(guidance, parts) }
+  const dim = components.unet.config.time_cond_proj_dim
+  const timestepCond = dim === null ? undefined : scope.keep(guidanceScaleEmbedding(plainScale(options.guidanceScale), dim, call.images))
+  return { conditioning: { ...tracks, timestepCond }, truncated: conditioning.truncated, guidance: parts && withParts(guidance, parts) }
 }
 
 /** Guidance towards each part of the prompts; throws `InvalidArgumentError` for one that knows a single prompt only. */

@@ -1,13 +1,17 @@
 import { performance } from 'node:perf_hooks'
+import type { AdaptedComponents } from '../adapters/adapted-components.ts'
 import type { Image } from '../image/image.ts'
+import type { ControlRecord } from '../image/metadata/adapters.ts'
 import type { GenerationParameters } from '../image/metadata/parameters.ts'
 import { toImages } from '../image/to-images.ts'
 import type { AutoencoderKL } from '../models/autoencoder-kl.ts'
 import { Scope } from '../scope.ts'
-import { type Call, guidanceScales } from './call.ts'
+import { adapterRecords } from './adapter-records.ts'
+import type { Call } from './call.ts'
 import { applySafetyChecker, decodeLatents, type SafetyChecker, unitPixels } from './decode.ts'
-import type { Denoised } from './denoise.ts'
+import type { Denoised } from './denoise-options.ts'
 import type { PipelineEvent } from './events.ts'
+import { guidanceScales } from './guidance-scale.ts'
 import type { Savings } from './memory.ts'
 import type { Prepared } from './prepared.ts'
 import type { GenerateResult, ResultInfo, Timings } from './result.ts'
@@ -17,6 +21,10 @@ export interface FinishedRun {
   call: Call
   prepared: Prepared
   denoised: Denoised
+  /** What acts on the components. */
+  adapted: AdaptedComponents<object>
+  /** What the conditions say of themselves. */
+  controls: readonly ControlRecord[]
   truncated: string[]
   timings: Omit<Timings, 'decode'>
   vae: AutoencoderKL
@@ -54,7 +62,7 @@ export async function finish(run: FinishedRun): Promise<GenerateResult> {
   if (outputType === 'tensor' && pixels) {
     return { ...info(), nsfwContentDetected: checked?.flagged, tensor: scope.release(pixels) }
   }
-  const plain = await toImages(pixels ?? decoded, { denormalize: pixels === undefined, parameters: parametersOf(run) })
+  const plain = await toImages(pixels ?? decoded, { denormalize: pixels === undefined, parameters: await parametersOf(run) })
   const images = await Promise.all(plain.map((image) => prepared.paste?.(image) ?? image))
   for (const [index, image] of images.entries()) {
     emit({ type: 'image', index, image })
@@ -63,7 +71,8 @@ export async function finish(run: FinishedRun): Promise<GenerateResult> {
 }
 
 /** What each picture was made with, for its metadata. */
-function parametersOf({ call, prepared, denoised, model, pipeline }: FinishedRun): GenerationParameters[] {
+async function parametersOf(run: FinishedRun): Promise<GenerationParameters[]> {
+  const { call, prepared, denoised, model, pipeline } = run
   const { options, noise, scheduler, images } = call
   const { numImagesPerPrompt, guidanceScale, guidanceRescale, clipSkip, eta, rng, timesteps, sigmas } = options
   const { promptSyntax = options.conditioning?.syntax, negativePromptFrom = options.conditioning?.negativeFrom ?? 0 } = options
@@ -90,10 +99,12 @@ function parametersOf({ call, prepared, denoised, model, pipeline }: FinishedRun
     ...(denoised.partial && { stoppedAfterSteps: denoised.steps }),
     ...Object.fromEntries(Object.entries(prepared.parameters ?? {}).filter(([, value]) => value !== undefined)),
   }
+  const adapters = await adapterRecords(run.adapted, run.controls, [prompt, negativePrompt].flat())
   return Array.from({ length: images }, (_, i) => ({
     prompt: at(prompt, i),
     negativePrompt: at(negativePrompt, i),
     seed: noise.seeds[i],
     ...common,
+    ...adapters,
   }))
 }

@@ -1,4 +1,4 @@
-import type { PromptOptionsXL } from './conditioning.ts'
+import type { PromptOptionsXL } from './check-prompts.ts'
 import type { DenoisingRange } from './denoising-range.ts'
 import type { ImageToImageOptions, InpaintOptions, TextToImageOptions } from './generate-options.ts'
 import type { AestheticScores, SizeConditioning } from './time-ids.ts'

@@ -10,7 +10,7 @@ import type { Wildcards } from '../prompt/wildcards.ts'
 import type { Scheduler, SchedulerConfig } from '../schedulers/scheduler.ts'
 import type { Tensor } from '../tensor.ts'
 import type { Condition } from './condition.ts'
-import type { StepState, UNetCondition } from './denoise.ts'
+import type { StepState, UNetCondition } from './denoise-options.ts'
 import type { DiffusionPipeline } from './pipeline.ts'
 import type { NoiseOptions } from './seeds.ts'
 

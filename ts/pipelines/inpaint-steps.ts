@@ -1,7 +1,7 @@
 import type { Scheduler } from '../schedulers/scheduler.ts'
 import { Scope } from '../scope.ts'
 import { Tensor } from '../tensor.ts'
-import type { UNetCondition } from './denoise.ts'
+import type { UNetCondition } from './denoise-options.ts'
 
 /** Adds channels (images, C, h, w) to the UNet's input, for every block of its batch. */
 export function concatenate(channels: Tensor): UNetCondition {

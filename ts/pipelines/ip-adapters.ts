@@ -1,23 +1,13 @@
 import { checkOptions } from '../checks.ts'
 import { expected } from '../errors.ts'
-import { CLIPVisionModelWithProjection } from '../models/clip-vision-model.ts'
-import { IPAdapter, type IPAdapterLoadOptions } from '../models/ip-adapter.ts'
+import type { CLIPVisionModelWithProjection } from '../models/clip-vision-model.ts'
+import type { IPAdapter } from '../models/ip-adapter.ts'
 import { Tensor } from '../tensor.ts'
 import type { Condition, ConditionCall } from './condition.ts'
 import type { CommonOptions, PipelineImageInput } from './generate-options.ts'
 import { imagePrompt } from './image-prompt.ts'
 import { checkScale, type ImagePromptScale } from './image-prompt-scale.ts'
-
-/** An IP-Adapter: a folder or id of the hub, a loaded one (which stays the caller's to dispose), or tensors by checkpoint key. */
-export type IPAdapterSource = string | IPAdapter | Readonly<Record<string, Tensor>>
-
-/** Options of a pipeline's `loadIpAdapter`. */
-export type LoadIpAdapterOptions = Omit<IPAdapterLoadOptions, 'weightName'> & {
-  /** File of the folder, such as `ip-adapter_sd15.safetensors`; one for all, or one for each adapter. */
-  weightName?: string | readonly string[]
-  /** Folder of the image encoder, beside the weights or from the root if it has a `/`; null loads none. @default 'image_encoder' */
-  imageEncoderFolder?: string | null
-}
+import { type IPAdapterSource, type LoadIpAdapterOptions, loadEncoder, loadOne } from './load-ip-adapters.ts'
 
 /** The IP-Adapters of a pipeline. */
 export class PipelineAdapters {
@@ -152,24 +142,4 @@ function perAdapter(value: unknown, count: number, name: string): (PipelineImage
     throw expected(`one entry for each of ${count} IP-Adapters`, name, value)
   }
   return list as PipelineImageInput[]
-}
-
-async function loadOne(source: IPAdapterSource, options: IPAdapterLoadOptions): Promise<IPAdapter> {
-  if (source instanceof IPAdapter) {
-    return source
-  }
-  if (typeof source === 'string') {
-    return IPAdapter.fromPretrained(source, options)
-  }
-  const { dtype, device, signal, onProgress } = options
-  return IPAdapter.fromWeights(source as Record<string, Tensor>, { dtype, device, signal, onProgress })
-}
-
-async function loadEncoder(
-  source: string,
-  folder: string,
-  { subfolder, ...rest }: Omit<IPAdapterLoadOptions, 'weightName'>,
-): Promise<CLIPVisionModelWithProjection> {
-  const place = folder.includes('/') || subfolder === undefined ? folder : `${subfolder}/${folder}`
-  return CLIPVisionModelWithProjection.fromPretrained(source, { ...rest, subfolder: place })
 }

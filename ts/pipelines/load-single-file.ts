@@ -6,22 +6,14 @@ import { checkBoolean, checkOptions } from '../checks.ts'
 import { ConfigError } from '../errors.ts'
 import { readConfig } from '../models/load.ts'
 import { openSingleFile, type SingleFile, type SingleFileOptions } from '../weights/single-file.ts'
-import {
-  checkOverrides,
-  type LoadedComponents,
-  loadAll,
-  type PipelineLoadOptions,
-  type Slot,
-  type Slots,
-  safetyCheckerSlot,
-  settingsOf,
-  withoutUndefined,
-} from './load.ts'
+import { type LoadedComponents, loadAll, type PipelineLoadOptions, safetyCheckerSlot, withoutUndefined } from './load.ts'
+import { settingsOf } from './model-index.ts'
+import { checkOverrides, type Slot, type Slots } from './slot.ts'
 
 /** How to load a pipeline from one file; component overrides (`vae`, `scheduler`, ...) stand beside these. */
 export interface PipelineSingleFileOptions
   extends Pick<PipelineLoadOptions, 'dtype' | 'device' | 'signal' | 'onProgress' | 'loadSafetyChecker'>,
-    Pick<SingleFileOptions, 'config' | 'predictionType'> {}
+    Pick<SingleFileOptions, 'config' | 'predictionType' | 'extractEma'> {}
 
 /** Loads the components of a single file that the caller did not give, all at once; tensors go from the mapped file to the packed weights. */
 export async function loadSingleFile(
@@ -30,11 +22,11 @@ export async function loadSingleFile(
   options: PipelineSingleFileOptions & Record<string, unknown>,
 ): Promise<LoadedComponents> {
   const started = performance.now()
-  const { dtype, device, signal, onProgress, config, predictionType, loadSafetyChecker = false, ...rest } = checkOptions('options', options)
+  const { dtype, device, signal, onProgress, config, predictionType, extractEma, loadSafetyChecker = false, ...rest } = checkOptions('options', options)
   const overrides = withoutUndefined(rest)
   checkSignal(signal)
   checkOverrides(overrides, slots, settings)
-  const file = await openSingleFile(path, { config, predictionType, signal })
+  const file = await openSingleFile(path, { config, predictionType, extractEma, signal })
   checkFamily(file, className, slots)
   const index = await readConfig(file.configs, 'model_index.json')
   const checker = checkBoolean('loadSafetyChecker', loadSafetyChecker) && overrides.safetyChecker === undefined

@@ -3,19 +3,12 @@ import { checkOptions } from '../checks.ts'
 import { DisposedError, expected } from '../errors.ts'
 import type { SavePretrainedOptions } from '../weights/save.ts'
 import { savePipeline } from '../weights/save-pipeline.ts'
-import {
-  checkComponents,
-  type DownloadOptions,
-  downloadComponents,
-  type LoadedComponents,
-  loadComponents,
-  type PipelineLoadOptions,
-  type Slots,
-  withoutUndefined,
-} from './load.ts'
+import { type DownloadOptions, downloadComponents, loadComponents, type PipelineLoadOptions, withoutUndefined } from './load.ts'
 import { loadSingleFile, type PipelineSingleFileOptions } from './load-single-file.ts'
 import { Ownership } from './ownership.ts'
 import type { BaseComponents, ComponentsOf, PipelineClass, PipelineOrigin } from './pipeline-class.ts'
+import { made } from './pipeline-class.ts'
+import { checkComponents, type Slots } from './slot.ts'
 
 /**
  * Where the components of pipelines come from and go to: loading, sharing, saving, disposing.
@@ -138,17 +131,5 @@ export abstract class LoadablePipeline<C extends BaseComponents> extends Adaptab
     if (this.#disposed) {
       throw new DisposedError(`Expected a ${this.constructor.name} in use for this call but received a disposed one`)
     }
-  }
-}
-
-/** A pipeline of components that were loaded for it; frees them if they do not fit together. */
-export function made<P>(pipeline: PipelineClass<P>, source: string, { components, ...origin }: LoadedComponents): P {
-  try {
-    return new pipeline(components as never, { ...origin, source })
-  } catch (error) {
-    for (const component of origin.owned) {
-      component.dispose()
-    }
-    throw error
   }
 }

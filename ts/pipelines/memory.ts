@@ -8,7 +8,7 @@ import type { UNetForwardOptions } from '../models/unet-input.ts'
 import { native } from '../native.ts'
 import { Scope } from '../scope.ts'
 import { Tensor } from '../tensor.ts'
-import type { Denoiser } from './denoise.ts'
+import type { Denoiser } from './denoise-options.ts'
 
 /** What a run would take, in bytes. */
 export type MemoryEstimate = {

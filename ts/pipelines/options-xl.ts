@@ -1,9 +1,8 @@
 import { z } from 'zod'
-import { Tensor } from '../tensor.ts'
-import { guidanceScale, imageToImageSchema, inpaintSchema, option, textToImageSchema } from './options.ts'
+import { guidanceScale } from './common-options.ts'
+import { option, tensor, text } from './option.ts'
+import { imageToImageSchema, inpaintSchema, textToImageSchema } from './options.ts'
 
-const text = z.union([z.string(), z.array(z.string()).min(1)])
-const tensor = z.custom<Tensor>((value) => value instanceof Tensor)
 const share = z.number().gt(0).lt(1)
 const pair = z.tuple([z.int().min(0), z.int().min(0)])
 const pairWords = 'two whole numbers of at least 0'

@@ -6,7 +6,8 @@ import type { UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
 import type { Filled } from './call.ts'
 import type { ImageToImageOptions, InpaintOptions, TextToImageOptions } from './generate-options.ts'
 import type { ImageToImageXLOptions, InpaintXLOptions, TextToImageXLOptions } from './generate-options-xl.ts'
-import { imageToImageSchema, inpaintSchema, option, textToImageSchema } from './options.ts'
+import { option } from './option.ts'
+import { imageToImageSchema, inpaintSchema, textToImageSchema } from './options.ts'
 import { imageToImageXLSchema, inpaintXLSchema, textToImageXLSchema } from './options-xl.ts'
 
 /** What pipelines with perturbed-attention guidance have beside the components. */

@@ -4,8 +4,9 @@ import type { CLIPVisionModelWithProjection } from '../models/clip-vision-model.
 import type { UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
 import type { Scheduler } from '../schedulers/scheduler.ts'
 import type { SafetyChecker } from './decode.ts'
-import type { Slots } from './load.ts'
+import type { LoadedComponents } from './load.ts'
 import type { Owned } from './ownership.ts'
+import type { Slots } from './slot.ts'
 
 /** What every pipeline has. */
 export interface BaseComponents {
@@ -38,3 +39,14 @@ export interface PipelineClass<P> {
 
 /** Component types of a pipeline. */
 export type ComponentsOf<P> = P extends { components: Readonly<infer C> } ? C : never
+/** A pipeline of components that were loaded for it; frees them if they do not fit together. */
+export function made<P>(pipeline: PipelineClass<P>, source: string, { components, ...origin }: LoadedComponents): P {
+  try {
+    return new pipeline(components as never, { ...origin, source })
+  } catch (error) {
+    for (const component of origin.owned) {
+      component.dispose()
+    }
+    throw error
+  }
+}

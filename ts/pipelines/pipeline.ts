@@ -4,15 +4,17 @@ import { throwIfAborted } from '../abort.ts'
 import { checkInteger } from '../checks.ts'
 import type { SetTimestepsOptions } from '../schedulers/options.ts'
 import { Scope } from '../scope.ts'
-import { type Call, type Filled, pictureSize, planCall } from './call.ts'
+import { type Call, type Filled, planCall } from './call.ts'
 import type { CommonOptions, RunOptions } from './generate-options.ts'
 import type { ImagePromptScale } from './image-prompt-scale.ts'
-import { type IPAdapterSource, type LoadIpAdapterOptions, PipelineAdapters } from './ip-adapters.ts'
+import { PipelineAdapters } from './ip-adapters.ts'
 import { Job, type JobContext } from './job.ts'
+import type { IPAdapterSource, LoadIpAdapterOptions } from './load-ip-adapters.ts'
 import { LoadablePipeline } from './loadable.ts'
 import { type EstimateOptions, estimateRun, type MemoryEstimate } from './memory.ts'
 import { namedLoras, placed } from './named-loras.ts'
-import { parseOptions } from './options.ts'
+import { parseOptions } from './parse-options.ts'
+import { pictureSize } from './picture-size.ts'
 import type { BaseComponents } from './pipeline-class.ts'
 import type { Encoded, Prepared } from './prepared.ts'
 import { checkPreview } from './report.ts'
@@ -134,6 +136,7 @@ export abstract class DiffusionPipeline<
       prepare: (own: Call<O>) => this.prepare(own, scope),
       encode: (own: Call, prepared: Prepared) => this.encode(own, prepared, scope),
       imagePrompts: this.#adapters,
+      adapted,
       loadMs: this.loadMs,
       begun,
       scope,

@@ -2,9 +2,9 @@ import type { Guidance } from '../guidance/guidance.ts'
 import type { Image } from '../image/image.ts'
 import type { Tensor } from '../tensor.ts'
 import type { Condition, ConditionCall } from './condition.ts'
-import type { Denoised, DenoiseOptions, Denoiser, UNetCondition } from './denoise.ts'
+import type { Denoised, DenoiseOptions, Denoiser, UNetCondition } from './denoise-options.ts'
 import type { FinishedRun } from './finish.ts'
-import type { RunConditioning } from './prompt-batch.ts'
+import type { RunConditioning } from './prompt-inputs.ts'
 import type { GenerateResult } from './result.ts'
 
 /** How a pipeline's latents are made: what `prepare` gives to the common run. */

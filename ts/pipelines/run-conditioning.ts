@@ -3,7 +3,7 @@ import type { ConditionedText, Conditioning } from '../prompt/conditioning.ts'
 import type { TextEncoding } from '../prompt/encoding.ts'
 import type { Scope } from '../scope.ts'
 import { Tensor } from '../tensor.ts'
-import type { PromptInputs, PromptTrack, TrackEntry } from './prompt-batch.ts'
+import type { PromptInputs, PromptTrack, TrackEntry } from './prompt-inputs.ts'
 
 type Role = 'positive' | 'negative'
 

@@ -1,11 +1,15 @@
 import { basename, resolve } from 'node:path'
 import { performance } from 'node:perf_hooks'
+import type { AdaptedComponents } from '../adapters/adapted-components.ts'
+import type { ControlRecord } from '../image/metadata/adapters.ts'
 import type { Scope } from '../scope.ts'
-import { type Call, guidanceScales } from './call.ts'
+import type { Call } from './call.ts'
 import { prepareConditions } from './condition.ts'
-import { type Denoised, denoise } from './denoise.ts'
+import { denoise } from './denoise.ts'
+import type { Denoised } from './denoise-options.ts'
 import { finish } from './finish.ts'
 import type { CommonOptions, SizeOptions } from './generate-options.ts'
+import { guidanceScales } from './guidance-scale.ts'
 import type { PipelineAdapters } from './ip-adapters.ts'
 import type { JobContext } from './job.ts'
 import { refuseHopeless, saving, savingsFor } from './memory.ts'
@@ -21,6 +25,8 @@ export interface PlannedRun<O extends CommonOptions> {
   prepare: (call: Call<O>) => Promise<Prepared>
   encode: (call: Call, prepared: Prepared) => Promise<Encoded>
   imagePrompts: PipelineAdapters
+  /** The components of the call, with what acts on them. */
+  adapted: AdaptedComponents<object>
   loadMs: number | undefined
   /** When the call began, as `performance.now()` tells it. */
   begun: number
@@ -41,7 +47,7 @@ export async function runCall<O extends CommonOptions>(
   scope.keep(prepared.latents)
   const size = { height: prepared.height, width: prepared.width, images: call.images, rows: call.guidance.rows.length }
   const savings = await savingsFor({ unet, vae }, size, call.options.memory)
-  const conditions = await conditionsOf(run, call, prepared, signal)
+  const { conditions, controls } = await conditionsOf(run, call, prepared, signal)
   const { conditioning, truncated, guidance = call.guidance } = await run.encode(call, prepared)
   const encoded = performance.now()
   emit({ type: 'encode', elapsedMs: encoded - begun, truncated })
@@ -64,6 +70,8 @@ export async function runCall<O extends CommonOptions>(
   scope.keep(denoised.latents)
   return (prepared.finish ?? finish)({
     call,
+    adapted: run.adapted,
+    controls,
     prepared,
     denoised,
     truncated,
@@ -91,7 +99,7 @@ async function conditionsOf<O extends CommonOptions>(
   { options, images, guidance }: Call,
   prepared: Prepared,
   signal: AbortSignal,
-): Promise<NonNullable<Prepared['conditions']>> {
+): Promise<{ conditions: NonNullable<Prepared['conditions']>; controls: ControlRecord[] }> {
   const { unet, imageEncoder } = pipe.components
   const { frames, control = [] } = prepared
   const given = {
@@ -106,5 +114,6 @@ async function conditionsOf<O extends CommonOptions>(
   }
   const all = [...control, ...imagePrompts.conditions(options, given), ...(options.conditions ?? [])]
   const ready = await prepareConditions(all, given, scope)
-  return [...(prepared.conditions ?? []), ...ready.map((own) => frames?.perFrame(own) ?? own)]
+  const controls = all.flatMap((condition) => ('record' in condition && condition.record !== undefined ? [condition.record] : []))
+  return { conditions: [...(prepared.conditions ?? []), ...ready.map((own) => frames?.perFrame(own) ?? own)], controls }
 }

@@ -6,17 +6,18 @@ import type { Conditioning } from '../prompt/conditioning.ts'
 import { encodePrompt } from '../prompt/encode-prompt.ts'
 import type { TextComponentsXL } from '../prompt/text-encoders.ts'
 import type { Scope } from '../scope.ts'
-import { type Call, guidanceScaleEmbedding, plainScale } from './call.ts'
-import type { PromptOptionsXL } from './conditioning.ts'
+import type { Call } from './call.ts'
+import type { PromptOptionsXL } from './check-prompts.ts'
 import { checkPromptsXL } from './conditioning-xl.ts'
 import { encodeCall } from './encode-call.ts'
 import type { TextToImageXLOptions } from './generate-options-xl.ts'
-import type { Slots } from './load.ts'
 import { DiffusionPipeline } from './pipeline.ts'
 import type { BaseComponents, PipelineOrigin } from './pipeline-class.ts'
 import type { Encoded, Prepared } from './prepared.ts'
 import type { Results } from './result.ts'
-import { baseSlots, imageEncoderSlot, type PipelineEncodeOptions, textEncoderSlot, tokenizerSlot } from './stable-diffusion-base.ts'
+import type { Slots } from './slot.ts'
+import { baseSlots, imageEncoderSlot, textEncoderSlot, tokenizerSlot } from './slots.ts'
+import type { PipelineEncodeOptions } from './stable-diffusion-base.ts'
 import { timeIds, timeIdsTensor } from './time-ids.ts'
 
 /** Components and settings of Stable Diffusion XL. */
@@ -81,8 +82,7 @@ export abstract class StableDiffusionXLBase<
 
   protected override async encode(call: Call<O>, prepared: Prepared, scope: Scope): Promise<Encoded> {
     const ids = timeIds(call.options, [prepared.height, prepared.width], this.components.requiresAestheticsScore)
-    const dim = this.unet.config.time_cond_proj_dim
-    const { conditioning, ...encoded } = await encodeCall(call, {
+    return encodeCall(call, {
       prepared,
       components: this.components,
       cache: this.promptCache,
@@ -90,8 +90,5 @@ export abstract class StableDiffusionXLBase<
       zerosForEmptyPrompt: this.zeros,
       timeIds: (role, pooled) => timeIdsTensor(ids[role], call.images, this.unet, pooled.shape[1] ?? 0),
     })
-    const timestepCond =
-      dim === null ? undefined : scope.keep(guidanceScaleEmbedding(plainScale(call.options.guidanceScale), dim, call.images))
-    return { ...encoded, conditioning: { ...conditioning, timestepCond } }
   }
 }

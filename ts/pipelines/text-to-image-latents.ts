@@ -1,9 +1,10 @@
 import type { AutoencoderKL } from '../models/autoencoder-kl.ts'
 import type { UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
-import { type Call, pictureSize } from './call.ts'
+import type { Call } from './call.ts'
 import { rangeSteps } from './denoising-range.ts'
 import type { TextToImageXLOptions } from './generate-options-xl.ts'
 import { prepareLatents } from './latents.ts'
+import { pictureSize } from './picture-size.ts'
 import type { Prepared } from './prepared.ts'
 
 /** The start of a text-to-image run: pure noise at the size of the pictures. Source: diffusers `StableDiffusionPipeline.prepare_latents`. */

@@ -1,6 +1,6 @@
 import { expected } from '../errors.ts'
 import { UNet2DConditionModel, type UNetForwardOptions } from '../models/unet-2d-condition-model.ts'
-import type { UNetCondition, UNetStep } from '../pipelines/denoise.ts'
+import type { UNetCondition, UNetStep } from '../pipelines/denoise-options.ts'
 import { Scope } from '../scope.ts'
 import type { Tensor } from '../tensor.ts'
 import { batchToFrames, framesToBatch } from './frames.ts'
