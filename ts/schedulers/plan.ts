@@ -16,8 +16,11 @@ export type NoiseDraw =
   | { readonly kind: 'normal' }
   | { readonly kind: 'brownian'; readonly from: number; readonly to: number; readonly low: number; readonly high: number }
 
+/** What the second half of a model's channels, v, says of the variance: v itself, or a place from -1 to 1 between two logarithms. */
+export type LearnedVariance = { readonly kind: 'direct' } | { readonly kind: 'range'; readonly minLog: number; readonly maxLog: number }
+
 /**
- * One model evaluation. Executed in this order: draw `noise`; `churn` replaces the sample; `prepare`; `x0`, then `clip`; `value` becomes register
+ * One model evaluation. Executed in this order: draw `noise`, scaled by `variance` if there is one; `churn` replaces the sample; `prepare`; `x0`, then `clip`; `value` becomes register
  * `m<index>`; `correct` replaces the sample; `save`; the results are `next` and `estimate`; registers in `drop` end.
  */
 export type Row = {
@@ -30,6 +33,7 @@ export type Row = {
   /** Factor on the sample before the model sees it. */
   readonly inputScale: number
   readonly noise?: NoiseDraw
+  readonly variance?: LearnedVariance
   readonly churn?: Combination
   readonly prepare?: Readonly<Record<string, Combination>>
   readonly x0: Combination

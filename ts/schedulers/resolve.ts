@@ -35,6 +35,7 @@ import { meaning, nearest, plain } from './names.ts'
 import { PNDMScheduler } from './pndm.ts'
 import { SASolverScheduler } from './sa-solver.ts'
 import { Scheduler } from './scheduler.ts'
+import { UnCLIPScheduler } from './unclip.ts'
 import { UniPCMultistepScheduler } from './uni-pc.ts'
 
 type AnyScheduler = {
@@ -48,6 +49,7 @@ const CLASSES: readonly AnyScheduler[] = [
   DDIMScheduler,
   DDIMInverseScheduler,
   DDPMScheduler,
+  UnCLIPScheduler,
   PNDMScheduler,
   LMSDiscreteScheduler,
   EulerDiscreteScheduler,

@@ -2,7 +2,7 @@ import { ConfigError, expected } from '../errors.ts'
 import { Generator, randnTensor, randomSeed } from '../random.ts'
 import { Tensor } from '../tensor.ts'
 import { BrownianNoise } from './brownian.ts'
-import type { Clip, Combination, NoiseDraw, Row, StepOutput } from './plan.ts'
+import type { Clip, Combination, LearnedVariance, NoiseDraw, Row, StepOutput } from './plan.ts'
 
 /** What a step reads besides sample and answer: where its noise comes from, and the answer without the prompt. */
 export type StepSource = {
@@ -29,18 +29,21 @@ export class Run implements Disposable {
       made.push(tensor)
       return tensor
     }
+    const channels = sample.shape[1] ?? 1
+    const answer = (tensor: Tensor): Tensor => (row.variance === undefined ? tensor : own(tensor.slice(1, 0, channels)))
     const local = new Map<string, Tensor>([
       ['sample', sample],
-      ['output', output],
+      ['output', answer(output)],
     ])
     if (source.unconditional !== undefined) {
-      local.set('uncond', source.unconditional)
+      local.set('uncond', answer(source.unconditional))
     }
     const evaluate = (combination: Combination): Tensor => combine(combination, (name) => local.get(name) ?? this.#kept.get(name))
     const kept = new Map<string, Tensor>()
     try {
       if (row.noise !== undefined) {
-        local.set('noise', own(this.#draw(row.noise, output, source)))
+        const noise = own(this.#draw(row.noise, sample, source))
+        local.set('noise', row.variance === undefined ? noise : own(scaleNoise(noise, output.slice(1, channels), row.variance)))
       }
       if (row.churn !== undefined) {
         local.set('sample', own(evaluate(row.churn)))
@@ -121,6 +124,21 @@ export class Run implements Disposable {
     }
     this.#kept.clear()
   }
+}
+
+/** The noise times the square root of the variance that the model asks for; disposes `predicted`. Source: diffusers `_get_variance`. */
+function scaleNoise(noise: Tensor, predicted: Tensor, variance: LearnedVariance): Tensor {
+  using learned = predicted
+  if (variance.kind === 'direct') {
+    using deviation = learned.sqrt()
+    return noise.mul(deviation)
+  }
+  const { minLog, maxLog } = variance
+  // Half of the logarithm (1 - f) min + f max with f = (v + 1) / 2.
+  using sloped = learned.mul((maxLog - minLog) / 4)
+  using logarithm = sloped.add((maxLog + minLog) / 4)
+  using deviation = logarithm.exp()
+  return noise.mul(deviation)
 }
 
 function combine(combination: Combination, find: (name: string) => Tensor | undefined): Tensor {

@@ -196,7 +196,7 @@ export abstract class Scheduler {
    * Throws `InvalidArgumentError` for wrong arguments and `ConfigError` where the config has no finite step here.
    */
   step(modelOutput: Tensor, timestep: number, sample: Tensor, options: StepOptions = {}): StepOutput {
-    const { generator, varianceNoise, unconditional, ...numbers } = checkStep(modelOutput, sample, options)
+    const { generator, varianceNoise, unconditional, ...numbers } = checkStep(modelOutput, sample, options, this.#learnsVariance ? 2 : 1)
     const row = this.#row(timestep, numbers)
     this.#numbers = numbers
     if (unconditional === undefined && this.#current().unconditional) {
@@ -241,6 +241,10 @@ export abstract class Scheduler {
   protected get brownianSeed(): number | undefined {
     const seed = this.config.noise_sampler_seed
     return typeof seed === 'number' ? seed : undefined
+  }
+
+  get #learnsVariance(): boolean {
+    return String(this.config.variance_type).startsWith('learned')
   }
 
   #request(steps: number | undefined, options: PlanOptions): string {
@@ -342,19 +346,20 @@ function checkConfig(config: string): void {
   }
 }
 
-/** Checks what `step` gets; returns the options. */
-export function checkStep(modelOutput: Tensor, sample: Tensor, given: StepOptions): StepOptions {
+/** Checks what `step` gets; returns the options. A model that predicts variances answers with `halves` 2: twice the sample's channels. */
+export function checkStep(modelOutput: Tensor, sample: Tensor, given: StepOptions, halves = 1): StepOptions {
   checkTensor('modelOutput', modelOutput)
   checkTensor('sample', sample)
   const options = checkOptions('options', given)
   checkSource(options.generator, options.varianceNoise)
   const alike = { modelOutput, unconditional: options.unconditional }
+  const answer = sample.shape.map((size, i) => (i === 1 ? halves * size : size))
   for (const [name, tensor] of Object.entries(alike)) {
     if (tensor !== undefined) {
       checkTensor(name, tensor)
     }
-    if (tensor !== undefined && tensor.shape.join() !== sample.shape.join()) {
-      throw expected(`a Tensor of shape [${sample.shape.join(', ')}]`, name, tensor)
+    if (tensor !== undefined && tensor.shape.join() !== answer.join()) {
+      throw expected(`a Tensor of shape [${answer.join(', ')}]`, name, tensor)
     }
   }
   return options

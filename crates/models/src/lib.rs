@@ -1,4 +1,4 @@
-//! CLIP, UNet2DConditionModel, AutoencoderKL, the tokenizer, weights and random numbers.
+//! CLIP, UNet2DConditionModel, AutoencoderKL, the priors of Kandinsky, the tokenizer, weights and random numbers.
 
 pub mod adapters;
 mod blocks;
@@ -11,6 +11,7 @@ mod error;
 mod inspect;
 mod load;
 pub mod lora;
+pub mod prior;
 pub mod random;
 mod shared_layers;
 pub mod single_file;

@@ -19,6 +19,7 @@ mod measure;
 mod motion;
 mod network;
 mod ops;
+mod prior;
 mod random;
 mod safetensors;
 mod save_weights;
@@ -30,6 +31,7 @@ mod tensor;
 mod tokenizer;
 mod unet;
 mod vae;
+mod vq;
 
 /// Runs once, when the addon is loaded and before it has any thread.
 #[napi_derive::module_init]

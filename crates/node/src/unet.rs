@@ -1,6 +1,6 @@
 //! `NativeUnet`: the denoising UNet.
 
-use crate::error::{Outcome, Result};
+use crate::error::{Failure, Outcome, Result};
 use crate::estimate::{need_of, saving};
 use crate::ip_adapter::NativeIpAdapter;
 use crate::load::{NativeLoadOptions, OnProgress};
@@ -48,11 +48,14 @@ pub struct NativePerturbation {
 pub struct NativeUnetInput<'env> {
     pub sample: ClassInstance<'env, NativeTensor>,
     pub timesteps: Vec<f64>,
-    pub encoder_hidden_states: ClassInstance<'env, NativeTensor>,
+    /// Only models that read `image_embeds` need none.
+    pub encoder_hidden_states: Option<ClassInstance<'env, NativeTensor>>,
     pub class_labels: Option<ClassInstance<'env, NativeTensor>>,
     pub timestep_cond: Option<ClassInstance<'env, NativeTensor>>,
     pub text_embeds: Option<ClassInstance<'env, NativeTensor>>,
     pub time_ids: Option<ClassInstance<'env, NativeTensor>>,
+    pub image_embeds: Option<ClassInstance<'env, NativeTensor>>,
+    pub hint: Option<ClassInstance<'env, NativeTensor>>,
     pub encoder_attention_mask: Option<ClassInstance<'env, NativeTensor>>,
     pub down_block_additional_residuals: Option<Vec<ClassInstance<'env, NativeTensor>>>,
     pub mid_block_additional_residual: Option<ClassInstance<'env, NativeTensor>>,
@@ -75,6 +78,8 @@ pub struct UnetArguments {
     timestep_cond: Option<Tensor>,
     text_embeds: Option<Tensor>,
     time_ids: Option<Tensor>,
+    image_embeds: Option<Tensor>,
+    hint: Option<Tensor>,
     encoder_attention_mask: Option<Tensor>,
     down_block_additional_residuals: Vec<Tensor>,
     mid_block_additional_residual: Option<Tensor>,
@@ -101,10 +106,14 @@ impl OwnedPrompt {
 
 impl UnetArguments {
     pub fn new(input: NativeUnetInput) -> Outcome<Self> {
+        let image_embeds = optional(input.image_embeds)?;
+        let need = || Failure::expected("a Tensor", "encoderHiddenStates", "nothing");
         Ok(Self {
             sample: input.sample.tensor()?.clone(),
             timesteps: input.timesteps,
-            encoder_hidden_states: input.encoder_hidden_states.tensor()?.clone(),
+            encoder_hidden_states: optional(input.encoder_hidden_states)?.or_else(|| image_embeds.clone()).ok_or_else(need)?,
+            image_embeds,
+            hint: optional(input.hint)?,
             class_labels: optional(input.class_labels)?,
             timestep_cond: optional(input.timestep_cond)?,
             text_embeds: optional(input.text_embeds)?,
@@ -135,6 +144,8 @@ impl UnetArguments {
             timestep_cond: self.timestep_cond.as_ref(),
             text_embeds: self.text_embeds.as_ref(),
             time_ids: self.time_ids.as_ref(),
+            image_embeds: self.image_embeds.as_ref(),
+            hint: self.hint.as_ref(),
             encoder_attention_mask: self.encoder_attention_mask.as_ref(),
             down_block_additional_residuals: &self.down_block_additional_residuals,
             mid_block_additional_residual: self.mid_block_additional_residual.as_ref(),

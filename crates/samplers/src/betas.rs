@@ -62,7 +62,9 @@ fn trained(list: &Value) -> Result<Vec<f32>> {
 }
 
 fn scheduled(config: &Config, n: usize, schedules: &[&'static str]) -> Result<Vec<f32>> {
-    let (start, end) = (config.number("beta_start")?, config.number("beta_end")?);
+    // Classes without the keys know only a schedule that does not read them.
+    let bound = |key| if config.get(key).is_null() { Ok(0.0) } else { config.number(key) };
+    let (start, end) = (bound("beta_start")?, bound("beta_end")?);
     for (key, value) in [("beta_start", start), ("beta_end", end)] {
         if !(0.0..1.0).contains(&value) {
             return Err(SamplerError::config(key, "a number from 0 to below 1", value.to_string()));

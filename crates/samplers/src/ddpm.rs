@@ -1,15 +1,16 @@
 //! DDPM ancestral sampling, arXiv:2006.11239.
 //!
 //! Legend: a, p = abar at t and at the next visited timestep; alpha = a / p; beta = 1 - alpha. Formula (7):
-//! next = sqrt(p) beta / (1 - a) x0 + sqrt(alpha) (1 - p) / (1 - a) x + s noise, s^2 by `variance_type`.
+//! next = sqrt(p) beta / (1 - a) x0 + sqrt(alpha) (1 - p) / (1 - a) x + s noise, s^2 by `variance_type`: a number, or by the model,
+//! arXiv:2102.09672.
 //! Source: diffusers scheduling_ddpm.py.
 
 use crate::betas::alphas_cumprod;
 use crate::config::Config;
 use crate::ddim::bar;
-use crate::error::{Result, SamplerError};
+use crate::error::Result;
 use crate::lin::reg;
-use crate::plan::{Noise, PlanOptions, Row, Schedule};
+use crate::plan::{Noise, PlanOptions, Row, Schedule, Variance};
 use crate::prediction::{clamp, preserving, threshold, TYPES};
 use crate::registry::{Entry, NoiseRule, Stochastic, Velocity};
 use crate::timesteps::inclusive;
@@ -29,7 +30,7 @@ pub(crate) const ENTRY: Entry = Entry {
     noise: NoiseRule::Bars,
     velocity: Velocity::Bars,
     stochastic: Stochastic::Always,
-    check,
+    check: |_| Ok(()),
     schedule,
     rows,
 };
@@ -49,10 +50,26 @@ pub(crate) fn schedule(config: &Config, options: &PlanOptions) -> Result<Schedul
     Ok(Schedule { timesteps, integer: true, init_noise_sigma: 1.0, order: 1, bars, steps, ..Schedule::default() })
 }
 
+/// The posterior's variance between two timesteps, formula (7); never below what the reference clamps it to.
+fn posterior(a: f64, p: f64) -> f64 {
+    ((1.0 - p) / (1.0 - a) * (1.0 - a / p)).max(1e-20)
+}
+
+/// What the model says of the variance, where the kind leaves it to the model.
+fn learned(kind: &str, a: f64, p: f64) -> Option<Variance> {
+    match kind {
+        "learned" => Some(Variance::Direct),
+        "learned_range" => Some(Variance::Range { min_log: posterior(a, p).ln(), max_log: (1.0 - a / p).ln() }),
+        _ => None,
+    }
+}
+
+/// Factor of the noise beside what the model says of it.
 fn deviation(kind: &str, a: f64, p: f64) -> f64 {
     let beta = 1.0 - a / p;
-    let variance = ((1.0 - p) / (1.0 - a) * beta).max(1e-20);
+    let variance = posterior(a, p);
     match kind {
+        "learned" | "learned_range" => 1.0,
         "fixed_small" | "fixed_small_log" => variance.sqrt(),
         "fixed_large" => beta.sqrt(),
         _ => beta.ln().sqrt(),
@@ -61,7 +78,8 @@ fn deviation(kind: &str, a: f64, p: f64) -> f64 {
 
 pub(crate) fn rows(config: &Config, options: &PlanOptions, schedule: &Schedule) -> Result<Vec<Row>> {
     let kind = config.choice("prediction_type", TYPES)?;
-    let variance = config.choice("variance_type", &["fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log"])?;
+    let kinds = &["fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log", "learned", "learned_range"];
+    let variance = config.choice("variance_type", kinds)?;
     let clip = threshold(config)?.or(clamp(config)?);
     let timesteps = &schedule.timesteps;
     (options.begin_index..timesteps.len())
@@ -74,6 +92,7 @@ pub(crate) fn rows(config: &Config, options: &PlanOptions, schedule: &Schedule) 
             row.sigma = ((1.0 - a) / a).sqrt();
             row.x0 = preserving(kind, a.sqrt(), (1.0 - a).sqrt()).x0;
             row.clip = clip.clone();
+            row.variance = learned(variance, a, p);
             row.next = reg("x0") * (p.sqrt() * (1.0 - alpha) / (1.0 - a)) + reg("sample") * (alpha.sqrt() * (1.0 - p) / (1.0 - a));
             if row.t > 0.0 {
                 row.noise = Some(Noise::Normal);
@@ -82,13 +101,4 @@ pub(crate) fn rows(config: &Config, options: &PlanOptions, schedule: &Schedule) 
             Ok(row)
         })
         .collect()
-}
-
-pub(crate) fn check(config: &mut Config) -> Result<()> {
-    match config.get("variance_type").as_str() {
-        Some(kind) if kind.starts_with("learned") => {
-            Err(SamplerError::config("variance_type", "a fixed variance (latent models predict no variance)", format!("{kind:?}")))
-        }
-        _ => Ok(()),
-    }
 }

@@ -45,6 +45,7 @@ mod scheduler;
 mod sigma_schedules;
 mod sigmas;
 mod timesteps;
+mod unclip;
 mod uni_pc;
 
 pub use betas::{alphas_cumprod, betas};
@@ -53,7 +54,7 @@ pub use error::{Result, SamplerError};
 pub use json::{config_json, list_json, noise_json, plan_json};
 pub use lin::Lin;
 pub use names::{Named, NamedSpacing, NAMES, SPACINGS};
-pub use plan::{Clip, Noise, Plan, PlanOptions, Row};
+pub use plan::{Clip, Noise, Plan, PlanOptions, Row, Variance};
 pub use registry::{find, nearest, Entry, NoiseRule, Stochastic, Velocity, ENTRIES};
 pub use scheduler::{NoiseCoefficients, Scheduler};
 pub use sigma_schedules::SIGMA_SPACINGS;

@@ -1,7 +1,8 @@
 //! The plan: every number of a sampling run, decided before the first model call.
 //!
 //! A row is one model evaluation. Executing row `i` with the model's answer `output`:
-//! 1. `noise` present: draw one normal tensor (or a Brownian increment) into the register `noise`;
+//! 1. `noise` present: draw one normal tensor (or a Brownian increment) into the register `noise`; `variance` present: `output` is the first half of the
+//!    answer's channels, and the second half scales the noise;
 //! 2. `churn` present: it replaces `sample`;
 //! 3. each entry of `prepare` becomes a register; `x0` := its combination of `sample`, `output` and these, then `clip`;
 //! 4. `value` present: it becomes register `m<i>`;
@@ -178,6 +179,17 @@ pub enum Noise {
     Brownian { from: f64, to: f64, low: f64, high: f64 },
 }
 
+/// How much noise a model asks for with the second half of its channels, v: the noise is multiplied by the square root of
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "camelCase")]
+pub enum Variance {
+    /// v itself.
+    Direct,
+    /// The geometric mean of two variances, weighted by (1 - v) / 2 and (1 + v) / 2; their natural logarithms. arXiv:2102.09672, formula (15).
+    #[serde(rename_all = "camelCase")]
+    Range { min_log: f64, max_log: f64 },
+}
+
 /// One model evaluation; see the module's text for the order of execution.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -192,6 +204,8 @@ pub struct Row {
     pub input_scale: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub noise: Option<Noise>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variance: Option<Variance>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub churn: Option<Lin>,
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "save_map")]

@@ -82,6 +82,7 @@ pub static ENTRIES: &[Entry] = &[
     crate::ddim::ENTRY,
     crate::ddim::INVERSE,
     crate::ddpm::ENTRY,
+    crate::unclip::ENTRY,
     crate::pndm::ENTRY,
     crate::lms::ENTRY,
     crate::euler::ENTRY,

@@ -63,7 +63,7 @@ impl ControlNetModel {
     /// The residuals for the UNet. Errors: `ModelError::Shape` and `ModelError::Argument` before work starts, `ModelError::Cancelled`.
     pub fn forward(&self, input: &ControlNetInput) -> Result<ControlNetOutput> {
         let unet = &input.unet;
-        let (batch, height, width) = unet.check(self.config.unet.in_channels, self.config.unet.context_width())?;
+        let (batch, height, width) = unet.check(self.config.unet.in_channels, self.config.unet.context)?;
         let control = self.control_image(input.controlnet_cond, (batch, height, width))?;
         if !input.conditioning_scale.is_finite() {
             return Err(ModelError::argument("conditioning_scale", "a finite number", input.conditioning_scale));

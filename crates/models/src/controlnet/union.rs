@@ -126,7 +126,7 @@ impl ControlNetUnionModel {
     /// The residuals for the UNet. Errors: `ModelError::Shape` and `ModelError::Argument` before work starts, `ModelError::Cancelled`.
     pub fn forward(&self, input: &UnionInput) -> Result<ControlNetOutput> {
         let (unet, config) = (&input.unet, &self.config.control.unet);
-        let latent = unet.check(config.in_channels, config.context_width())?;
+        let latent = unet.check(config.in_channels, config.context)?;
         let scales = self.check(input, latent.0)?;
         let trunk = &self.parts.trunk;
         let time = self.time(input, latent.0)?;

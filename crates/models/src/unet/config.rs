@@ -1,4 +1,5 @@
 use super::block_kind::{DownKind, MidKind, UpKind};
+use super::image_conditioning::HINT_CHANNELS;
 use crate::blocks::activation_name::activation_name;
 use crate::blocks::added_kv_attention::CrossNorm;
 use crate::blocks::resnet::TimeShift;
@@ -36,6 +37,19 @@ pub enum AdditionEmbed {
         time_width: usize,
         projection_width: usize,
     },
+    /// An image embedding of this width (`image`).
+    Image(usize),
+    /// The same, and a picture that becomes further input channels (`image_hint`).
+    ImageHint(usize),
+}
+
+/// What the cross-attention layers read (`encoder_hid_dim_type`).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ContextKind {
+    /// Text of this width.
+    Text(usize),
+    /// An image embedding of this width, which becomes tokens.
+    Image(usize),
 }
 
 /// Form of the timestep's embedding (`time_embedding_type`).
@@ -74,6 +88,7 @@ pub struct UNetConfig {
     /// The same for the up blocks, first up block first.
     pub up_transformer_layers: Vec<Vec<usize>>,
     pub encoder_hid_dim: Option<usize>,
+    pub context: ContextKind,
     /// Number of heads in the transformer blocks, width of a head in the others: the key is misnamed in diffusers.
     pub attention_head_dim: Vec<usize>,
     pub class_embed: ClassEmbed,
@@ -113,6 +128,8 @@ impl UNetConfig {
         let only_cross_attention = r.bool_per_block("only_cross_attention", false, blocks)?;
         let mid_only = r.opt_bool("mid_block_only_cross_attention")?;
         let (time_kind, time_embed_dim) = time_embedding(&mut r, &block_out_channels)?;
+        let cross_attention_dim = r.int_per_block("cross_attention_dim", 1280, WIDTHS, blocks)?;
+        let encoder_hid_dim = r.opt_int("encoder_hid_dim", WIDTHS)?;
         let config = Self {
             sample_size: r.raw("sample_size", Value::Null),
             in_channels: r.int("in_channels", 4, WIDTHS)?,
@@ -131,10 +148,11 @@ impl UNetConfig {
             act_fn: activation_name("act_fn", &r.string("act_fn", "silu")?)?,
             norm_num_groups: norm_groups(&mut r)?,
             norm_eps: r.positive("norm_eps", 1e-5)?,
-            cross_attention_dim: r.int_per_block("cross_attention_dim", 1280, WIDTHS, blocks)?,
+            context: context(&mut r, encoder_hid_dim, &cross_attention_dim)?,
+            cross_attention_dim,
             transformer_layers_per_block: down_layers,
             up_transformer_layers: up_layers,
-            encoder_hid_dim: r.opt_int("encoder_hid_dim", WIDTHS)?,
+            encoder_hid_dim,
             attention_head_dim: r.int_per_block("attention_head_dim", 8, WIDTHS, blocks)?,
             class_embed: class_embed(&mut r)?,
             class_embeddings_concat: r.bool("class_embeddings_concat", false)?,
@@ -153,6 +171,9 @@ impl UNetConfig {
             block_out_channels,
             file: ConfigFile::default(),
         };
+        if matches!(config.addition_embed, AdditionEmbed::ImageHint(_)) && config.in_channels <= HINT_CHANNELS {
+            return Err(ModelError::config("in_channels", format!("more than {HINT_CHANNELS}, because addition_embed_type is image_hint,"), config.in_channels));
+        }
         Ok(Self { file: r.finish(), ..config })
     }
 
@@ -165,9 +186,19 @@ impl UNetConfig {
         }
     }
 
-    /// Width of `encoder_hidden_states`.
+    /// Width of `encoder_hidden_states`, or of the image embedding in their place.
     pub fn context_width(&self) -> usize {
-        self.encoder_hid_dim.or(self.cross_attention_dim.first().copied()).unwrap_or(0)
+        match self.context {
+            ContextKind::Text(width) | ContextKind::Image(width) => width,
+        }
+    }
+
+    /// Channels of the latents that the model is given; a hint brings the rest.
+    pub fn sample_channels(&self) -> usize {
+        match self.addition_embed {
+            AdditionEmbed::ImageHint(_) => self.in_channels - HINT_CHANNELS,
+            _ => self.in_channels,
+        }
     }
 }
 
@@ -183,9 +214,23 @@ pub(crate) fn refuse_unsupported(r: &mut ConfigReader) -> Result<()> {
     r.only("num_attention_heads", Value::Null, &[Value::Null])?;
     r.only("dual_cross_attention", json!(false), &[json!(false)])?;
     r.only("attention_type", json!("default"), &[json!("default")])?;
-    r.only("encoder_hid_dim_type", Value::Null, &[Value::Null, json!("text_proj")])?;
     r.ignore(&["dropout", "upcast_attention", "use_linear_projection"]);
     Ok(())
+}
+
+/// `encoder_hid_dim_type` with its width.
+fn context(r: &mut ConfigReader, projected: Option<usize>, own: &[usize]) -> Result<ContextKind> {
+    let key = "encoder_hid_dim_type";
+    let text = projected.or(own.first().copied()).unwrap_or(0);
+    match r.opt_string(key, None)?.as_deref() {
+        None | Some("text_proj") => Ok(ContextKind::Text(text)),
+        Some("image_proj") => Ok(ContextKind::Image(hid_dim(projected, key)?)),
+        Some(other) => Err(ModelError::config(key, "text_proj, image_proj or null", other)),
+    }
+}
+
+fn hid_dim(given: Option<usize>, because: &str) -> Result<usize> {
+    given.ok_or_else(|| ModelError::config("encoder_hid_dim", format!("a number, because {because} is for images,"), "null"))
 }
 
 /// Transformer layers for each block, for each of its layers.
@@ -308,7 +353,9 @@ pub(crate) fn addition_embed(r: &mut ConfigReader) -> Result<AdditionEmbed> {
             time_width: need("addition_time_embed_dim", time_width)?,
             projection_width: need("projection_class_embeddings_input_dim", projection_width)?,
         }),
-        Some(other) => Err(ModelError::config("addition_embed_type", "text, text_time or null", other)),
+        Some("image") => Ok(AdditionEmbed::Image(hid_dim(r.opt_int("encoder_hid_dim", WIDTHS)?, "addition_embed_type")?)),
+        Some("image_hint") => Ok(AdditionEmbed::ImageHint(hid_dim(r.opt_int("encoder_hid_dim", WIDTHS)?, "addition_embed_type")?)),
+        Some(other) => Err(ModelError::config("addition_embed_type", "text, text_time, image, image_hint or null", other)),
     }
 }
 

@@ -1,4 +1,6 @@
+use super::config::ContextKind;
 use super::free_u::FreeUFactors;
+use super::image_conditioning::IMAGE_TOKENS;
 use crate::adapters::{ImagePrompt, Motion};
 use crate::cancel::CancelToken;
 use crate::error::{ModelError, Result};
@@ -19,7 +21,7 @@ pub struct UNetInput<'a> {
     pub sample: &'a Tensor,
     /// One timestep, or one per sample.
     pub timesteps: &'a [f64],
-    /// Text (B, S, D).
+    /// Text (B, S, D); not read by models that read images.
     pub encoder_hidden_states: &'a Tensor,
     /// Labels (B), or vectors (B, D), where the model has a class embedding.
     pub class_labels: Option<&'a Tensor>,
@@ -29,6 +31,10 @@ pub struct UNetInput<'a> {
     pub text_embeds: Option<&'a Tensor>,
     /// SDXL's sizes and crops (B, 6), five with an aesthetic score.
     pub time_ids: Option<&'a Tensor>,
+    /// Image embeddings (B, D) of models that read them in place of text.
+    pub image_embeds: Option<&'a Tensor>,
+    /// Pictures (B, 3, 8 H, 8 W) that such a model follows.
+    pub hint: Option<&'a Tensor>,
     /// (B, S): 1 keeps a token, 0 drops it.
     pub encoder_attention_mask: Option<&'a Tensor>,
     /// ControlNet residuals of the descending half, (B, C, h, w) or pooled (B, C, 1, 1).
@@ -60,6 +66,8 @@ impl<'a> UNetInput<'a> {
             timestep_cond: None,
             text_embeds: None,
             time_ids: None,
+            image_embeds: None,
+            hint: None,
             encoder_attention_mask: None,
             down_block_additional_residuals: &[],
             mid_block_additional_residual: None,
@@ -73,17 +81,19 @@ impl<'a> UNetInput<'a> {
     }
 
     /// Refuses arguments that do not fit the model or each other; gives (B, H, W).
-    pub(crate) fn check(&self, channels: usize, context_width: usize) -> Result<(usize, usize, usize)> {
+    pub(crate) fn check(&self, channels: usize, context: ContextKind) -> Result<(usize, usize, usize)> {
         let (batch, height, width) = match *self.sample.dims() {
             [b, c, h, w] if c == channels && b * h * w > 0 => (b, h, w),
             _ => return Err(ModelError::shape("sample", format!("shape (B, {channels}, H, W)"), self.sample)),
         };
-        match *self.encoder_hidden_states.dims() {
-            [b, s, d] if b == batch && s > 0 && d == context_width => {}
-            _ => return Err(ModelError::shape("encoder_hidden_states", format!("shape ({batch}, S, {context_width})"), self.encoder_hidden_states)),
-        }
+        let prompt = self.prompt(context)?;
+        let tokens = match (context, prompt.dims()) {
+            (ContextKind::Text(width), &[b, s, d]) if b == batch && s > 0 && d == width => s,
+            (ContextKind::Image(width), &[b, d]) if b == batch && d == width => IMAGE_TOKENS,
+            (ContextKind::Text(width), _) => return Err(ModelError::shape("encoder_hidden_states", format!("shape ({batch}, S, {width})"), prompt)),
+            (ContextKind::Image(width), _) => return Err(ModelError::shape("image_embeds", format!("shape ({batch}, {width})"), prompt)),
+        };
         if let Some(mask) = self.encoder_attention_mask {
-            let tokens = self.encoder_hidden_states.dim(1)?;
             if mask.dims() != [batch, tokens] {
                 return Err(ModelError::shape("encoder_attention_mask", format!("shape ({batch}, {tokens})"), mask));
             }
@@ -93,6 +103,16 @@ impl<'a> UNetInput<'a> {
         }
         self.batch_timesteps(batch)?;
         Ok((batch, height, width))
+    }
+
+    /// What the cross-attention layers read, before its projection.
+    pub(crate) fn prompt(&self, context: ContextKind) -> Result<&'a Tensor> {
+        match context {
+            ContextKind::Text(_) => Ok(self.encoder_hidden_states),
+            ContextKind::Image(_) => self
+                .image_embeds
+                .ok_or_else(|| ModelError::argument("image_embeds", "a tensor, because encoder_hid_dim_type is image_proj,", "nothing")),
+        }
     }
 
     /// Whether the call carries the residuals of a ControlNet.

@@ -1,6 +1,7 @@
 use super::block_shape::BlockShape;
-use super::config::UNetConfig;
+use super::config::{AdditionEmbed, ContextKind, UNetConfig};
 use super::down_half::{as_image, attention_bias, first_attention, DownHalf};
+use super::image_conditioning::{HintBlock, ImageProjection};
 use super::input::UNetInput;
 use super::mid_block::MidBlock;
 use super::up_block::{UpBlock, UpPlace};
@@ -27,7 +28,8 @@ pub struct UNet2DConditionModel {
 
 struct Parts {
     down: DownHalf,
-    encoder_hid_proj: Option<Linear>,
+    context_projection: Option<ContextProjection>,
+    hint: Option<HintBlock>,
     up_blocks: Vec<UpBlock>,
     mid_block: Option<MidBlock>,
     conv_norm_out: Option<GroupNorm>,
@@ -79,7 +81,7 @@ impl UNet2DConditionModel {
     /// Latents (B, in_channels, H, W) -> prediction (B, out_channels, H, W) in the dtype of the latents.
     /// Errors: `ModelError::Shape` and `ModelError::Argument` before work starts, `ModelError::Cancelled` between layers.
     pub fn forward(&self, input: &UNetInput) -> Result<Tensor> {
-        let (batch, height, width) = input.check(self.config.in_channels, self.config.context_width())?;
+        let (batch, height, width) = input.check(self.config.sample_channels(), self.config.context)?;
         let parts = &self.parts;
         if let Some(motion) = &input.motion {
             motion.check(batch, &self.config.block_out_channels, &self.config.layers_per_block)?;
@@ -87,8 +89,9 @@ impl UNet2DConditionModel {
         let prepare = |prompt: &_| IpAdapter::prepare(*prompt, batch, parts.names.image.len());
         let image_prompts = input.image_prompts.iter().map(prepare).collect::<Result<Vec<_>>>()?;
         let time = parts.down.time(input, batch)?;
-        let kv = self.kv.entry(input.encoder_hidden_states);
-        let context = kv.context(|| parts.context(input.encoder_hidden_states))?;
+        let prompt = input.prompt(self.config.context)?;
+        let kv = self.kv.entry(prompt);
+        let context = kv.context(|| parts.context(prompt))?;
         let bias = input.encoder_attention_mask.map(attention_bias).transpose()?;
         let cond = Conditioning {
             time: &time,
@@ -102,7 +105,8 @@ impl UNet2DConditionModel {
         };
 
         let mut features = features(input)?;
-        let x = parts.down.start(input.sample, &self.config)?;
+        let hinted = parts.hint.as_ref().map(|hint| hint.beside(input)).transpose()?;
+        let x = parts.down.start(hinted.as_ref().unwrap_or(input.sample), &self.config)?;
         let (x, mut residuals) = parts.down.forward(x, &cond, &mut features)?;
         if input.is_controlled() {
             add_control(&mut residuals, input.down_block_additional_residuals)?;
@@ -162,11 +166,11 @@ impl Parts {
             up_blocks.push(UpBlock::new(&b.pp(format!("up_blocks.{index}")), &shape, place, &slots)?);
         }
         let mid_block = DownHalf::mid_block(b, config, &slots)?;
-        let projection = |width| b.linear("encoder_hid_proj", width, config.cross_attention_dim[0], Bias::Yes);
         let norm_out = |groups| b.group_norm("conv_norm_out", channels[0], groups, config.norm_eps);
         Ok(Self {
             down,
-            encoder_hid_proj: config.encoder_hid_dim.map(projection).transpose()?,
+            context_projection: ContextProjection::new(b, config)?,
+            hint: matches!(config.addition_embed, AdditionEmbed::ImageHint(_)).then(|| HintBlock::new(&b.pp("add_embedding.input_hint_block"))).transpose()?,
             up_blocks,
             mid_block,
             conv_norm_out: config.norm_num_groups.map(norm_out).transpose()?,
@@ -179,10 +183,28 @@ impl Parts {
     /// The prompt as the attention layers read it.
     fn context(&self, prompt: &Tensor) -> Result<Tensor> {
         let prompt = prompt.to_dtype(DType::F32)?.contiguous()?;
-        match &self.encoder_hid_proj {
-            Some(projection) => Ok(projection.forward(&prompt)?),
+        match &self.context_projection {
+            Some(ContextProjection::Text(projection)) => Ok(projection.forward(&prompt)?),
+            Some(ContextProjection::Image(projection)) => projection.forward(&prompt),
             None => Ok(prompt),
         }
+    }
+}
+
+/// What makes the prompt as wide as the attention layers read it (`encoder_hid_proj`).
+enum ContextProjection {
+    Text(Linear),
+    Image(ImageProjection),
+}
+
+impl ContextProjection {
+    fn new(b: &Builder, config: &UNetConfig) -> Result<Option<Self>> {
+        let width = config.cross_attention_dim[0];
+        Ok(match (config.context, config.encoder_hid_dim) {
+            (ContextKind::Image(image), _) => Some(Self::Image(ImageProjection::new(&b.pp("encoder_hid_proj"), image, width)?)),
+            (ContextKind::Text(_), Some(text)) => Some(Self::Text(b.linear("encoder_hid_proj", text, width, Bias::Yes)?)),
+            (ContextKind::Text(_), None) => None,
+        })
     }
 }
 

@@ -6,7 +6,10 @@ use crate::error::{ModelError, Result};
 use crate::load::{Bias, Builder};
 use crate::unet::text_pooling::TextPooling;
 use candle_core::{DType, Tensor};
-use nd_kernels::{activation, Activation, Linear};
+use nd_kernels::{activation, Activation, LayerNorm, Linear};
+
+/// Source: diffusers embeddings.py `ImageTimeEmbedding`, torch's default.
+const IMAGE_NORM_EPS: f64 = 1e-5;
 
 enum TimeProjection {
     Positional(Sinusoids),
@@ -25,6 +28,7 @@ enum ClassEmbedding {
 enum AddedEmbedding {
     Text(Box<TextPooling>),
     TextTime(Sinusoids, Box<TimestepEmbedding>),
+    Image(Linear, LayerNorm),
 }
 
 /// All that becomes the time embedding: timestep, guidance, class labels, pooled text and sizes.
@@ -69,6 +73,9 @@ impl TimeAndText {
             AdditionEmbed::TextTime { time_width, projection_width } => {
                 let embedding = TimestepEmbedding::new(&add, projection_width, width, Activation::Silu)?;
                 Some(AddedEmbedding::TextTime(sinusoids(time_width), Box::new(embedding)))
+            }
+            AdditionEmbed::Image(inputs) | AdditionEmbed::ImageHint(inputs) => {
+                Some(AddedEmbedding::Image(add.linear("image_proj", inputs, width, Bias::Yes)?, add.layer_norm("image_norm", width, IMAGE_NORM_EPS)?))
             }
         };
         Ok(Self {
@@ -145,6 +152,11 @@ impl TimeAndText {
 
     fn added(&self, added: &AddedEmbedding, input: &UNetInput, batch: usize) -> Result<Tensor> {
         match added {
+            AddedEmbedding::Image(projection, norm) => {
+                let need = || ModelError::argument("image_embeds", "a tensor, because addition_embed_type is image,", "nothing");
+                let image = matrix(input.image_embeds.ok_or_else(need)?, "image_embeds", batch, Some(projection.in_features()))?;
+                Ok(norm.forward(&projection.forward(&image)?)?)
+            }
             AddedEmbedding::Text(pooling) => pooling.forward(&input.encoder_hidden_states.to_dtype(DType::F32)?),
             AddedEmbedding::TextTime(sinusoids, embedding) => {
                 let need = |name: &str| ModelError::argument(name, "a tensor, because addition_embed_type is text_time,", "nothing");

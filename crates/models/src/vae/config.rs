@@ -1,3 +1,5 @@
+use super::coder::CoderShape;
+use super::norm::NormKind;
 use crate::blocks::activation_name::activation_name;
 use crate::config::{as_int, ConfigFile, ConfigReader, DEPTHS, WIDTHS};
 use crate::error::{ModelError, Result};
@@ -65,13 +67,31 @@ impl VaeConfig {
         Ok(Self { file: r.finish(), ..config })
     }
 
+    pub(super) fn encoder(&self) -> CoderShape {
+        CoderShape { inputs: self.in_channels, outputs: 2 * self.latent_channels, ..self.decoder() }
+    }
+
+    pub(super) fn decoder(&self) -> CoderShape {
+        CoderShape {
+            inputs: self.latent_channels,
+            outputs: self.out_channels,
+            channels: self.block_out_channels.clone(),
+            attention: vec![false; self.block_out_channels.len()],
+            layers: self.layers_per_block,
+            groups: self.norm_num_groups,
+            activation: self.act_fn,
+            norm: NormKind::Group,
+            mid_attention: self.mid_block_add_attention,
+        }
+    }
+
     /// Pixels per latent, in each direction.
     pub fn factor(&self) -> usize {
         1 << (self.block_out_channels.len() - 1).min(30)
     }
 }
 
-fn sample_size(r: &mut ConfigReader) -> Result<usize> {
+pub(super) fn sample_size(r: &mut ConfigReader) -> Result<usize> {
     let value = r.raw("sample_size", 32.into());
     let first = value.as_array().and_then(|items| items.first()).unwrap_or(&value);
     as_int("sample_size", first, &(1..=1_000_000))

@@ -1,67 +1,65 @@
-use super::config::VaeConfig;
+use super::coder::{CoderShape, Layer};
 use super::mid_block::MidBlock;
-use super::resnet_shape;
-use crate::blocks::resnet::ResnetBlock;
+use super::norm::Norm;
 use crate::cancel::CancelToken;
 use crate::error::Result;
 use crate::load::{Builder, ConvShape};
 use candle_core::Tensor;
-use nd_kernels::{Activation, Conv2d, GroupNorm, Padding};
+use nd_kernels::{Activation, Conv2d, Padding};
 
 struct EncoderBlock {
-    resnets: Vec<ResnetBlock>,
+    layers: Vec<Layer>,
     downsampler: Option<Conv2d>,
 }
 
-/// Pixels to the moments of latents. Source: diffusers vae.py `Encoder`, unet_2d_blocks.py `DownEncoderBlock2D`.
+/// Pixels to latents or their moments. Source: diffusers vae.py `Encoder`, unet_2d_blocks.py `DownEncoderBlock2D`, `AttnDownEncoderBlock2D`.
 pub(super) struct Encoder {
     conv_in: Conv2d,
     down_blocks: Vec<EncoderBlock>,
     mid_block: MidBlock,
-    conv_norm_out: GroupNorm,
+    conv_norm_out: Norm,
     conv_out: Conv2d,
 }
 
 impl Encoder {
-    pub fn new(b: &Builder, config: &VaeConfig) -> Result<Self> {
-        let channels = &config.block_out_channels;
+    pub fn new(b: &Builder, shape: &CoderShape) -> Result<Self> {
+        let channels = &shape.channels;
         let (first, last) = (channels[0], channels[channels.len() - 1]);
         let mut inputs = first;
         let mut down_blocks = Vec::with_capacity(channels.len());
         for (i, &outputs) in channels.iter().enumerate() {
             let b = b.pp(format!("down_blocks.{i}"));
-            let resnet =
-                |k: usize| ResnetBlock::new(&b.pp(format!("resnets.{k}")), resnet_shape(config, if k == 0 { inputs } else { outputs }, outputs));
+            let layer = |k: usize| Layer::new(&b, k, shape, (if k == 0 { inputs } else { outputs }, outputs), shape.attention[i]);
             let strided = ConvShape::same(outputs, outputs, 3).stride(2).padding(Padding::Asymmetric { top: 0, left: 0, bottom: 1, right: 1 });
             down_blocks.push(EncoderBlock {
-                resnets: (0..config.layers_per_block).map(resnet).collect::<Result<_>>()?,
+                layers: (0..shape.layers).map(layer).collect::<Result<_>>()?,
                 downsampler: (i + 1 < channels.len()).then(|| b.conv("downsamplers.0.conv", strided)).transpose()?,
             });
             inputs = outputs;
         }
         Ok(Self {
-            conv_in: b.conv("conv_in", ConvShape::same(config.in_channels, first, 3))?,
+            conv_in: b.conv("conv_in", ConvShape::same(shape.inputs, first, 3))?,
             down_blocks,
-            mid_block: MidBlock::new(&b.pp("mid_block"), resnet_shape(config, last, last), config.mid_block_add_attention)?,
-            conv_norm_out: b.group_norm("conv_norm_out", last, config.norm_num_groups, super::EPS)?,
-            conv_out: b.conv("conv_out", ConvShape::same(last, 2 * config.latent_channels, 3))?,
+            mid_block: MidBlock::new(&b.pp("mid_block"), shape, last)?,
+            conv_norm_out: Norm::new(b, "conv_norm_out", last, shape)?,
+            conv_out: b.conv("conv_out", ConvShape::same(last, shape.outputs, 3))?,
         })
     }
 
-    /// x (B, H, W, 3) -> (B, h, w, 2 latent_channels).
+    /// x (B, H, W, inputs) -> (B, h, w, outputs).
     pub fn forward(&self, x: &Tensor, cancel: &CancelToken) -> Result<Tensor> {
         let mut x = self.conv_in.forward(x)?;
         for block in &self.down_blocks {
-            for resnet in &block.resnets {
+            for layer in &block.layers {
                 cancel.check()?;
-                x = resnet.forward(&x, None, None)?;
+                x = layer.forward(&x, None)?;
             }
             if let Some(downsampler) = &block.downsampler {
                 x = downsampler.forward(&x)?;
             }
         }
         cancel.check()?;
-        let x = self.mid_block.forward(&x)?;
-        Ok(self.conv_out.forward(&self.conv_norm_out.forward(&x, Some(Activation::Silu))?)?)
+        let x = self.mid_block.forward(&x, None)?;
+        Ok(self.conv_out.forward(&self.conv_norm_out.forward(&x, None, Some(Activation::Silu))?)?)
     }
 }

@@ -1,13 +1,15 @@
-use crate::blocks::resnet::{ResnetBlock, ResnetShape};
+use super::coder::CoderShape;
+use super::norm::Norm;
+use super::resnet::Resnet;
 use crate::error::Result;
 use crate::load::{Bias, Builder};
 use candle_core::Tensor;
-use nd_kernels::{attention, Epilogue, GroupNorm, Linear, Mask};
+use nd_kernels::{attention, Epilogue, Linear, Mask};
 
 /// Attention with one head over all positions; old checkpoints name its layers `query`, `key`, `value`, `proj_attn`.
 /// Source: diffusers attention_processor.py `Attention` with `_from_deprecated_attn_block`.
-struct SpatialAttention {
-    group_norm: GroupNorm,
+pub(super) struct SpatialAttention {
+    norm: Norm,
     to_q: Linear,
     to_k: Linear,
     to_v: Linear,
@@ -15,11 +17,10 @@ struct SpatialAttention {
 }
 
 impl SpatialAttention {
-    fn new(b: &Builder, shape: &ResnetShape) -> Result<Self> {
-        let channels = shape.outputs;
+    pub fn new(b: &Builder, shape: &CoderShape, channels: usize) -> Result<Self> {
         let linear = |names: [&str; 2]| b.linear(b.either(&names), channels, channels, Bias::Yes);
         Ok(Self {
-            group_norm: b.group_norm("group_norm", channels, shape.groups, shape.eps)?,
+            norm: Norm::new(b, shape.norm.name_in_attention(), channels, shape)?,
             to_q: linear(["to_q", "query"])?,
             to_k: linear(["to_k", "key"])?,
             to_v: linear(["to_v", "value"])?,
@@ -27,10 +28,11 @@ impl SpatialAttention {
         })
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    /// x (B, H, W, C) -> (B, H, W, C).
+    pub fn forward(&self, x: &Tensor, latents: Option<&Tensor>) -> Result<Tensor> {
         let (batch, height, width, channels) = x.dims4()?;
         let tokens = (batch, height * width, channels);
-        let normed = self.group_norm.forward(x, None)?.reshape(tokens)?;
+        let normed = self.norm.forward(x, latents, None)?.reshape(tokens)?;
         let (q, k, v) = (self.to_q.forward(&normed)?, self.to_k.forward(&normed)?, self.to_v.forward(&normed)?);
         let mixed = attention(&q, &k, &v, 1, (channels as f32).sqrt().recip(), Mask::None)?;
         let residual = x.reshape(tokens)?;
@@ -41,26 +43,28 @@ impl SpatialAttention {
 
 /// Two resnets with an optional attention between them. Source: diffusers unet_2d_blocks.py `UNetMidBlock2D`.
 pub(super) struct MidBlock {
-    first: ResnetBlock,
+    first: Resnet,
     attention: Option<SpatialAttention>,
-    second: ResnetBlock,
+    second: Resnet,
 }
 
 impl MidBlock {
-    pub fn new(b: &Builder, shape: ResnetShape, with_attention: bool) -> Result<Self> {
+    pub fn new(b: &Builder, shape: &CoderShape, channels: usize) -> Result<Self> {
+        let resnet = |i: usize| Resnet::new(&b.pp(format!("resnets.{i}")), shape, (channels, channels));
+        let attention = || SpatialAttention::new(&b.pp("attentions.0"), shape, channels);
         Ok(Self {
-            first: ResnetBlock::new(&b.pp("resnets.0"), shape)?,
-            attention: with_attention.then(|| SpatialAttention::new(&b.pp("attentions.0"), &shape)).transpose()?,
-            second: ResnetBlock::new(&b.pp("resnets.1"), shape)?,
+            first: resnet(0)?,
+            attention: shape.mid_attention.then(attention).transpose()?,
+            second: resnet(1)?,
         })
     }
 
     /// x (B, H, W, C) -> (B, H, W, C).
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let mut x = self.first.forward(x, None, None)?;
+    pub fn forward(&self, x: &Tensor, latents: Option<&Tensor>) -> Result<Tensor> {
+        let mut x = self.first.forward(x, latents)?;
         if let Some(attention) = &self.attention {
-            x = attention.forward(&x)?;
+            x = attention.forward(&x, latents)?;
         }
-        self.second.forward(&x, None, None)
+        self.second.forward(&x, latents)
     }
 }

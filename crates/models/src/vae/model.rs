@@ -42,8 +42,8 @@ impl Parts {
     fn new(b: &Builder, config: &VaeConfig) -> Result<Self> {
         let pointwise = |name: &str, width: usize| b.linear(name, width, width, Bias::Yes);
         Ok(Self {
-            encoder: Encoder::new(&b.pp("encoder"), config)?,
-            decoder: Decoder::new(&b.pp("decoder"), config)?,
+            encoder: Encoder::new(&b.pp("encoder"), &config.encoder())?,
+            decoder: Decoder::new(&b.pp("decoder"), &config.decoder())?,
             quant_conv: config.use_quant_conv.then(|| pointwise("quant_conv", 2 * config.latent_channels)).transpose()?,
             post_quant_conv: config.use_post_quant_conv.then(|| pointwise("post_quant_conv", config.latent_channels)).transpose()?,
         })
@@ -58,8 +58,8 @@ impl Parts {
     fn decode(&self, z: &Tensor, cancel: &CancelToken) -> Result<Tensor> {
         cancel.check()?;
         match &self.post_quant_conv {
-            Some(conv) => self.decoder.forward(&conv.forward(z)?, cancel),
-            None => self.decoder.forward(z, cancel),
+            Some(conv) => self.decoder.forward(&conv.forward(z)?, None, cancel),
+            None => self.decoder.forward(z, None, cancel),
         }
     }
 }
