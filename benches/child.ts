@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import type { Conditions, Measurement } from './measure.ts'
@@ -13,16 +13,48 @@ export type Report = {
   results: Measurement[]
 }
 
-/** Runs benches/main.ts in a process of its own, so that its peak memory is its own too. */
-export async function bench(...args: string[]): Promise<Report> {
+/** Runs benches/main.ts in a process of its own, so that its peak memory is its own too; `env` stands beside this process's variables. */
+export async function bench(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Report> {
   const folder = await mkdtemp(join(tmpdir(), 'node-diffusion-bench-'))
   const json = join(folder, 'report.json')
   try {
     const main = fileURLToPath(new URL('main.ts', import.meta.url))
-    await promisify(execFile)(process.execPath, [...process.execArgv, main, ...args, '--json', json], { maxBuffer: 2 ** 26 })
+    await promisify(execFile)(process.execPath, [...process.execArgv, main, ...args, '--json', json], {
+      maxBuffer: 2 ** 26,
+      env: { ...process.env, ...env },
+    })
     return JSON.parse(await readFile(json, 'utf8')) as Report
   } finally {
     await rm(folder, { recursive: true })
+  }
+}
+
+/** Results by name, written to a file as they come, so that an interrupted program goes on where it stopped. */
+export class Notebook<T> {
+  readonly #path: string | undefined
+  readonly #found: Record<string, T>
+
+  private constructor(path: string | undefined, found: Record<string, T>) {
+    this.#path = path
+    this.#found = found
+  }
+
+  /** With what the file holds already; without a path nothing is kept. */
+  static async open<T>(path: string | undefined): Promise<Notebook<T>> {
+    const text = path === undefined ? '{}' : await readFile(path, 'utf8').catch(() => '{}')
+    return new Notebook(path, JSON.parse(text) as Record<string, T>)
+  }
+
+  get(name: string): T | undefined {
+    return this.#found[name]
+  }
+
+  async put(name: string, value: T): Promise<void> {
+    this.#found[name] = value
+    if (this.#path !== undefined) {
+      await mkdir(dirname(this.#path), { recursive: true })
+      await writeFile(this.#path, `${JSON.stringify(this.#found, null, 2)}\n`)
+    }
   }
 }
 

@@ -1,8 +1,9 @@
 /**
- * Measures whole models: `npm run bench -- [e2e|unet|vae|clip|load ...] [options]`. README.md says how to read the numbers.
+ * Measures whole models: `npm run bench -- [e2e|unet|vae|decode|encode|clip|load|lora ...] [options]`. README.md says how to read the numbers.
  *
  * `--size PX` measures Stable Diffusion 1.5 with random weights, `--architecture sd21|sdxl` another one; without them `--model DIR`, by default the
- * built-in model. Further: [--steps N] [--runs N] [--batch N] [--scheduler NAME] [--dtype f32|f16|bf16|int8] [--threads N] [--profile] [--json FILE].
+ * built-in model. Further: [--steps N] [--runs N] [--batch N] [--scheduler NAME] [--dtype f32|f16|bf16|int8] [--memory MB] [--threads N] [--profile]
+ * [--json FILE]. `--runs 0` measures the first run alone.
  */
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
@@ -24,16 +25,17 @@ const { values, positionals } = parseArgs({
     batch: { type: 'string', default: '1' },
     scheduler: { type: 'string', default: 'DPM++ 2M' },
     dtype: { type: 'string', default: 'f32' },
+    memory: { type: 'string' },
     threads: { type: 'string' },
     profile: { type: 'boolean', default: false },
     json: { type: 'string' },
   },
 })
 
-function whole(name: string, text: string): number {
+function whole(name: string, text: string, least = 1): number {
   const value = Number(text)
-  if (!Number.isSafeInteger(value) || value < 1) {
-    throw new Error(`Expected a whole number of at least 1 for --${name} but received ${JSON.stringify(text)}`)
+  if (!Number.isSafeInteger(value) || value < least) {
+    throw new Error(`Expected a whole number of at least ${least} for --${name} but received ${JSON.stringify(text)}`)
   }
   return value
 }
@@ -50,14 +52,16 @@ const options: BenchOptions = {
   model: values.model ?? 'shapes',
   architecture: isPublished ? one('--architecture', values.architecture ?? 'sd15', ARCHITECTURES) : undefined,
   steps: whole('steps', values.steps),
-  runs: whole('runs', values.runs),
+  runs: whole('runs', values.runs, 0),
   size: values.size === undefined ? undefined : whole('size', values.size),
   batch: whole('batch', values.batch),
   scheduler: values.scheduler,
   dtype: values.dtype as BenchOptions['dtype'],
+  memory: values.memory === undefined ? undefined : whole('memory', values.memory) * 1e6,
   profile: values.profile,
 }
-const chosen = positionals.length === 0 ? Object.keys(benches) : positionals.map((name) => one('the bench', name, Object.keys(benches)))
+const usual = ['e2e', 'unet', 'vae', 'clip', 'load', 'lora']
+const chosen = positionals.length === 0 ? usual : positionals.map((name) => one('the bench', name, Object.keys(benches)))
 if (values.threads !== undefined) {
   native.setThreads(whole('threads', values.threads))
 }

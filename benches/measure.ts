@@ -102,7 +102,7 @@ function middle(sorted: readonly number[]): number {
   return ((sorted[Math.floor(half)] ?? 0) + (sorted[Math.ceil(half) - 1] ?? 0)) / 2
 }
 
-/** Runs `work` once to warm up, while its operations are counted, then `runs` times, and once more for the profile. */
+/** Runs `work` once to warm up, while its operations are counted, then `runs` times, and once more for the profile; with 0 runs the first one is measured. */
 export async function measure(
   name: string,
   what: string,
@@ -111,13 +111,10 @@ export async function measure(
 ): Promise<Measurement> {
   resetPeak()
   const anonymous = watchAnonymous()
-  native.startProfile()
-  await work()
-  const gflop = native.stopProfile().reduce((sum, record) => sum + record.flops, 0) / 1e9
   const times: number[] = []
   const faults: number[] = []
   let cpuMs = Infinity
-  for (let i = 0; i < runs; i += 1) {
+  const timed = async (): Promise<void> => {
     const before = process.resourceUsage()
     const started = performance.now()
     await work()
@@ -126,6 +123,10 @@ export async function measure(
     faults.push(after.minorPageFault - before.minorPageFault)
     cpuMs = Math.min(cpuMs, (after.userCPUTime - before.userCPUTime + after.systemCPUTime - before.systemCPUTime) / 1e3)
   }
+  native.startProfile()
+  await (runs === 0 ? timed() : work())
+  const gflop = native.stopProfile().reduce((sum, record) => sum + record.flops, 0) / 1e9
+  for (let i = 0; i < runs; i += 1) await timed()
   const sorted = times.toSorted((a, b) => a - b)
   const [peak, anonBytes] = [peakBytes(), anonymous()]
   let records: NativeRecord[] | undefined

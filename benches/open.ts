@@ -1,7 +1,14 @@
 import { copyFile, cp, mkdir, readFile, rename, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { AutoencoderKL, CLIPTextModel, type FromConfigOptions, UNet2DConditionModel, type WeightsDType } from 'node-diffusion'
+import {
+  AutoencoderKL,
+  CLIPTextModel,
+  CLIPTextModelWithProjection,
+  type FromConfigOptions,
+  UNet2DConditionModel,
+  type WeightsDType,
+} from 'node-diffusion'
 import { native } from '../ts/native.ts'
 
 /** Published architectures whose configs lie in benches/configs. */
@@ -37,6 +44,8 @@ async function open<T>(kind: Loadable<T>, subfolder: string, { model, architectu
 export const openUnet = (origin: Origin): Promise<UNet2DConditionModel> => open(UNet2DConditionModel, 'unet', origin)
 export const openVae = (origin: Origin): Promise<AutoencoderKL> => open(AutoencoderKL, 'vae', origin)
 export const openTextEncoder = (origin: Origin): Promise<CLIPTextModel> => open(CLIPTextModel, 'text_encoder', origin)
+export const openTextEncoder2 = (origin: Origin): Promise<CLIPTextModelWithProjection> =>
+  open(CLIPTextModelWithProjection, 'text_encoder_2', origin)
 
 /** The built-in model, whose tokenizer's ids every vocabulary of CLIP has, and whose noise schedule is that of Stable Diffusion. */
 const builtIn = new URL('../models/shapes/', import.meta.url)

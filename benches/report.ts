@@ -28,7 +28,20 @@ export function summary(results: readonly Measurement[], threads: number, peak: 
       what,
     ]
   })
-  const heads = ['', 'median ms', 'best ms', 'cpu / thread ms', 'GFLOP/s', 'of peak', 'by cpu', 'faults', 'peak MiB', 'without files', 'runs', '']
+  const heads = [
+    '',
+    'median ms',
+    'best ms',
+    'cpu / thread ms',
+    'GFLOP/s',
+    'of peak',
+    'by cpu',
+    'faults',
+    'peak MiB',
+    'without files',
+    'runs',
+    '',
+  ]
   return table([heads, ...rows]).join('\n')
 }
 

@@ -2,14 +2,15 @@
 
 python peers.py --peer torch --checkpoint DIR --dtype f32 --threads 2 --runs 3 --works unet,vae,clip
 
-The checkpoint is a folder with unet, vae and text_encoder of diffusers, as `npm run bench -- load --size 512` writes it. Exported graphs are kept in
---cache. Times are the best of the runs after one to warm up: wall time, and CPU time of all threads.
+The checkpoint is a folder with unet, vae and text_encoder of diffusers, as `npm run bench -- load --size 512` writes it; of it only the configs are
+read. Exported graphs are kept in --cache; --export writes them ahead of time. Times are the best of the runs after one to warm up: wall time, and CPU time of all threads.
 """
 
 import argparse
 import json
 import os
 import resource
+import shutil
 import time
 
 parser = argparse.ArgumentParser()
@@ -21,6 +22,7 @@ parser.add_argument("--threads", type=int, default=2)
 parser.add_argument("--runs", type=int, default=3)
 parser.add_argument("--works", default="unet,vae,clip")
 parser.add_argument("--size", type=int, default=512)
+parser.add_argument("--export", action="store_true", help="only write the graph that the peer runs")
 args = parser.parse_args()
 os.environ["OMP_NUM_THREADS"] = str(args.threads)
 os.environ["MKL_NUM_THREADS"] = str(args.threads)
@@ -60,16 +62,20 @@ class Text(torch.nn.Module):
         return self.model(ids, return_dict=False)[0]
 
 
-def build(work, dtype):
-    """The module in eval mode and its inputs: UNet with guidance, one picture, a prompt and its negative."""
+def inputs_of(work, dtype):
+    """UNet with guidance, one picture, a prompt and its negative."""
     latent, generator = args.size // 8, torch.Generator().manual_seed(1)
     noise = lambda *shape: torch.randn(*shape, generator=generator).to(dtype)
-    model = random_model(work).to(dtype).eval()
     if work == "unet":
-        return Unet(model), (noise(2, 4, latent, latent), torch.tensor(500), noise(2, 77, model.config.cross_attention_dim))
+        width = UNet2DConditionModel.load_config(args.checkpoint, subfolder="unet")["cross_attention_dim"]
+        return noise(2, 4, latent, latent), torch.tensor(500), noise(2, 77, width)
     if work == "vae":
-        return Decoder(model), (noise(1, 4, latent, latent),)
-    return Text(model), (torch.randint(0, 49000, (2, 77), generator=generator),)
+        return (noise(1, 4, latent, latent),)
+    return (torch.randint(0, 49000, (2, 77), generator=generator),)
+
+
+def module_of(work, dtype):
+    return {"unet": Unet, "vae": Decoder, "clip": Text}[work](random_model(work).to(dtype).eval())
 
 
 def random_model(work):
@@ -83,8 +89,8 @@ def random_model(work):
 
 def torch_runner(work):
     dtype = torch.bfloat16 if args.dtype == "bf16" else torch.float32
-    module, inputs = build(work, dtype)
-    module = module.to(memory_format=torch.channels_last)
+    inputs = inputs_of(work, dtype)
+    module = module_of(work, dtype).to(memory_format=torch.channels_last)
     inputs = tuple(x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x for x in inputs)
     return lambda: module(*inputs)
 
@@ -93,12 +99,12 @@ def openvino_runner(work):
     import openvino as ov
 
     path = os.path.join(args.cache, f"{work}-{args.size}.xml")
-    module, inputs = build(work, torch.float32)
+    inputs = inputs_of(work, torch.float32)
     if not os.path.exists(path):
         os.makedirs(args.cache, exist_ok=True)
         shapes = [tuple(x.shape) for x in inputs]
-        ov.save_model(ov.convert_model(module, example_input=inputs, input=shapes), path, compress_to_fp16=False)
-    del module
+        graph = ov.convert_model(module_of(work, torch.float32), example_input=inputs, input=shapes)
+        ov.save_model(graph, path, compress_to_fp16=False)
     core = ov.Core()
     hints = {"INFERENCE_NUM_THREADS": args.threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": args.dtype}
     compiled = core.compile_model(path, "CPU", hints)
@@ -111,13 +117,18 @@ def onnxruntime_runner(work):
     import onnxruntime as ort
 
     folder = os.path.join(args.cache, f"{work}-{args.size}-onnx")
-    module, inputs = build(work, torch.float32)
+    inputs = inputs_of(work, torch.float32)
     names = [f"x{i}" for i in range(len(inputs))]
     path = os.path.join(folder, "model.onnx")
     if not os.path.exists(path):
-        os.makedirs(folder, exist_ok=True)
-        torch.onnx.export(module, inputs, path, input_names=names, opset_version=18, dynamo=False)
-    del module
+        # Written beside, so that an interrupted export leaves nothing that looks whole.
+        partial = folder + ".part"
+        shutil.rmtree(partial, ignore_errors=True)
+        os.makedirs(partial)
+        module = module_of(work, torch.float32)
+        torch.onnx.export(module, inputs, os.path.join(partial, "model.onnx"), input_names=names, opset_version=18, dynamo=False)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.rename(partial, folder)
     options = ort.SessionOptions()
     options.intra_op_num_threads = args.threads
     session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -134,6 +145,8 @@ def cpu_seconds():
 for work in args.works.split(","):
     started = time.time()
     run = {"torch": torch_runner, "openvino": openvino_runner, "onnxruntime": onnxruntime_runner}[args.peer](work)
+    if args.export:
+        continue
     run()
     load = time.time() - started
     wall, cpu = [], []

@@ -1,4 +1,4 @@
-// Times stable-diffusion.cpp: `bench CHECKPOINT THREADS STEPS f32|f16` prints one JSON line for each work, in the form of peers.py.
+// Times stable-diffusion.cpp: `bench CHECKPOINT THREADS STEPS f32|f16|q8_0 SIZE` prints one JSON line for each work, in the form of peers.py.
 // A step with guidance is two evaluations of one row each here. Direct convolutions and flash attention are on, its fastest settings on a CPU.
 #include "stable-diffusion.h"
 
@@ -46,8 +46,8 @@ static void on_log(sd_log_level_t, const char *line, void *) {
 }
 
 int main(int count, char **args) {
-  if (count != 5) {
-    fprintf(stderr, "usage: %s CHECKPOINT THREADS STEPS f32|f16\n", args[0]);
+  if (count != 6) {
+    fprintf(stderr, "usage: %s CHECKPOINT THREADS STEPS f32|f16|q8_0 SIZE\n", args[0]);
     return 2;
   }
   sd_set_log_callback(on_log, nullptr);
@@ -56,7 +56,7 @@ int main(int count, char **args) {
   sd_ctx_params_init(&context);
   context.model_path = args[1];
   context.n_threads = atoi(args[2]);
-  context.wtype = strcmp(args[4], "f32") == 0 ? SD_TYPE_F32 : SD_TYPE_F16;
+  context.wtype = strcmp(args[4], "f32") == 0 ? SD_TYPE_F32 : strcmp(args[4], "q8_0") == 0 ? SD_TYPE_Q8_0 : SD_TYPE_F16;
   context.flash_attn = context.diffusion_flash_attn = true;
   context.diffusion_conv_direct = context.vae_conv_direct = true;
   double started = wall();
@@ -67,7 +67,7 @@ int main(int count, char **args) {
   sd_img_gen_params_init(&image);
   image.prompt = "a red circle on a blue background";
   image.negative_prompt = "blurry";
-  image.width = image.height = 512;
+  image.width = image.height = atoi(args[5]);
   image.sample_params.sample_steps = atoi(args[3]);
   image.sample_params.sample_method = EULER_SAMPLE_METHOD;
   image.sample_params.guidance.txt_cfg = 7.5f;

@@ -1,10 +1,15 @@
 /**
- * Cost of growth: time against picture size, batch and threads, as docs/images/growth.svg: `npm run bench -- chart [--runs 2] [--sizes 256,512,768,1024]
- * [--batches 1,2,4,8] [--clock wall|cpu] [--json FILE]`. Stable Diffusion 1.5 in f32 with random weights.
+ * Cost of growth: time against picture size, batch and threads, as docs/images/growth.svg: `npm run bench -- chart [--sizes 256,512,768,1024]
+ * [--batches 1,2,4,8] [--minutes 6] [--clock wall|cpu] [--json FILE]`. Stable Diffusion 1.5 in f32 with random weights.
+ *
+ * Each point is one run, the better of two where a run takes less than five seconds. Points that would not fit into the memory or the time that is left are
+ * left out and named; the chart has what was measured.
  */
 import { writeFile } from 'node:fs/promises'
+import { freemem } from 'node:os'
 import { parseArgs } from 'node:util'
 import { Generator } from 'node-diffusion'
+import type { MemoryNeed } from '../../ts/models/memory-need.ts'
 import { native } from '../../ts/native.ts'
 import { conditions, measure } from '../measure.ts'
 import { openUnet, openVae } from '../open.ts'
@@ -12,7 +17,7 @@ import { type Panel, panels } from '../svg.ts'
 
 const { values } = parseArgs({
   options: {
-    runs: { type: 'string', default: '2' },
+    minutes: { type: 'string', default: '6' },
     sizes: { type: 'string', default: '256,512,768,1024' },
     batches: { type: 'string', default: '1,2,4,8' },
     clock: { type: 'string', default: 'wall' },
@@ -22,57 +27,94 @@ const { values } = parseArgs({
 
 const numbers = (text: string): number[] => text.split(',').map(Number)
 const origin = { model: '', architecture: 'sd15', dtype: 'f32' } as const
-const settings = { runs: Number(values.runs), profile: false }
+const settings = { runs: 0, profile: false }
 const THREADS = [1, 2]
 /** Edge of the pictures of the batches. */
 const BATCH_SIZE = 256
 const MIB = 2 ** 20
 
+/** A run that is repeated takes at most so many seconds. */
+const SHORT = 5
+
 type Point = { work: 'unet' | 'vae'; size: number; batch: number; threads: number; seconds: number; peakBytes: number }
 const points: Point[] = []
 
-async function point(
-  work: Point['work'],
-  size: number,
-  batch: number,
-  threads: number,
-  run: () => Promise<{ sample: Disposable }>,
-): Promise<void> {
-  const once = async (): Promise<void> => (await run()).sample[Symbol.dispose]()
-  const { minMs, cpuMs, peakBytes } = await measure(work, '', settings, once)
-  const seconds = (values.clock === 'cpu' ? cpuMs / threads : minMs) / 1e3
-  points.push({ work, size, batch, threads, seconds, peakBytes })
-  console.log(`${work} ${size} px, batch ${batch}, ${threads} threads: ${seconds.toFixed(2)} s, ${(peakBytes / MIB).toFixed(0)} MiB`)
+/** A run, and the memory that it would take beyond what is held. */
+type Run = { once: () => Promise<void>; need: () => Promise<MemoryNeed> }
+
+/** Pixels of a point. */
+const area = ({ size, batch }: Pick<Point, 'size' | 'batch'>): number => size * size * batch
+
+/** Seconds that a point should take by the largest one of its work so far; nothing for the first. */
+function expectedSeconds(work: Point['work'], size: number, batch: number, threads: number): number {
+  const known = points.filter((point) => point.work === work).toSorted((a, b) => area(b) - area(a))
+  const like = known.find((point) => point.threads === threads) ?? known[0]
+  if (like === undefined) {
+    return 0
+  }
+  // Attention grows faster than the pixels.
+  return like.seconds * (area({ size, batch }) / area(like)) ** 1.1 * (like.threads / threads)
 }
 
-{
-  await using unet = await openUnet(origin)
-  const step = (size: number, batch: number): (() => Promise<{ sample: Disposable }>) => {
-    const sample = new Generator(1).randn([2 * batch, 4, size / 8, size / 8])
-    const encoderHiddenStates = new Generator(2).randn([2 * batch, 77, 768])
-    return () => unet.forward(sample, 500, { encoderHiddenStates })
+async function point(work: Point['work'], size: number, batch: number, threads: number, { once, need }: Run): Promise<void> {
+  const name = `${work} ${size} px, batch ${batch}, ${threads} threads`
+  const [expected, left] = [expectedSeconds(work, size, batch, threads), 60 * Number(values.minutes) - process.uptime()]
+  if (expected > left) {
+    console.log(`${name}: left out, about ${expected.toFixed(0)} s where ${Math.max(0, left).toFixed(0)} are left`)
+    return
   }
-  for (const threads of THREADS) {
-    native.setThreads(threads)
-    for (const size of numbers(values.sizes)) await point('unet', size, 1, threads, step(size, 1))
-    for (const batch of numbers(values.batches).filter((batch) => batch > 1))
-      await point('unet', BATCH_SIZE, batch, threads, step(BATCH_SIZE, batch))
+  const { kept, activations } = await need()
+  if (kept + activations > freemem()) {
+    console.log(`${name}: left out, ${((kept + activations) / MIB).toFixed(0)} MiB where ${(freemem() / MIB).toFixed(0)} are left`)
+    return
+  }
+  native.setThreads(threads)
+  const run = async (): Promise<[number, number]> => {
+    const { minMs, cpuMs, peakBytes } = await measure(work, '', settings, once)
+    return [(values.clock === 'cpu' ? cpuMs / threads : minMs) / 1e3, peakBytes]
+  }
+  let [seconds, peakBytes] = await run()
+  if (seconds < SHORT) {
+    const [again, peak] = await run()
+    seconds = Math.min(seconds, again)
+    peakBytes = Math.max(peakBytes, peak)
+  }
+  points.push({ work, size, batch, threads, seconds, peakBytes })
+  console.log(`${name}: ${seconds.toFixed(2)} s, ${(peakBytes / MIB).toFixed(0)} MiB`)
+}
+
+await using unet = await openUnet(origin)
+await using vae = await openVae(origin)
+
+function step(size: number, batch: number): Run {
+  const sample = new Generator(1).randn([2 * batch, 4, size / 8, size / 8])
+  const encoderHiddenStates = new Generator(2).randn([2 * batch, 77, 768])
+  return {
+    once: async () => (await unet.forward(sample, 500, { encoderHiddenStates })).sample.dispose(),
+    need: () => unet.forwardMemory(sample, 500, { encoderHiddenStates }),
   }
 }
-{
-  await using vae = await openVae(origin)
-  for (const threads of THREADS) {
-    native.setThreads(threads)
-    for (const size of numbers(values.sizes)) {
-      const latents = new Generator(1).randn([1, 4, size / 8, size / 8])
-      await point('vae', size, 1, threads, () => vae.decode(latents))
-    }
+
+function decoding(size: number): Run {
+  const latents = new Generator(1).randn([1, 4, size / 8, size / 8])
+  return { once: async () => (await vae.decode(latents)).sample.dispose(), need: () => vae.decodeMemory(latents) }
+}
+
+// All threads first, small before large: what the time does not allow are large pictures on one thread.
+for (const threads of THREADS.toReversed()) {
+  for (const size of numbers(values.sizes)) await point('unet', size, 1, threads, step(size, 1))
+  for (const batch of numbers(values.batches).filter((batch) => batch > 1)) {
+    await point('unet', BATCH_SIZE, batch, threads, step(BATCH_SIZE, batch))
   }
+  for (const size of numbers(values.sizes)) await point('vae', size, 1, threads, decoding(size))
 }
 
 const line = (name: string, x: 'size' | 'batch', fits: (point: Point) => boolean): Panel['lines'][number] => ({
   name,
-  points: points.filter(fits).map((point) => [point[x], point.seconds]),
+  points: points
+    .filter(fits)
+    .map((point): [number, number] => [point[x], point.seconds])
+    .toSorted(([a], [b]) => a - b),
 })
 const bySize = (work: Point['work']): Panel['lines'] =>
   THREADS.map((threads) =>

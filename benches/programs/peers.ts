@@ -1,8 +1,9 @@
 /**
- * Ours against torch, OpenVINO, onnxruntime and stable-diffusion.cpp on the same weights and shapes, one after the other in one run:
- * `npm run bench -- peers [--only torch,ours] [--works unet,vae,clip] [--runs 3] [--threads 2] [--clock wall|cpu]`.
+ * Ours against torch, OpenVINO, onnxruntime, stable-diffusion.cpp and candle on the same architecture and shapes, each line printed when it is there:
+ * `npm run bench -- peers [--works unet,vae,clip] [--only torch,openvino] [--size 512] [--runs 2] [--threads 2] [--clock wall|cpu] [--json FILE]`.
  *
- * First `benches/peers/setup.sh`, which installs them into $PEERS. Peers that are not there are left out.
+ * First `benches/peers/setup.sh`, which installs them into $PEERS; those that are not there are left out. For each work ours runs before and after the
+ * others, since a machine's speed drifts, and ratios are to the better of the two. With `--json` a second run goes on where the first ended.
  */
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -10,120 +11,128 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs, promisify } from 'node:util'
-import { bench, markdown } from '../child.ts'
+import { native } from '../../ts/native.ts'
+import { bench, markdown, Notebook } from '../child.ts'
+import { conditions } from '../measure.ts'
 import { randomCheckpoint } from '../open.ts'
 
 const { values } = parseArgs({
   options: {
-    only: { type: 'string', default: 'ours,torch,openvino,onnxruntime,stable-diffusion.cpp' },
-    works: { type: 'string', default: 'unet,vae,clip' },
-    runs: { type: 'string', default: '3' },
+    only: { type: 'string', default: 'ours,torch,openvino,onnxruntime,stable-diffusion.cpp,candle' },
+    works: { type: 'string', default: 'clip,unet,vae' },
+    size: { type: 'string', default: '512' },
+    runs: { type: 'string', default: '2' },
     threads: { type: 'string', default: '2' },
     clock: { type: 'string', default: 'wall' },
+    json: { type: 'string' },
   },
 })
 
 /** One work of one program; times in seconds. */
 type Line = { peer: string; work: string; dtype: string; seconds: number; cpuSeconds: number; peakBytes: number }
 
+/** A child that takes longer is stopped: a peer without fast kernels for a type can take minutes for a step. */
+const LONGEST = 300_000
 const home = process.env.PEERS ?? join(homedir(), '.cache', 'node-diffusion-peers')
-const works = values.works.split(',')
-const checkpoint = await randomCheckpoint('sd15')
-const lines: Line[] = []
-
-async function run(program: string, ...args: string[]): Promise<void> {
-  if (!existsSync(program)) {
-    console.error(`left out, not installed: ${program} ${args.slice(0, 3).join(' ')}`)
-    return
-  }
-  const { stdout } = await promisify(execFile)(program, args, { maxBuffer: 2 ** 26 }).catch((error: Error & { stdout?: string }) => {
-    console.error(`failed: ${program} ${args.join(' ')}: ${error.message.split('\n').slice(-4).join(' ')}`)
-    return { stdout: error.stdout ?? '' }
-  })
-  const found = stdout.split('\n').filter((line) => line.startsWith('{'))
-  for (const line of found) {
-    lines.push(JSON.parse(line) as Line)
-    console.error(line)
-  }
-}
-
-/** Ours as the peers write theirs. */
-async function ours(work: string, dtype: string): Promise<void> {
-  const { results } = await bench(
-    work,
-    '--architecture',
-    'sd15',
-    '--size',
-    '512',
-    '--dtype',
-    dtype,
-    '--runs',
-    values.runs,
-    '--threads',
-    values.threads,
-  )
-  const [first] = results
-  if (first !== undefined) {
-    lines.push({ peer: 'ours', work, dtype, seconds: first.minMs / 1e3, cpuSeconds: first.cpuMs / 1e3, peakBytes: first.peakBytes })
-  }
-}
-
-const wanted = (name: string): boolean => values.only.split(',').includes(name)
 const python = join(home, 'venv', 'bin', 'python')
 const script = fileURLToPath(new URL('../peers/peers.py', import.meta.url))
-if (wanted('ours')) {
-  for (const work of works) {
-    for (const dtype of work === 'unet' ? ['f32', 'bf16', 'int8'] : ['f32', 'bf16']) await ours(work, dtype)
+const checkpoint = await randomCheckpoint('sd15')
+const notes = await Notebook.open<Line[]>(values.json)
+const wanted = values.only.split(',')
+const works = values.works.split(',')
+/** Half precision is an order of magnitude slower where the processor has no products of it. */
+const hasHalf = native.doctor().cpuFeatures.includes('avx512bf16')
+
+/** The JSON lines that a program prints. */
+async function run(program: string, ...args: string[]): Promise<Line[]> {
+  if (!existsSync(program)) {
+    throw new Error(`not installed: ${program}`)
   }
+  const { stdout } = await promisify(execFile)(program, args, { maxBuffer: 2 ** 26, timeout: LONGEST })
+  return stdout
+    .split('\n')
+    .filter((line) => line.startsWith('{'))
+    .map((line) => JSON.parse(line) as Line)
 }
-for (const [peer, dtypes] of Object.entries({ torch: ['f32', 'bf16'], openvino: ['f32', 'bf16'], onnxruntime: ['f32'] })) {
-  for (const dtype of wanted(peer) ? dtypes : []) {
-    const common = [
-      '--peer',
-      peer,
-      '--dtype',
-      dtype,
-      '--checkpoint',
-      checkpoint,
-      '--cache',
-      join(home, 'graphs'),
-      '--works',
-      works.join(','),
-    ]
-    await run(python, script, ...common, '--runs', values.runs, '--threads', values.threads)
-  }
+
+/** Ours as the peers write theirs; `runs` 0 is the first run alone. */
+async function ours(work: string, dtype: string, { peer = 'ours', runs = values.runs, env = {} } = {}): Promise<Line[]> {
+  const { size, threads } = values
+  const pairs = { architecture: 'sd15', size, dtype, runs, threads }
+  const args = [work === 'vae' ? 'decode' : work, ...Object.entries(pairs).flatMap(([name, value]) => [`--${name}`, value])]
+  const { results } = await bench(args, env)
+  return results.map(({ minMs, cpuMs, peakBytes }) => ({ peer, work, dtype, seconds: minMs / 1e3, cpuSeconds: cpuMs / 1e3, peakBytes }))
 }
-if (wanted('stable-diffusion.cpp')) {
-  await run(join(home, 'sdcpp', 'bench'), checkpoint, values.threads, '4', 'f16')
+
+function pythons(peer: string, work: string, dtype: string): Promise<Line[]> {
+  const { size, runs, threads } = values
+  const pairs = { peer, works: work, dtype, size, runs, threads, checkpoint, cache: join(home, 'graphs') }
+  return run(python, script, ...Object.entries(pairs).flatMap(([name, value]) => [`--${name}`, value]))
+}
+
+/** What is run, by peer, for one work; the name says which runs are the same. */
+function jobsOf(work: string): [peer: string, name: string, () => Promise<Line[]>][] {
+  const own = (when: string) => (dtype: string) => ['ours', `ours ${work} ${dtype} ${when}`, () => ours(work, dtype)] as const
+  const dtypes = work === 'unet' ? ['f32', 'bf16', 'int8'] : ['f32', 'bf16']
+  const others = { torch: hasHalf ? ['f32', 'bf16'] : ['f32'], openvino: hasHalf ? ['f32', 'bf16'] : ['f32'], onnxruntime: ['f32'] }
+  const jobs = [
+    ...dtypes.map(own('before')),
+    ...Object.entries(others).flatMap(([peer, types]) =>
+      types.map((dtype) => [peer, `${peer} ${work} ${dtype}`, () => pythons(peer, work, dtype)] as const),
+    ),
+    // All works in one process.
+    ...['f16', 'q8_0'].map((dtype) => {
+      const program = join(home, 'sdcpp', 'bench')
+      const start = () => run(program, checkpoint, values.threads, '2', dtype, values.size)
+      return ['stable-diffusion.cpp', `stable-diffusion.cpp ${dtype}`, start] as const
+    }),
+    own('after')('f32'),
+    // Last, since its convolutions take minutes: the same networks in candle's own operations.
+    [
+      'candle',
+      `candle ${work} f32`,
+      () => ours(work, 'f32', { peer: 'candle', runs: '0', env: { NODE_DIFFUSION_CPU: 'reference' } }),
+    ] as const,
+  ]
+  return jobs.map(([peer, name, start]) => [peer, name, start])
 }
 
 const time = (line: Line): number => (values.clock === 'cpu' ? line.cpuSeconds / Number(values.threads) : line.seconds)
-const rows = lines.map((line) => {
-  const own = lines.filter(({ peer, work }) => peer === 'ours' && work === line.work)
-  const ratio = (dtype: string): string => {
-    const ours = own.find((other) => other.dtype === dtype)
-    return ours === undefined ? '' : (time(line) / time(ours)).toFixed(2)
+const where = conditions()
+console.log(`${where.processor}, commit ${where.commit}${where.changed ? ' with changes' : ''}, ${values.size} px, ${where.date}`)
+console.log(hasHalf ? 'bf16 products: yes' : 'bf16 products: none on this processor, so peers run in f32 and our bf16 is storage')
+const all: Line[] = []
+const done = new Set<string>()
+for (const work of works) {
+  for (const [peer, name, start] of jobsOf(work).filter(([peer, name]) => wanted.includes(peer) && !done.has(name))) {
+    done.add(name)
+    const found = notes.get(name) ?? (await start().catch((error: Error) => error))
+    if (found instanceof Error) {
+      console.log(`${name}: left out: ${found.message.trim().split('\n').at(-1)}`)
+      continue
+    }
+    await notes.put(name, found)
+    const lines = found.filter((line) => works.includes(line.work))
+    all.push(...lines)
+    for (const line of lines) {
+      console.log(`${peer} ${line.work} ${line.dtype}: ${time(line).toFixed(3)} s, ${(line.peakBytes / 2 ** 20).toFixed(0)} MiB`)
+    }
   }
-  return [
-    line.work,
-    line.peer,
-    line.dtype,
-    time(line).toFixed(3),
-    ratio('f32'),
-    ratio('bf16'),
-    ratio('int8'),
-    (line.peakBytes / 2 ** 20).toFixed(0),
-  ]
+}
+
+/** The least time of each program, work and type. */
+const best = all.filter((line) => {
+  const same = all.filter(({ peer, work, dtype }) => peer === line.peer && work === line.work && dtype === line.dtype)
+  return same.toSorted((a, b) => time(a) - time(b))[0] === line
 })
-rows.sort(([a = '', ...x], [b = '', ...y]) => String(a).localeCompare(String(b)) || Number(x[2]) - Number(y[2]))
-const heads = [
-  'work',
-  'program',
-  'dtype',
-  values.clock === 'cpu' ? 'CPU s / thread' : 's',
-  'times ours f32',
-  'times ours bf16',
-  'times ours int8',
-  'peak MiB',
-]
-console.log(markdown([heads, ...rows]))
+const rows = best.map((line) => {
+  const ratio = (dtype: string): string => {
+    const own = best.find((other) => other.peer === 'ours' && other.work === line.work && other.dtype === dtype)
+    return own === undefined ? '' : (time(line) / time(own)).toFixed(2)
+  }
+  const size = (line.peakBytes / 2 ** 20).toFixed(0)
+  return [line.work, line.peer, line.dtype, time(line).toFixed(3), ratio('f32'), ratio('bf16'), ratio('int8'), size]
+})
+rows.sort(([a = '', , , x], [b = '', , , y]) => a.localeCompare(b) || Number(x) - Number(y))
+const seconds = values.clock === 'cpu' ? 'CPU s / thread' : 's'
+console.log(`\n${markdown([['work', 'program', 'dtype', seconds, 'times ours f32', 'ours bf16', 'ours int8', 'peak MiB'], ...rows])}`)
