@@ -39,7 +39,7 @@ pub const GEGLU: [(&str, usize, usize, usize); 3] =
     [("ff in at 64x64", 8192, 320, 1280), ("ff in at 32x32", 2048, 640, 2560), ("ff in at 16x16", 512, 1280, 5120)];
 
 /// (name, batch, size, in, out, stride, up-sampled)
-pub const CONV: [(&str, usize, usize, usize, usize, usize, bool); 19] = [
+pub const CONV: [(&str, usize, usize, usize, usize, usize, bool); 21] = [
     ("conv_in", 2, 64, 4, 320, 1, false),
     ("conv_out", 2, 64, 320, 4, 1, false),
     ("320 at 64x64", 2, 64, 320, 320, 1, false),
@@ -50,7 +50,9 @@ pub const CONV: [(&str, usize, usize, usize, usize, usize, bool); 19] = [
     ("320 down from 64x64", 2, 64, 320, 320, 2, false),
     ("640 up to 64x64", 2, 32, 640, 640, 1, true),
     ("vae 512 at 64x64", 1, 64, 512, 512, 1, false),
+    ("vae 512 at 128x128", 1, 128, 512, 512, 1, false),
     ("vae 256 at 256x256", 1, 256, 256, 256, 1, false),
+    ("vae 128 at 512x512", 1, 512, 128, 128, 1, false),
     ("vae conv_out at 256x256", 1, 256, 128, 3, 1, false),
     ("shapes 32 at 16x16", 2, 16, 32, 32, 1, false),
     ("shapes 160 at 4x4", 2, 4, 160, 160, 1, false),
@@ -79,5 +81,10 @@ pub const ATTENTION: [(&str, usize, usize, usize, usize, usize); 13] = [
 ];
 
 /// (name, batch, positions, channels)
-pub const NORM: [(&str, usize, usize, usize); 4] =
-    [("320 at 64x64", 2, 4096, 320), ("640 at 32x32", 2, 1024, 640), ("vae 128 at 256x256", 1, 65536, 128), ("shapes 32 at 16x16", 2, 256, 32)];
+pub const NORM: [(&str, usize, usize, usize); 5] = [
+    ("320 at 64x64", 2, 4096, 320),
+    ("640 at 32x32", 2, 1024, 640),
+    ("vae 128 at 256x256", 1, 65536, 128),
+    ("vae 128 at 512x512", 1, 1 << 18, 128),
+    ("shapes 32 at 16x16", 2, 256, 32),
+];

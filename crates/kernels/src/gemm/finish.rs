@@ -27,6 +27,8 @@ pub(crate) struct Finish<'a> {
     pub scale: f32,
     pub residual: Option<&'a [f32]>,
     pub phase: Option<Phase>,
+    /// Whole vectors go past the caches; who asks for it ends its tasks with [`Simd::fence`].
+    pub streamed: bool,
 }
 
 impl Finish<'_> {
@@ -77,7 +79,12 @@ impl Finish<'_> {
         if let Some(residual) = self.residual {
             v = S::add(v, load::<S>(residual.as_ptr().add(at), n));
         }
-        store::<S>(self.out.get().add(at), v, n);
+        let to = self.out.get().add(at);
+        match n == S::LANES {
+            true if self.streamed => S::stream(to, v),
+            true => S::store(to, v),
+            false => S::store_part(to, v, n),
+        }
     }
 
     #[inline(always)]

@@ -13,6 +13,14 @@ mod scalar;
 
 use crate::cpu::Level;
 
+/// From this many bytes on a result is not in the caches any more when the next operation reads it.
+const CACHED: usize = 16 << 20;
+
+/// Whether rows of `columns` numbers at `out`, `len` in all, are better written past the caches: a plain store would read each line first.
+pub(crate) fn streams(out: Shared<f32>, len: usize, columns: usize) -> bool {
+    4 * len >= CACHED && columns % 16 == 0 && out.get() as usize % 64 == 0
+}
+
 /// A vector of f32 lanes.
 ///
 /// # Safety

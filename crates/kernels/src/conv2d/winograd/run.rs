@@ -7,7 +7,7 @@ use crate::conv2d::cpu::{Body, Call};
 use crate::conv2d::pixels::{Pixels, OUTSIDE};
 use crate::gemm::{kernels, Finish, Run, MR};
 use crate::pool;
-use crate::simd::{dispatch, Shared, Simd, Task};
+use crate::simd::{dispatch, streams, Shared, Simd, Task};
 use std::cell::RefCell;
 
 /// Tiles per chunk: V stays in L3, and U is read once per chunk.
@@ -59,6 +59,7 @@ impl<T: Tile> Winograd<T> {
         let size = call.grid.output;
         let tiles = (size.0.div_ceil(T::M), size.1.div_ceil(T::M));
         let total = call.grid.batch * tiles.0 * tiles.1;
+        let finish = &Finish { streamed: streams(finish.out, call.grid.batch * size.0 * size.1 * finish.n, finish.n), ..*finish };
         let chunk = total.div_ceil(total.div_ceil(CHUNK)).next_multiple_of(MR);
         let v_stride = body.shape.1.next_multiple_of(16);
         let v_plane = plane((chunk + MR) * v_stride);
@@ -205,6 +206,7 @@ impl<T: Tile> Task for Output<'_, T> {
                 }
             }
         }
+        S::fence()
     }
 }
 
