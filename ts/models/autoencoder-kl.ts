@@ -3,21 +3,12 @@ import { checkInteger, checkNumber, checkOptions } from '../checks.ts'
 import { expected } from '../errors.ts'
 import { type NativeAutoencoderKl, type NativeTensor, type NativeVaeOptions, native } from '../native.ts'
 import { handleOf, type Tensor, wrapTensor } from '../tensor.ts'
-import { planSingleFile, type SingleFileOptions } from '../weights/single-file.ts'
+import type { Part, SingleFileOptions } from '../weights/single-file.ts'
 import { DiagonalGaussianDistribution } from './diagonal-gaussian-distribution.ts'
-import {
-  type FromConfigOptions,
-  type FromWeightsOptions,
-  type LoadOptions,
-  type LoadPlan,
-  loadNative,
-  planLoad,
-  planRandom,
-  planWeights,
-  readConfig,
-} from './load.ts'
+import type { FromConfigOptions, FromWeightsOptions, LoadOptions, LoadPlan } from './load.ts'
 import { type MemoryNeed, memoryNeed } from './memory-need.ts'
 import { Model } from './model.ts'
+import { type Network, networkOfFile, networkOfFolder, networkOfWeights, randomNetwork } from './network.ts'
 
 /** Keys of a VAE's `config.json` (diffusers `AutoencoderKL`), completed with their defaults. */
 export type AutoencoderKLConfig = {
@@ -56,6 +47,11 @@ export type DecodeOptions = {
 
 /** The autoencoder between pictures and latents. No scaling factor is applied. Source: diffusers `AutoencoderKL`. */
 export class AutoencoderKL extends Model {
+  static readonly #network: Network<NativeAutoencoderKl, AutoencoderKL, Part> = {
+    component: 'vae',
+    load: () => native.NativeAutoencoderKl.load,
+    make: (handle, plan) => new AutoencoderKL(handle, plan),
+  }
   /** The config, completed with defaults. */
   readonly config: AutoencoderKLConfig
   readonly #native: NativeAutoencoderKl
@@ -70,16 +66,13 @@ export class AutoencoderKL extends Model {
   }
 
   /** Reads `config.json` and safetensors weights from a folder or built-in model. */
-  static async fromPretrained(dir: string, options?: LoadOptions): Promise<AutoencoderKL> {
-    const plan = await planLoad(dir, options, 'vae')
-    const config = await readConfig(plan.source)
-    return new AutoencoderKL(await loadNative(plan, config, native.NativeAutoencoderKl.load), plan)
+  static fromPretrained(dir: string, options?: LoadOptions): Promise<AutoencoderKL> {
+    return networkOfFolder(AutoencoderKL.#network, dir, options)
   }
 
   /** Reads the autoencoder of a single file: a whole checkpoint, or the VAE alone. A lone VAE takes SD 1.x's scaling factor unless `config` says otherwise. */
-  static async fromSingleFile(path: string, options?: SingleFileOptions): Promise<AutoencoderKL> {
-    const { plan, config } = await planSingleFile(path, options, 'vae')
-    return new AutoencoderKL(await loadNative(plan, config, native.NativeAutoencoderKl.load), plan)
+  static fromSingleFile(path: string, options?: SingleFileOptions): Promise<AutoencoderKL> {
+    return networkOfFile(AutoencoderKL.#network, path, options)
   }
 
   /**
@@ -87,19 +80,17 @@ export class AutoencoderKL extends Model {
    *
    * Keys that the config lacks take Python's defaults. Source: diffusers `ModelMixin.from_config`.
    */
-  static async fromConfig(config: Partial<AutoencoderKLConfig>, options?: FromConfigOptions): Promise<AutoencoderKL> {
-    const plan = planRandom(options, 'vae')
-    return new AutoencoderKL(await loadNative(plan, checkOptions('config', config), native.NativeAutoencoderKl.load), plan)
+  static fromConfig(config: Partial<AutoencoderKLConfig>, options?: FromConfigOptions): Promise<AutoencoderKL> {
+    return randomNetwork(AutoencoderKL.#network, config, options)
   }
 
   /** Builds the model from tensors by checkpoint key; keys that the config lacks take Python's defaults. */
-  static async fromWeights(
+  static fromWeights(
     config: Partial<AutoencoderKLConfig>,
     weights: Record<string, Tensor>,
     options?: FromWeightsOptions,
   ): Promise<AutoencoderKL> {
-    const plan = planWeights(weights, options, 'vae')
-    return new AutoencoderKL(await loadNative(plan, checkOptions('config', config), native.NativeAutoencoderKl.load), plan)
+    return networkOfWeights(AutoencoderKL.#network, config, weights, options)
   }
 
   /** Pixels per latent along one edge, 8 for Stable Diffusion. */

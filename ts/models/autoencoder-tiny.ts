@@ -1,11 +1,12 @@
 import { abortable } from '../abort.ts'
 import { checkOptions } from '../checks.ts'
-import { expected } from '../errors.ts'
+import { ConfigError, expected } from '../errors.ts'
 import { type NativeAutoencoderTiny, native } from '../native.ts'
 import { handleOf, type Tensor, wrapTensor } from '../tensor.ts'
-import { planSingleFile, type SingleFileOptions } from '../weights/single-file.ts'
-import { type FromWeightsOptions, type LoadOptions, type LoadPlan, loadNative, planLoad, planWeights, readConfig } from './load.ts'
+import { type PlannedFile, planSingleFile, type SingleFileOptions } from '../weights/single-file.ts'
+import type { FromWeightsOptions, LoadOptions, LoadPlan } from './load.ts'
 import { Model } from './model.ts'
+import { buildNetwork, type Network, networkOfFolder, networkOfWeights } from './network.ts'
 
 /** Keys of a tiny autoencoder's `config.json` (diffusers `AutoencoderTiny`), completed with their defaults. */
 export type AutoencoderTinyConfig = {
@@ -16,11 +17,26 @@ export type AutoencoderTinyConfig = {
   readonly [key: string]: unknown
 }
 
+/** Throws `ConfigError` unless the files have an encoder and a decoder, each once. */
+function checkHalves(paths: readonly string[], files: readonly PlannedFile[]): void {
+  const halves = files.flatMap(({ facts }) => facts.halves ?? [])
+  if (halves.length !== 2 || new Set(halves).size !== 2) {
+    throw new ConfigError(
+      `Expected an encoder and a decoder for path but received ${paths.join(' and ')} with ${halves.join(' and ') || 'neither'}: give both files, [encoder, decoder]`,
+    )
+  }
+}
+
 /**
  * TAESD: a distilled autoencoder, many times faster than the full one, for previews and drafts. It works on scaled latents, so that nothing
  * is divided before `decode`. Source: diffusers `AutoencoderTiny`.
  */
 export class AutoencoderTiny extends Model {
+  static readonly #network: Network<NativeAutoencoderTiny, AutoencoderTiny> = {
+    component: 'vae',
+    load: () => native.NativeAutoencoderTiny.load,
+    make: (handle, plan) => new AutoencoderTiny(handle, plan),
+  }
   /** The config, completed with defaults. */
   readonly config: AutoencoderTinyConfig
   readonly #native: NativeAutoencoderTiny
@@ -32,26 +48,32 @@ export class AutoencoderTiny extends Model {
   }
 
   /** Reads `config.json` and weights from a folder or the hub, such as `madebyollin/taesd`. */
-  static async fromPretrained(dir: string, options?: LoadOptions): Promise<AutoencoderTiny> {
-    const plan = await planLoad(dir, options, 'vae')
-    const config = await readConfig(plan.source)
-    return new AutoencoderTiny(await loadNative(plan, config, native.NativeAutoencoderTiny.load), plan)
+  static fromPretrained(dir: string, options?: LoadOptions): Promise<AutoencoderTiny> {
+    return networkOfFolder(AutoencoderTiny.#network, dir, options)
   }
 
-  /** Reads a single file with encoder and decoder, such as `taesd.safetensors` in diffusers' names. */
-  static async fromSingleFile(path: string, options?: SingleFileOptions): Promise<AutoencoderTiny> {
-    const { plan, config } = await planSingleFile(path, options, 'tiny_vae')
-    return new AutoencoderTiny(await loadNative(plan, config, native.NativeAutoencoderTiny.load), plan)
+  /**
+   * Reads a single file with encoder and decoder, in diffusers' names or TAESD's own (also with `taesd_` before them); or TAESD's two files
+   * `[encoder, decoder]`, in any order: `taesd_encoder.safetensors` and `taesd_decoder.safetensors`, or the same of `taesdxl`.
+   */
+  static async fromSingleFile(path: string | readonly [string, string], options?: SingleFileOptions): Promise<AutoencoderTiny> {
+    const paths = typeof path === 'string' ? [path] : path
+    if (!Array.isArray(paths) || paths.length === 0) {
+      throw expected('a file, or two', 'path', path)
+    }
+    const files = await Promise.all(paths.map((path) => planSingleFile(path, options, 'tiny_vae')))
+    const [{ plan, config }] = files as [PlannedFile, ...PlannedFile[]]
+    checkHalves(paths, files)
+    return buildNetwork(AutoencoderTiny.#network, { ...plan, source: paths }, config)
   }
 
   /** Builds the model from tensors by checkpoint key; keys that the config lacks take Python's defaults. */
-  static async fromWeights(
+  static fromWeights(
     config: Partial<AutoencoderTinyConfig>,
     weights: Record<string, Tensor>,
     options?: FromWeightsOptions,
   ): Promise<AutoencoderTiny> {
-    const plan = planWeights(weights, options, 'vae')
-    return new AutoencoderTiny(await loadNative(plan, checkOptions('config', config), native.NativeAutoencoderTiny.load), plan)
+    return networkOfWeights(AutoencoderTiny.#network, config, weights, options)
   }
 
   /** Encodes pictures: x (B, in_channels, H, W) in -1 .. 1 -> scaled latents (B, latent_channels, h, w); nothing is drawn. */

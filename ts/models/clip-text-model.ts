@@ -5,20 +5,12 @@ import { checkBoolean, checkIntegers, checkOptions } from '../checks.ts'
 import { expected, guard } from '../errors.ts'
 import { type NativeClip, type NativeTensor, native } from '../native.ts'
 import { handleOf, Tensor, wrapTensor } from '../tensor.ts'
-import { planSingleFile, type SingleFileOptions } from '../weights/single-file.ts'
+import type { Part, SingleFileOptions } from '../weights/single-file.ts'
 import type { TokenizerOutput } from './clip-tokenizer.ts'
 import { LazyNative } from './lazy-native.ts'
-import {
-  type FromConfigOptions,
-  type FromWeightsOptions,
-  type LoadOptions,
-  loadNative,
-  planLoad,
-  planRandom,
-  planWeights,
-  readConfig,
-} from './load.ts'
+import type { FromConfigOptions, FromWeightsOptions, LoadOptions } from './load.ts'
 import { Model, type ModelPlace } from './model.ts'
+import { type Network, networkOfFile, networkOfFolder, networkOfWeights, randomNetwork } from './network.ts'
 
 /** Keys of a CLIP text encoder's `config.json` (transformers `CLIPTextConfig`), completed with their defaults. */
 export type CLIPTextConfig = {
@@ -164,33 +156,34 @@ abstract class TextEncoder extends Model {
 
 /** CLIP's text encoder, as in SD 1.x, 2.x and the first encoder of SDXL. Source: transformers `CLIPTextModel`. */
 export class CLIPTextModel extends TextEncoder {
+  static readonly #network: Network<NativeClip, CLIPTextModel, Part> = {
+    component: 'text_encoder',
+    load: () => native.NativeClip.load,
+    make: (handle, plan) => new CLIPTextModel(handle, plan),
+  }
+
   /** Reads `config.json` and safetensors weights from a folder or built-in model. */
-  static async fromPretrained(dir: string, options?: LoadOptions): Promise<CLIPTextModel> {
-    const plan = await planLoad(dir, options, 'text_encoder')
-    const config = await readConfig(plan.source)
-    return new CLIPTextModel(await loadNative(plan, config, native.NativeClip.load), plan)
+  static fromPretrained(dir: string, options?: LoadOptions): Promise<CLIPTextModel> {
+    return networkOfFolder(CLIPTextModel.#network, dir, options)
   }
 
   /** Reads the text encoder of a single file, in transformers' or OpenCLIP's names. */
-  static async fromSingleFile(path: string, options?: SingleFileOptions): Promise<CLIPTextModel> {
-    const { plan, config } = await planSingleFile(path, options, 'text_encoder')
-    return new CLIPTextModel(await loadNative(plan, config, native.NativeClip.load), plan)
+  static fromSingleFile(path: string, options?: SingleFileOptions): Promise<CLIPTextModel> {
+    return networkOfFile(CLIPTextModel.#network, path, options)
   }
 
   /** Builds the model with random weights; keys that the config lacks take Python's defaults. See `UNet2DConditionModel.fromConfig`. */
-  static async fromConfig(config: Partial<CLIPTextConfig>, options?: FromConfigOptions): Promise<CLIPTextModel> {
-    const plan = planRandom(options, 'text_encoder')
-    return new CLIPTextModel(await loadNative(plan, checkOptions('config', config), native.NativeClip.load), plan)
+  static fromConfig(config: Partial<CLIPTextConfig>, options?: FromConfigOptions): Promise<CLIPTextModel> {
+    return randomNetwork(CLIPTextModel.#network, config, options)
   }
 
   /** Builds the model from tensors by checkpoint key; keys that the config lacks take Python's defaults. */
-  static async fromWeights(
+  static fromWeights(
     config: Partial<CLIPTextConfig>,
     weights: Record<string, Tensor>,
     options?: FromWeightsOptions,
   ): Promise<CLIPTextModel> {
-    const plan = planWeights(weights, options, 'text_encoder')
-    return new CLIPTextModel(await loadNative(plan, checkOptions('config', config), native.NativeClip.load), plan)
+    return networkOfWeights(CLIPTextModel.#network, config, weights, options)
   }
 
   /** Encodes token ids (B, L) with L up to `max_position_embeddings`. */
@@ -205,39 +198,34 @@ export class CLIPTextModel extends TextEncoder {
 
 /** CLIP's text encoder with its projection, as SDXL's second encoder. Source: transformers `CLIPTextModelWithProjection`. */
 export class CLIPTextModelWithProjection extends TextEncoder {
+  static readonly #network: Network<NativeClip, CLIPTextModelWithProjection, Part> = {
+    component: 'text_encoder_2',
+    load: () => native.NativeClip.loadWithProjection,
+    make: (handle, plan) => new CLIPTextModelWithProjection(handle, plan),
+  }
+
   /** Reads `config.json` and safetensors weights from a folder or built-in model. */
-  static async fromPretrained(dir: string, options?: LoadOptions): Promise<CLIPTextModelWithProjection> {
-    const plan = await planLoad(dir, options, 'text_encoder_2')
-    const config = await readConfig(plan.source)
-    return new CLIPTextModelWithProjection(await loadNative(plan, config, native.NativeClip.loadWithProjection), plan)
+  static fromPretrained(dir: string, options?: LoadOptions): Promise<CLIPTextModelWithProjection> {
+    return networkOfFolder(CLIPTextModelWithProjection.#network, dir, options)
   }
 
   /** Reads the second text encoder of a single file, in OpenCLIP's or transformers' names. */
-  static async fromSingleFile(path: string, options?: SingleFileOptions): Promise<CLIPTextModelWithProjection> {
-    const { plan, config } = await planSingleFile(path, options, 'text_encoder_2')
-    return new CLIPTextModelWithProjection(await loadNative(plan, config, native.NativeClip.loadWithProjection), plan)
+  static fromSingleFile(path: string, options?: SingleFileOptions): Promise<CLIPTextModelWithProjection> {
+    return networkOfFile(CLIPTextModelWithProjection.#network, path, options)
   }
 
   /** Builds the model with random weights; keys that the config lacks take Python's defaults. See `UNet2DConditionModel.fromConfig`. */
-  static async fromConfig(config: Partial<CLIPTextConfig>, options?: FromConfigOptions): Promise<CLIPTextModelWithProjection> {
-    const plan = planRandom(options, 'text_encoder_2')
-    return new CLIPTextModelWithProjection(
-      await loadNative(plan, checkOptions('config', config), native.NativeClip.loadWithProjection),
-      plan,
-    )
+  static fromConfig(config: Partial<CLIPTextConfig>, options?: FromConfigOptions): Promise<CLIPTextModelWithProjection> {
+    return randomNetwork(CLIPTextModelWithProjection.#network, config, options)
   }
 
   /** Builds the model from tensors by checkpoint key; keys that the config lacks take Python's defaults. */
-  static async fromWeights(
+  static fromWeights(
     config: Partial<CLIPTextConfig>,
     weights: Record<string, Tensor>,
     options?: FromWeightsOptions,
   ): Promise<CLIPTextModelWithProjection> {
-    const plan = planWeights(weights, options, 'text_encoder_2')
-    return new CLIPTextModelWithProjection(
-      await loadNative(plan, checkOptions('config', config), native.NativeClip.loadWithProjection),
-      plan,
-    )
+    return networkOfWeights(CLIPTextModelWithProjection.#network, config, weights, options)
   }
 
   /** Encodes token ids (B, L) with L up to `max_position_embeddings`. */

@@ -3,8 +3,9 @@ import { checkBoolean, checkOptions } from '../checks.ts'
 import { expected } from '../errors.ts'
 import { type NativeClipVision, native } from '../native.ts'
 import { handleOf, type Tensor, wrapTensor } from '../tensor.ts'
-import { type FromWeightsOptions, type LoadOptions, type LoadPlan, loadNative, planLoad, planWeights, readConfig } from './load.ts'
+import type { FromWeightsOptions, LoadOptions, LoadPlan } from './load.ts'
 import { Model } from './model.ts'
+import { type Network, networkOfFolder, networkOfWeights } from './network.ts'
 
 /** Keys of a CLIP image encoder's `config.json` (transformers `CLIPVisionConfig`), completed with their defaults. */
 export type CLIPVisionConfig = {
@@ -79,21 +80,24 @@ abstract class ImageEncoder extends Model {
 
 /** CLIP's image encoder, as in Stable Diffusion's safety checker. Source: transformers `CLIPVisionModel`. */
 export class CLIPVisionModel extends ImageEncoder {
+  static readonly #network: Network<NativeClipVision, CLIPVisionModel> = {
+    component: 'image_encoder',
+    load: () => native.NativeClipVision.load,
+    make: (handle, plan) => new CLIPVisionModel(handle, plan),
+  }
+
   /** Reads `config.json` and safetensors weights from a folder. */
-  static async fromPretrained(dir: string, options?: LoadOptions): Promise<CLIPVisionModel> {
-    const plan = await planLoad(dir, options, 'image_encoder')
-    const config = await readConfig(plan.source)
-    return new CLIPVisionModel(await loadNative(plan, config, native.NativeClipVision.load), plan)
+  static fromPretrained(dir: string, options?: LoadOptions): Promise<CLIPVisionModel> {
+    return networkOfFolder(CLIPVisionModel.#network, dir, options)
   }
 
   /** Builds the model from tensors by checkpoint key; keys that the config lacks take Python's defaults. */
-  static async fromWeights(
+  static fromWeights(
     config: Partial<CLIPVisionConfig>,
     weights: Record<string, Tensor>,
     options?: FromWeightsOptions,
   ): Promise<CLIPVisionModel> {
-    const plan = planWeights(weights, options, 'image_encoder')
-    return new CLIPVisionModel(await loadNative(plan, checkOptions('config', config), native.NativeClipVision.load), plan)
+    return networkOfWeights(CLIPVisionModel.#network, config, weights, options)
   }
 
   /** Encodes pixels that a `CLIPImageProcessor` made: (B, 3, image_size, image_size). */
@@ -104,22 +108,24 @@ export class CLIPVisionModel extends ImageEncoder {
 
 /** CLIP's image encoder with its projection, as IP-Adapter uses. Source: transformers `CLIPVisionModelWithProjection`. */
 export class CLIPVisionModelWithProjection extends ImageEncoder {
+  static readonly #network: Network<NativeClipVision, CLIPVisionModelWithProjection> = {
+    component: 'image_encoder',
+    load: () => native.NativeClipVision.loadWithProjection,
+    make: (handle, plan) => new CLIPVisionModelWithProjection(handle, plan),
+  }
+
   /** Reads `config.json` and safetensors weights from a folder. */
-  static async fromPretrained(dir: string, options?: LoadOptions): Promise<CLIPVisionModelWithProjection> {
-    const plan = await planLoad(dir, options, 'image_encoder')
-    const config = await readConfig(plan.source)
-    return new CLIPVisionModelWithProjection(await loadNative(plan, config, native.NativeClipVision.loadWithProjection), plan)
+  static fromPretrained(dir: string, options?: LoadOptions): Promise<CLIPVisionModelWithProjection> {
+    return networkOfFolder(CLIPVisionModelWithProjection.#network, dir, options)
   }
 
   /** Builds the model from tensors by checkpoint key; keys that the config lacks take Python's defaults. */
-  static async fromWeights(
+  static fromWeights(
     config: Partial<CLIPVisionConfig>,
     weights: Record<string, Tensor>,
     options?: FromWeightsOptions,
   ): Promise<CLIPVisionModelWithProjection> {
-    const plan = planWeights(weights, options, 'image_encoder')
-    const handle = await loadNative(plan, checkOptions('config', config), native.NativeClipVision.loadWithProjection)
-    return new CLIPVisionModelWithProjection(handle, plan)
+    return networkOfWeights(CLIPVisionModelWithProjection.#network, config, weights, options)
   }
 
   /** Encodes pixels that a `CLIPImageProcessor` made: (B, 3, image_size, image_size). */

@@ -3,9 +3,11 @@ import { checkBoolean, checkNumber, checkOptions } from '../checks.ts'
 import { expected } from '../errors.ts'
 import { type NativeControlNetUnion, native } from '../native.ts'
 import { handleOf, Tensor, wrapTensor } from '../tensor.ts'
-import type { ControlNetConfig, ControlNetOutput, ControlOptions } from './controlnet.ts'
-import { type FromWeightsOptions, type LoadOptions, type LoadPlan, loadNative, planLoad, planWeights, readConfig } from './load.ts'
+import type { Part, SingleFileOptions } from '../weights/single-file.ts'
+import { type ControlNetConfig, type ControlNetOutput, type ControlOptions, checkControlNetClass } from './controlnet.ts'
+import type { FromWeightsOptions, LoadOptions, LoadPlan } from './load.ts'
 import { Model } from './model.ts'
+import { type Network, networkOfFile, networkOfFolder, networkOfWeights } from './network.ts'
 import { unetInput } from './unet-input.ts'
 
 /** Keys of a union ControlNet's `config.json` (diffusers `ControlNetUnionModel`), completed with their defaults. */
@@ -26,6 +28,11 @@ export type ControlNetUnionForwardOptions = ControlOptions & {
 
 /** One ControlNet for several kinds of control image. Source: diffusers `ControlNetUnionModel`. */
 export class ControlNetUnionModel extends Model {
+  static readonly #network: Network<NativeControlNetUnion, ControlNetUnionModel, Part> = {
+    component: 'controlnet',
+    load: () => native.NativeControlNetUnion.load,
+    make: (handle, plan) => new ControlNetUnionModel(handle, plan),
+  }
   /** The config, completed with defaults. */
   readonly config: ControlNetUnionConfig
   readonly #native: NativeControlNetUnion
@@ -37,20 +44,24 @@ export class ControlNetUnionModel extends Model {
   }
 
   /** Reads `config.json` and weights from a folder or the hub. */
-  static async fromPretrained(dir: string, options?: LoadOptions): Promise<ControlNetUnionModel> {
-    const plan = await planLoad(dir, options, 'controlnet')
-    const config = await readConfig(plan.source)
-    return new ControlNetUnionModel(await loadNative(plan, config, native.NativeControlNetUnion.load), plan)
+  static fromPretrained(dir: string, options?: LoadOptions): Promise<ControlNetUnionModel> {
+    return networkOfFolder(ControlNetUnionModel.#network, dir, options)
+  }
+
+  /** Reads a single file in diffusers' names, as union nets are published; its shapes tell how many kinds of control image there are. */
+  static fromSingleFile(path: string, options?: SingleFileOptions): Promise<ControlNetUnionModel> {
+    return networkOfFile(ControlNetUnionModel.#network, path, options, (config) =>
+      checkControlNetClass(config, 'ControlNetUnionModel', path),
+    )
   }
 
   /** Builds the model from tensors by checkpoint key; keys that the config lacks take Python's defaults. */
-  static async fromWeights(
+  static fromWeights(
     config: Partial<ControlNetUnionConfig>,
     weights: Record<string, Tensor>,
     options?: FromWeightsOptions,
   ): Promise<ControlNetUnionModel> {
-    const plan = planWeights(weights, options, 'controlnet')
-    return new ControlNetUnionModel(await loadNative(plan, checkOptions('config', config), native.NativeControlNetUnion.load), plan)
+    return networkOfWeights(ControlNetUnionModel.#network, config, weights, options)
   }
 
   /** Evaluates the network once on latents (B, in_channels, h, w). `timestep` is one number for the batch or one for each sample. */

@@ -1,10 +1,12 @@
 import { abortable } from '../abort.ts'
 import { checkBoolean, checkNumber, checkOptions } from '../checks.ts'
+import { ConfigError } from '../errors.ts'
 import { type NativeControlNet, native } from '../native.ts'
 import { handleOf, type Tensor, wrapTensor } from '../tensor.ts'
-import { planSingleFile, type SingleFileOptions } from '../weights/single-file.ts'
-import { type FromWeightsOptions, type LoadOptions, type LoadPlan, loadNative, planLoad, planWeights, readConfig } from './load.ts'
+import type { Part, SingleFileOptions } from '../weights/single-file.ts'
+import type { FromWeightsOptions, LoadOptions, LoadPlan } from './load.ts'
 import { Model } from './model.ts'
+import { type Network, networkOfFile, networkOfFolder, networkOfWeights } from './network.ts'
 import type { UNet2DConditionConfig } from './unet-2d-condition-model.ts'
 import { type UNetForwardOptions, unetInput } from './unet-input.ts'
 
@@ -45,8 +47,20 @@ export type ControlNetForwardOptions = ControlOptions & {
   conditioningScale?: number
 }
 
+/** Throws `ConfigError` where a config is that of the other kind of ControlNet. */
+export function checkControlNetClass({ _class_name: found }: Record<string, unknown>, wanted: string, path: string): void {
+  if (found !== undefined && found !== wanted) {
+    throw new ConfigError(`Expected a ${wanted} in ${path} but received a ${found}: load it by ${found}.fromSingleFile`)
+  }
+}
+
 /** Steers a UNet by an image: edges, depth, a pose. Immutable, so that calls can share it. Source: diffusers `ControlNetModel`; arXiv:2302.05543. */
 export class ControlNetModel extends Model {
+  static readonly #network: Network<NativeControlNet, ControlNetModel, Part> = {
+    component: 'controlnet',
+    load: () => native.NativeControlNet.load,
+    make: (handle, plan) => new ControlNetModel(handle, plan),
+  }
   /** The config, completed with defaults. */
   readonly config: ControlNetConfig
   readonly #native: NativeControlNet
@@ -58,26 +72,25 @@ export class ControlNetModel extends Model {
   }
 
   /** Reads `config.json` and weights from a folder or the hub. */
-  static async fromPretrained(dir: string, options?: LoadOptions): Promise<ControlNetModel> {
-    const plan = await planLoad(dir, options, 'controlnet')
-    const config = await readConfig(plan.source)
-    return new ControlNetModel(await loadNative(plan, config, native.NativeControlNet.load), plan)
+  static fromPretrained(dir: string, options?: LoadOptions): Promise<ControlNetModel> {
+    return networkOfFolder(ControlNetModel.#network, dir, options)
   }
 
-  /** Reads a single file of lllyasviel's layout (`control_model.`) or of diffusers'. */
-  static async fromSingleFile(path: string, options?: SingleFileOptions): Promise<ControlNetModel> {
-    const { plan, config } = await planSingleFile(path, options, 'controlnet')
-    return new ControlNetModel(await loadNative(plan, config, native.NativeControlNet.load), plan)
+  /**
+   * Reads a single file of lllyasviel's layout (`control_model.`) or of diffusers'; its shapes tell SD 1.x, 2.x or SDXL. Whether colours are
+   * blue first and conditions are pooled (shuffle) no file tells: give the folder of its config as `config` then.
+   */
+  static fromSingleFile(path: string, options?: SingleFileOptions): Promise<ControlNetModel> {
+    return networkOfFile(ControlNetModel.#network, path, options, (config) => checkControlNetClass(config, 'ControlNetModel', path))
   }
 
   /** Builds the model from tensors by checkpoint key; keys that the config lacks take Python's defaults. */
-  static async fromWeights(
+  static fromWeights(
     config: Partial<ControlNetConfig>,
     weights: Record<string, Tensor>,
     options?: FromWeightsOptions,
   ): Promise<ControlNetModel> {
-    const plan = planWeights(weights, options, 'controlnet')
-    return new ControlNetModel(await loadNative(plan, checkOptions('config', config), native.NativeControlNet.load), plan)
+    return networkOfWeights(ControlNetModel.#network, config, weights, options)
   }
 
   /** Evaluates the network once on latents (B, in_channels, h, w). `timestep` is one number for the batch or one for each sample. */

@@ -51,7 +51,9 @@ export type FromConfigOptions = FromWeightsOptions & {
 /** A component's place and numbers, checked. */
 export type LoadPlan = {
   /** Folder of the component, tensors by checkpoint key, or the seed of random weights. */
-  source: string | Record<string, Tensor> | number
+  source: string | readonly string[] | Record<string, Tensor> | number
+  /** The folder, file or repository that was asked for. */
+  from?: string
   /** Which component of a single file it is; the names of a diffusers folder if left out. */
   part?: string
   component: string
@@ -74,7 +76,7 @@ export async function planLoad(dir: string, options: LoadOptions | undefined, co
   if (!entry?.isDirectory()) {
     throw expected(`a folder inside ${JSON.stringify(root)}`, 'subfolder', subfolder)
   }
-  return { ...plan, source, component: subfolder ?? component }
+  return { ...plan, source, from: subfolder === undefined ? dir : join(dir, subfolder), component: subfolder ?? component }
 }
 
 /** Checks the arguments of a `fromWeights`. */
@@ -123,7 +125,8 @@ export async function readConfig(folder: string, name = 'config.json'): Promise<
   return parsed as Record<string, unknown>
 }
 
-type NativeLoad<T> = (
+/** The loader of a native class. */
+export type NativeLoad<T> = (
   options: NativeLoadOptions,
   token: NativeCancelToken,
   onProgress: ((loaded: number, total: number) => void) | undefined,
@@ -154,15 +157,24 @@ export async function loadNative<T extends { unknownKeys: string[]; unexpectedWe
   return handle
 }
 
-function weightsOf(source: LoadPlan['source']): Pick<NativeLoadOptions, 'path' | 'seed' | 'names' | 'tensors'> {
+function weightsOf(source: LoadPlan['source']): Pick<NativeLoadOptions, 'path' | 'beside' | 'seed' | 'names' | 'tensors'> {
   if (typeof source === 'string') {
     return { path: source }
+  }
+  if (isFiles(source)) {
+    const [path, ...beside] = source
+    return { path, beside }
   }
   if (typeof source === 'number') {
     return { seed: source }
   }
   const tensors = Object.entries(source).map(([name, tensor]) => handleOf(tensor, `weights[${JSON.stringify(name)}]`))
   return { names: Object.keys(source), tensors }
+}
+
+/** Whether weights come from several files. */
+export function isFiles(source: LoadPlan['source']): source is readonly string[] {
+  return Array.isArray(source)
 }
 
 const toldNames = new Set<string>()

@@ -3,8 +3,9 @@ import { checkOptions } from '../checks.ts'
 import { expected } from '../errors.ts'
 import { type NativeT2IAdapter, native } from '../native.ts'
 import { handleOf, type Tensor, wrapTensor } from '../tensor.ts'
-import { type FromWeightsOptions, type LoadOptions, type LoadPlan, loadNative, planLoad, planWeights, readConfig } from './load.ts'
+import type { FromWeightsOptions, LoadOptions, LoadPlan } from './load.ts'
 import { Model } from './model.ts'
+import { type Network, networkOfFolder, networkOfWeights } from './network.ts'
 
 /** Keys of a T2I-Adapter's `config.json` (diffusers `T2IAdapter`), completed with their defaults. */
 export type T2IAdapterConfig = {
@@ -18,6 +19,11 @@ export type T2IAdapterConfig = {
 
 /** Features of a control image for a UNet, computed once per picture. Source: diffusers `T2IAdapter`; arXiv:2302.08453. */
 export class T2IAdapter extends Model {
+  static readonly #network: Network<NativeT2IAdapter, T2IAdapter> = {
+    component: 'adapter',
+    load: () => native.NativeT2IAdapter.load,
+    make: (handle, plan) => new T2IAdapter(handle, plan),
+  }
   /** The config, completed with defaults. */
   readonly config: T2IAdapterConfig
   readonly #native: NativeT2IAdapter
@@ -29,20 +35,17 @@ export class T2IAdapter extends Model {
   }
 
   /** Reads `config.json` and weights from a folder or the hub. */
-  static async fromPretrained(dir: string, options?: LoadOptions): Promise<T2IAdapter> {
-    const plan = await planLoad(dir, options, 'adapter')
-    const config = await readConfig(plan.source)
-    return new T2IAdapter(await loadNative(plan, config, native.NativeT2IAdapter.load), plan)
+  static fromPretrained(dir: string, options?: LoadOptions): Promise<T2IAdapter> {
+    return networkOfFolder(T2IAdapter.#network, dir, options)
   }
 
   /** Builds the model from tensors by checkpoint key; keys that the config lacks take Python's defaults. */
-  static async fromWeights(
+  static fromWeights(
     config: Partial<T2IAdapterConfig>,
     weights: Record<string, Tensor>,
     options?: FromWeightsOptions,
   ): Promise<T2IAdapter> {
-    const plan = planWeights(weights, options, 'adapter')
-    return new T2IAdapter(await loadNative(plan, checkOptions('config', config), native.NativeT2IAdapter.load), plan)
+    return networkOfWeights(T2IAdapter.#network, config, weights, options)
   }
 
   /**

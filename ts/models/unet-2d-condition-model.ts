@@ -5,21 +5,13 @@ import { checkOptions } from '../checks.ts'
 import { expected } from '../errors.ts'
 import { type NativeCancelToken, type NativeUnet, type NativeUnetInput, native } from '../native.ts'
 import { type Tensor, wrapTensor } from '../tensor.ts'
-import { planSingleFile, type SingleFileOptions } from '../weights/single-file.ts'
+import type { Part, SingleFileOptions } from '../weights/single-file.ts'
 import { LazyNative } from './lazy-native.ts'
-import {
-  type FromConfigOptions,
-  type FromWeightsOptions,
-  type LoadOptions,
-  loadNative,
-  planLoad,
-  planRandom,
-  planWeights,
-  readConfig,
-} from './load.ts'
+import { type FromConfigOptions, type FromWeightsOptions, type LoadOptions, planLoad, readConfig } from './load.ts'
 import { type MemoryNeed, memoryNeed } from './memory-need.ts'
 import { Model, type ModelPlace } from './model.ts'
 import { isMotionUnet, MOTION_WEIGHTS, spatialConfig } from './motion-unet-config.ts'
+import { buildNetwork, type Network, networkOfFile, networkOfWeights, randomNetwork } from './network.ts'
 import { checkFreeU, type FreeUOptions, motionInput, type UNetForwardOptions, unetInput } from './unet-input.ts'
 
 /** Keys of a UNet's `config.json` (diffusers `UNet2DConditionModel`), completed with their defaults. */
@@ -42,6 +34,9 @@ export type UNet2DConditionConfig = {
 
 export type { FreeUOptions, ImagePromptInput, Perturbation, UNetForwardOptions } from './unet-input.ts'
 
+/** Channels that a hint becomes. Source: diffusers embeddings.py `ImageHintTimeEmbedding`. */
+const HINT_CHANNELS = 4
+
 type AdaptedUNet = { native: LazyNative<NativeUnet>; settings: { freeu?: FreeUOptions }; config: UNet2DConditionConfig }
 
 /** The native UNet as it was loaded, without adapters. */
@@ -49,6 +44,11 @@ export let nativeUnetOf: (unet: UNet2DConditionModel) => NativeUnet
 
 /** The denoising UNet of SD 1.x, 2.x and SDXL. Immutable, so that several generations can share it. Source: diffusers `UNet2DConditionModel`. */
 export class UNet2DConditionModel extends Model {
+  static readonly #network: Network<NativeUnet, UNet2DConditionModel, Part> = {
+    component: 'unet',
+    load: () => native.NativeUnet.load,
+    make: (handle, plan) => new UNet2DConditionModel(handle, plan),
+  }
   /** The config, completed with defaults. */
   readonly config: UNet2DConditionConfig
   /** The model as it was loaded. */
@@ -74,15 +74,14 @@ export class UNet2DConditionModel extends Model {
     const plan = await planLoad(dir, options, 'unet')
     const config = await readConfig(plan.source)
     if (isMotionUnet(config)) {
-      return new UNet2DConditionModel(await loadNative(plan, spatialConfig(config), native.NativeUnet.load, MOTION_WEIGHTS), plan)
+      return buildNetwork(UNet2DConditionModel.#network, plan, spatialConfig(config), MOTION_WEIGHTS)
     }
-    return new UNet2DConditionModel(await loadNative(plan, config, native.NativeUnet.load), plan)
+    return buildNetwork(UNet2DConditionModel.#network, plan, config)
   }
 
   /** Reads the UNet of a single file of any format: a whole checkpoint, or the UNet alone in LDM's or diffusers' names. */
-  static async fromSingleFile(path: string, options?: SingleFileOptions): Promise<UNet2DConditionModel> {
-    const { plan, config } = await planSingleFile(path, options, 'unet')
-    return new UNet2DConditionModel(await loadNative(plan, config, native.NativeUnet.load), plan)
+  static fromSingleFile(path: string, options?: SingleFileOptions): Promise<UNet2DConditionModel> {
+    return networkOfFile(UNet2DConditionModel.#network, path, options)
   }
 
   /**
@@ -90,19 +89,17 @@ export class UNet2DConditionModel extends Model {
    *
    * Keys that the config lacks take Python's defaults. Source: diffusers `ModelMixin.from_config`.
    */
-  static async fromConfig(config: Partial<UNet2DConditionConfig>, options?: FromConfigOptions): Promise<UNet2DConditionModel> {
-    const plan = planRandom(options, 'unet')
-    return new UNet2DConditionModel(await loadNative(plan, checkOptions('config', config), native.NativeUnet.load), plan)
+  static fromConfig(config: Partial<UNet2DConditionConfig>, options?: FromConfigOptions): Promise<UNet2DConditionModel> {
+    return randomNetwork(UNet2DConditionModel.#network, config, options)
   }
 
   /** Builds the model from tensors by checkpoint key; keys that the config lacks take Python's defaults. */
-  static async fromWeights(
+  static fromWeights(
     config: Partial<UNet2DConditionConfig>,
     weights: Record<string, Tensor>,
     options?: FromWeightsOptions,
   ): Promise<UNet2DConditionModel> {
-    const plan = planWeights(weights, options, 'unet')
-    return new UNet2DConditionModel(await loadNative(plan, checkOptions('config', config), native.NativeUnet.load), plan)
+    return networkOfWeights(UNet2DConditionModel.#network, config, weights, options)
   }
 
   /**
@@ -131,7 +128,7 @@ export class UNet2DConditionModel extends Model {
     const given = checkOptions('options', options)
     const { perturbed, motion, signal } = given
     const input: NativeUnetInput = {
-      ...unetInput(sample, timestep, { freeu: this.#settings.freeu, ...given }, this.config.in_channels),
+      ...unetInput(sample, timestep, { freeu: this.#settings.freeu, ...given }, this.sampleChannels),
       perturbed: perturbed && { layers: this.matchingLayers(perturbed.layers), samples: perturbed.samples },
     }
     const moving = motion && (await motionInput(motion, signal))
@@ -165,6 +162,11 @@ export class UNet2DConditionModel extends Model {
   /** Turns FreeU off. */
   disableFreeU(): void {
     this.#settings.freeu = undefined
+  }
+
+  /** Channels of the samples that `forward` takes: `in_channels`, without those that are made of a hint. */
+  get sampleChannels(): number {
+    return this.config.in_channels - (this.config.addition_embed_type === 'image_hint' ? HINT_CHANNELS : 0)
   }
 
   /** Names of the cross-attention layers that image prompts attach to, such as `mid_block.attentions.0.transformer_blocks.0.attn2`. */

@@ -1,7 +1,8 @@
 import { abortable } from '../abort.ts'
 import { checkOptions } from '../checks.ts'
-import { type FromWeightsOptions, type LoadOptions, type LoadPlan, loadNative, planLoad, planWeights, readConfig } from '../models/load.ts'
+import type { FromWeightsOptions, LoadOptions, LoadPlan } from '../models/load.ts'
 import { Model } from '../models/model.ts'
+import { type Network, networkOfFolder, networkOfWeights } from '../models/network.ts'
 import { type NativeDpt, native } from '../native.ts'
 import { handleOf, type Tensor, wrapTensor } from '../tensor.ts'
 
@@ -18,6 +19,11 @@ export type DPTConfig = {
 
 /** Estimates depth, as Intel/dpt-large does: relative and inverse, near is large. Source: transformers `DPTForDepthEstimation`; arXiv:2103.13413. */
 export class DPTForDepthEstimation extends Model {
+  static readonly #network: Network<NativeDpt, DPTForDepthEstimation> = {
+    component: 'depth',
+    load: () => native.NativeDpt.load,
+    make: (handle, plan) => new DPTForDepthEstimation(handle, plan),
+  }
   /** The config, completed with defaults. */
   readonly config: DPTConfig
   readonly #native: NativeDpt
@@ -29,20 +35,17 @@ export class DPTForDepthEstimation extends Model {
   }
 
   /** Reads `config.json` and safetensors weights from a folder. Throws `ConfigError` for hybrid models, which this network is not. */
-  static async fromPretrained(dir: string, options?: LoadOptions): Promise<DPTForDepthEstimation> {
-    const plan = await planLoad(dir, options, 'depth')
-    const config = await readConfig(plan.source)
-    return new DPTForDepthEstimation(await loadNative(plan, config, native.NativeDpt.load), plan)
+  static fromPretrained(dir: string, options?: LoadOptions): Promise<DPTForDepthEstimation> {
+    return networkOfFolder(DPTForDepthEstimation.#network, dir, options)
   }
 
   /** Builds the model from tensors by checkpoint key; keys that the config lacks take Python's defaults. */
-  static async fromWeights(
+  static fromWeights(
     config: Partial<DPTConfig>,
     weights: Record<string, Tensor>,
     options?: FromWeightsOptions,
   ): Promise<DPTForDepthEstimation> {
-    const plan = planWeights(weights, options, 'depth')
-    return new DPTForDepthEstimation(await loadNative(plan, checkOptions('config', config), native.NativeDpt.load), plan)
+    return networkOfWeights(DPTForDepthEstimation.#network, config, weights, options)
   }
 
   /** Normalised pixels (B, 3, H, W), H and W multiples of the patch size -> depth (B, H', W'), at dpt-large's sizes H' = H. */

@@ -3,11 +3,13 @@ import { nativeAdapters } from '../adapters/native-adapters.ts'
 import { checkOptions } from '../checks.ts'
 import { expected } from '../errors.ts'
 import { LazyNative } from '../models/lazy-native.ts'
-import { type FromWeightsOptions, type LoadOptions, loadNative, planLoad, planWeights, readConfig } from '../models/load.ts'
+import { type FromWeightsOptions, type LoadOptions, planLoad, readConfig } from '../models/load.ts'
 import { Model, type ModelPlace } from '../models/model.ts'
 import { isMotionUnet, SPATIAL_WEIGHTS, temporalConfig } from '../models/motion-unet-config.ts'
+import { buildNetwork, type Network, networkOfFile, networkOfWeights } from '../models/network.ts'
 import { type NativeMotion, native } from '../native.ts'
 import type { Tensor } from '../tensor.ts'
+import type { Part, SingleFileOptions } from '../weights/single-file.ts'
 
 /** Keys of a motion adapter's `config.json` (diffusers `MotionAdapter`), completed with their defaults. */
 export type MotionAdapterConfig = {
@@ -30,6 +32,11 @@ export let nativeMotion: (adapter: unknown, name: string, signal?: AbortSignal) 
 
 /** The motion modules of AnimateDiff, which a UNet of Stable Diffusion 1.x runs after its layers. Source: diffusers `MotionAdapter`; arXiv:2307.04725. */
 export class MotionAdapter extends Model {
+  static readonly #network: Network<NativeMotion, MotionAdapter, Part> = {
+    component: 'motion_adapter',
+    load: () => native.NativeMotion.load,
+    make: (handle, plan) => new MotionAdapter(handle, plan),
+  }
   /** The config, completed with defaults. */
   readonly config: MotionAdapterConfig
 
@@ -61,19 +68,23 @@ export class MotionAdapter extends Model {
     const plan = await planLoad(dir, options, 'motion_adapter')
     const config = await readConfig(plan.source)
     if (isMotionUnet(config)) {
-      return new MotionAdapter(await loadNative(plan, temporalConfig(config), native.NativeMotion.load, SPATIAL_WEIGHTS), plan)
+      return buildNetwork(MotionAdapter.#network, plan, temporalConfig(config), SPATIAL_WEIGHTS)
     }
-    return new MotionAdapter(await loadNative(plan, config, native.NativeMotion.load), plan)
+    return buildNetwork(MotionAdapter.#network, plan, config)
+  }
+
+  /** Reads a single file of AnimateDiff's own layout, such as `mm_sd_v15_v2.ckpt`, or of diffusers'; its shapes tell its config. */
+  static fromSingleFile(path: string, options?: SingleFileOptions): Promise<MotionAdapter> {
+    return networkOfFile(MotionAdapter.#network, path, options)
   }
 
   /** Builds the adapter from tensors by checkpoint key; keys that the config lacks take Python's defaults. */
-  static async fromWeights(
+  static fromWeights(
     config: Partial<MotionAdapterConfig>,
     weights: Record<string, Tensor>,
     options?: FromWeightsOptions,
   ): Promise<MotionAdapter> {
-    const plan = planWeights(weights, options, 'motion_adapter')
-    return new MotionAdapter(await loadNative(plan, checkOptions('config', config), native.NativeMotion.load), plan)
+    return networkOfWeights(MotionAdapter.#network, config, weights, options)
   }
 
   /**
