@@ -3,7 +3,6 @@
 mod cpu;
 mod down;
 mod heads;
-mod panel;
 mod softmax;
 
 use crate::argument::expect;

@@ -161,34 +161,63 @@ impl Simd for Avx512 {
     }
     #[inline(always)]
     unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
-        let mut x = [_mm512_setzero_si512(); 16];
+        let mut x = [_mm512_setzero_ps(); 16];
         for (i, row) in x.iter_mut().enumerate() {
-            *row = _mm512_loadu_si512(from.add(i * from_stride).cast());
+            *row = _mm512_loadu_ps(from.add(i * from_stride));
         }
-        let mut y = x;
-        for i in 0..8 {
-            y[2 * i] = _mm512_unpacklo_epi32(x[2 * i], x[2 * i + 1]);
-            y[2 * i + 1] = _mm512_unpackhi_epi32(x[2 * i], x[2 * i + 1]);
-        }
-        for i in 0..4 {
-            for k in 0..2 {
-                x[4 * i + 2 * k] = _mm512_unpacklo_epi64(y[4 * i + k], y[4 * i + k + 2]);
-                x[4 * i + 2 * k + 1] = _mm512_unpackhi_epi64(y[4 * i + k], y[4 * i + k + 2]);
-            }
-        }
-        // x[4 i + k]: lane l of four holds column 4 l + k of rows 4 i .. 4 i + 4.
-        for k in 0..4 {
-            let a = _mm512_shuffle_i32x4::<0x88>(x[k], x[4 + k]);
-            let b = _mm512_shuffle_i32x4::<0xDD>(x[k], x[4 + k]);
-            let c = _mm512_shuffle_i32x4::<0x88>(x[8 + k], x[12 + k]);
-            let d = _mm512_shuffle_i32x4::<0xDD>(x[8 + k], x[12 + k]);
-            y[k] = _mm512_shuffle_i32x4::<0x88>(a, c);
-            y[8 + k] = _mm512_shuffle_i32x4::<0xDD>(a, c);
-            y[4 + k] = _mm512_shuffle_i32x4::<0x88>(b, d);
-            y[12 + k] = _mm512_shuffle_i32x4::<0xDD>(b, d);
-        }
-        for (i, row) in y.iter().enumerate() {
-            _mm512_storeu_si512(to.add(i * to_stride).cast(), *row);
+        for (i, row) in turned(x).iter().enumerate() {
+            _mm512_storeu_ps(to.add(i * to_stride), *row);
         }
     }
+    #[inline(always)]
+    unsafe fn transpose_part(
+        from: *const f32,
+        from_stride: usize,
+        (rows, columns): (usize, usize),
+        factor: __m512,
+        to: *mut f32,
+        to_stride: usize,
+        lanes: usize,
+    ) {
+        let (mut x, here, there) = ([_mm512_setzero_ps(); 16], mask(columns), mask(lanes));
+        for (i, row) in x.iter_mut().enumerate() {
+            if i < rows {
+                *row = _mm512_mul_ps(_mm512_maskz_loadu_ps(here, from.add(i * from_stride)), factor);
+            }
+        }
+        for (i, row) in turned(x).iter().enumerate() {
+            if i < columns {
+                _mm512_mask_storeu_ps(to.add(i * to_stride), there, *row);
+            }
+        }
+    }
+}
+
+/// The transpose of 16 rows.
+#[inline(always)]
+unsafe fn turned(rows: [__m512; 16]) -> [__m512; 16] {
+    let mut x = rows.map(|row| _mm512_castps_si512(row));
+    let mut y = x;
+    for i in 0..8 {
+        y[2 * i] = _mm512_unpacklo_epi32(x[2 * i], x[2 * i + 1]);
+        y[2 * i + 1] = _mm512_unpackhi_epi32(x[2 * i], x[2 * i + 1]);
+    }
+    for i in 0..4 {
+        for k in 0..2 {
+            x[4 * i + 2 * k] = _mm512_unpacklo_epi64(y[4 * i + k], y[4 * i + k + 2]);
+            x[4 * i + 2 * k + 1] = _mm512_unpackhi_epi64(y[4 * i + k], y[4 * i + k + 2]);
+        }
+    }
+    // x[4 i + k]: lane l of four holds column 4 l + k of rows 4 i .. 4 i + 4.
+    for k in 0..4 {
+        let a = _mm512_shuffle_i32x4::<0x88>(x[k], x[4 + k]);
+        let b = _mm512_shuffle_i32x4::<0xDD>(x[k], x[4 + k]);
+        let c = _mm512_shuffle_i32x4::<0x88>(x[8 + k], x[12 + k]);
+        let d = _mm512_shuffle_i32x4::<0xDD>(x[8 + k], x[12 + k]);
+        y[k] = _mm512_shuffle_i32x4::<0x88>(a, c);
+        y[8 + k] = _mm512_shuffle_i32x4::<0xDD>(a, c);
+        y[4 + k] = _mm512_shuffle_i32x4::<0x88>(b, d);
+        y[12 + k] = _mm512_shuffle_i32x4::<0xDD>(b, d);
+    }
+    y.map(|row| _mm512_castsi512_ps(row))
 }

@@ -106,6 +106,24 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
             }
         }
     }
+    /// The same of a block of `rows` x `columns`, neither above LANES, each row times `factor`. Of each column `lanes` numbers are written, zeros where no row is.
+    unsafe fn transpose_part(
+        from: *const f32,
+        from_stride: usize,
+        (rows, columns): (usize, usize),
+        factor: Self::V,
+        to: *mut f32,
+        to_stride: usize,
+        lanes: usize,
+    ) {
+        let mut factors = [0f32; 16];
+        Self::store(factors.as_mut_ptr(), factor);
+        for j in 0..columns {
+            for i in 0..lanes {
+                *to.add(j * to_stride + i) = if i < rows { *from.add(i * from_stride + j) * factors[j] } else { 0.0 };
+            }
+        }
+    }
 }
 
 /// A kernel, written for any instruction set.
