@@ -65,7 +65,7 @@ export interface DenoiseOptions {
   guidanceScales?: readonly number[]
   conditions?: readonly UNetCondition[]
   generator?: Generator | Generator[]
-  /** @default the sampler's own; 0 for TCD, as diffusers' pipelines have it */
+  /** @default the sampler's `pipelineEta` */
   eta?: number
   /** Changes the latents after each step (as re-blending does); the result is owned by the run. */
   afterStep?: (latents: Tensor, index: number) => Tensor

@@ -44,8 +44,7 @@ export async function denoise(options: DenoiseOptions): Promise<Denoised> {
 }
 
 async function step(options: DenoiseOptions, state: RunState, index: number, timestep: number): Promise<void> {
-  const { scheduler, generator } = options
-  const { eta = scheduler.config._class_name === 'TCDScheduler' ? 0 : undefined } = options
+  const { scheduler, generator, eta = scheduler.pipelineEta } = options
   using scope = new Scope()
   state.enter(index)
   const { rows } = state.guidance

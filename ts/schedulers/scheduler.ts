@@ -105,6 +105,11 @@ export abstract class Scheduler {
     return classInfo(String(this.config._class_name)).order
   }
 
+  /** The `eta` that pipelines hand to `step` unless the call has one. @default the sampler's own */
+  get pipelineEta(): number | undefined {
+    return undefined
+  }
+
   /** Names of the classes that diffusers lists as interchangeable with this one. */
   get compatibles(): readonly string[] {
     return classInfo(String(this.config._class_name)).compatibles
@@ -165,6 +170,12 @@ export abstract class Scheduler {
     return undefined
   }
 
+  /** Does the model's answer have twice the sample's channels, the second half for the variance? */
+  get learnsVariance(): boolean {
+    const { defaults } = classInfo(String(this.config._class_name))
+    return 'variance_type' in defaults && String(this.config.variance_type).startsWith('learned')
+  }
+
   /** Do the run's steps need the answer without the prompt, `unconditional`? */
   get needsUnconditional(): boolean {
     return this.#plan?.plan.unconditional ?? false
@@ -196,7 +207,7 @@ export abstract class Scheduler {
    * Throws `InvalidArgumentError` for wrong arguments and `ConfigError` where the config has no finite step here.
    */
   step(modelOutput: Tensor, timestep: number, sample: Tensor, options: StepOptions = {}): StepOutput {
-    const { generator, varianceNoise, unconditional, ...numbers } = checkStep(modelOutput, sample, options, this.#learnsVariance ? 2 : 1)
+    const { generator, varianceNoise, unconditional, ...numbers } = checkStep(modelOutput, sample, options, this.learnsVariance ? 2 : 1)
     const row = this.#row(timestep, numbers)
     this.#numbers = numbers
     if (unconditional === undefined && this.#current().unconditional) {
@@ -241,10 +252,6 @@ export abstract class Scheduler {
   protected get brownianSeed(): number | undefined {
     const seed = this.config.noise_sampler_seed
     return typeof seed === 'number' ? seed : undefined
-  }
-
-  get #learnsVariance(): boolean {
-    return String(this.config.variance_type).startsWith('learned')
   }
 
   #request(steps: number | undefined, options: PlanOptions): string {
