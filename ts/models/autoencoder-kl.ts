@@ -142,6 +142,7 @@ export class AutoencoderKL extends Model {
     channels: number,
     options: DecodeOptions | undefined,
   ): Promise<Tensor> {
+    this.assertRuns()
     const { handle, settings } = this.#arguments(tensor, name, channels, options)
     return wrapTensor(await abortable(options?.signal, (token) => this.#native[work](handle, settings, token)))
   }

@@ -130,7 +130,7 @@ abstract class TextEncoder extends Model {
     ids: Tensor | TokenizerOutput,
     options: CLIPForwardOptions | undefined,
   ): Promise<CLIPTextModelOutput & { textEmbeds?: Tensor }> {
-    this.assertUsable()
+    this.assertRuns()
     const { attentionMask, outputHiddenStates = false, signal } = checkOptions('options', options)
     checkBoolean('outputHiddenStates', outputHiddenStates)
     const tensor: unknown = ids instanceof Tensor ? ids : (ids as { inputIds?: unknown } | undefined)?.inputIds

@@ -7,9 +7,8 @@ import type { HubOptions } from '../hub/settings.ts'
 import type { NativeCancelToken, NativeLoadOptions } from '../native.ts'
 import { handleOf, type Tensor } from '../tensor.ts'
 import { checkDevice } from '../tensor-checks.ts'
-import type { Device } from '../tensor-data.ts'
 import { fastestDType } from './fastest-dtype.ts'
-import type { WeightsDType } from './model.ts'
+import type { ModelDevice, WeightsDType } from './model.ts'
 import { harmless, openSource } from './source.ts'
 
 /** How far a download from the hub, or the loading of one component, has come. */
@@ -31,8 +30,8 @@ export type LoadOptions = HubOptions & {
   variant?: string
   /** Type that the weights are kept in; `auto` takes the fastest of them that keeps pictures within 30 dB of PSNR of those in f32. @default 'f32' */
   dtype?: WeightsDType | 'auto'
-  /** @default 'cpu' */
-  device?: Device
+  /** `meta` reads headers alone: such a model can be asked for its memory, and for nothing else. @default 'cpu' */
+  device?: ModelDevice
   /** Stops the loading. */
   signal?: AbortSignal
   /** Hears of every part read. A listener that throws does not stop the loading. */
@@ -59,7 +58,7 @@ export type LoadPlan = {
   component: string
   /** For `auto`, f16 until `loadNative` has seen the config. */
   dtype: WeightsDType
-  device: Device
+  device: ModelDevice
   options: LoadOptions
 }
 
@@ -104,7 +103,8 @@ export function checkPlan(options: LoadOptions | undefined, component: string): 
     checkString('variant', given.variant)
   }
   const dtype = checkOneOf('dtype', given.dtype ?? 'f32', WEIGHTS_DTYPES)
-  return { component, dtype: dtype === 'auto' ? 'f16' : dtype, device: checkDevice(given.device ?? 'cpu'), options: given }
+  const device = given.device === 'meta' ? given.device : checkDevice(given.device ?? 'cpu')
+  return { component, dtype: dtype === 'auto' ? 'f16' : dtype, device, options: given }
 }
 
 /** Reads a component's `config.json` (or another JSON object) from its folder. */

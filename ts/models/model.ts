@@ -1,4 +1,4 @@
-import { DisposedError, WeightsError } from '../errors.ts'
+import { DeviceError, DisposedError, WeightsError } from '../errors.ts'
 import type { Device } from '../tensor-data.ts'
 import { checkSaveOptions, intoFolder, type SavePretrainedOptions, type WeightsPlace, writeComponent } from '../weights/save.ts'
 
@@ -8,10 +8,13 @@ import { checkSaveOptions, intoFolder, type SavePretrainedOptions, type WeightsP
  */
 export type WeightsDType = 'f32' | 'f16' | 'bf16' | 'int8'
 
+/** Where a model runs; `meta` is nowhere: it has shapes and no numbers. */
+export type ModelDevice = Device | 'meta'
+
 /** Where a model lives, and where its weights came from. */
 export type ModelPlace = {
   dtype: WeightsDType
-  device: Device
+  device: ModelDevice
   source?: WeightsPlace['source']
   /** The folder, file or repository that was asked for. */
   from?: string
@@ -24,7 +27,7 @@ export abstract class Model {
   /** Type that the weights are kept in. */
   readonly dtype: WeightsDType
   /** Device that it runs on. */
-  readonly device: Device
+  readonly device: ModelDevice
   /** The config, completed with defaults. */
   abstract readonly config: object
   /** The folder, file or repository (with its folder) that it was loaded from; undefined for tensors and random weights. */
@@ -70,6 +73,14 @@ export abstract class Model {
   /** Same as `dispose()`, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.dispose()
+  }
+
+  /** As `assertUsable`; throws `DeviceError` also for a model that has no numbers. */
+  protected assertRuns(): void {
+    this.assertUsable()
+    if (this.device === 'meta') {
+      throw new DeviceError(`Expected a ${this.constructor.name} with weights for this call but received one on the device 'meta'`)
+    }
   }
 
   /** Throws `DisposedError` after `dispose()`. */
