@@ -3,6 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
 import sharp from 'sharp'
+import { localFolder } from '../../ts/models/source.ts'
+import { filesOf, HubServer } from '../hub/hub-server.ts'
 import { root, runPrograms } from '../programs.ts'
 
 const folder = join(root, 'examples')
@@ -12,10 +14,17 @@ const sources = await Promise.all(programs.map((name) => readFile(join(folder, n
 const scratch = await mkdtemp(join(tmpdir(), 'node-diffusion-examples-'))
 test.after.always(() => rm(scratch, { recursive: true, force: true }))
 
+const hub = await HubServer.start(filesOf((await localFolder('shapes')) ?? ''))
+test.after.always(() => hub[Symbol.asyncDispose]())
+process.env.HF_ENDPOINT = hub.endpoint
+
+/** What an example needs beside the number of steps and the place for its files. */
+const more: Record<string, string[]> = { 'hub.ts': ['--model', 'org/tiny', '--cache', join(scratch, 'cache')] }
+
 const running = runPrograms(
   programs.map((name, i) => {
     const steps = sources[i]?.includes('steps: { type:') ? ['--steps', String(fewSteps)] : []
-    return { file: join(folder, name), args: [...steps, '--out', join(scratch, name)], cwd: root }
+    return { file: join(folder, name), args: [...steps, ...(more[name] ?? []), '--out', join(scratch, name)], cwd: root }
   }),
 )
 
@@ -47,6 +56,12 @@ for (const [i, name] of programs.entries()) {
     }
   })
 }
+
+test('the example of the hub downloads', async (t) => {
+  t.timeout(600_000)
+  await running[programs.indexOf('hub.ts')]
+  t.true(hub.downloads.includes('unet/diffusion_pytorch_model.safetensors'))
+})
 
 /** True unless a picture has one colour only. */
 async function shows(path: string): Promise<boolean> {
