@@ -1,4 +1,5 @@
 import { Command } from 'commander'
+import type { EstimateFlags } from './estimate.ts'
 import { addHubFlags } from './hub-flags.ts'
 import { packageVersion } from './version.ts'
 
@@ -13,6 +14,7 @@ Examples:
   $ node-diffusion preprocess canny photo.png
   $ node-diffusion download stable-diffusion-v1-5/stable-diffusion-v1-5 --variant fp16
   $ node-diffusion inspect ./stable-diffusion-v1-5
+  $ node-diffusion estimate ./stable-diffusion-v1-5 --width 768 --height 768 --dtype f16
   $ node-diffusion convert model.ckpt ./model --dtype f16
   $ node-diffusion schedulers "Euler a" --steps 20
   $ node-diffusion tokens "a [red:blue:0.5] (circle:1.2)" --syntax a1111 --steps 20
@@ -65,6 +67,16 @@ function addSmallCommands(program: Command): void {
     .action(async (input: string, output: string, flags: Record<string, string>) =>
       (await import('./convert.ts')).convertCommand(input, output, flags),
     )
+  quiet(program.command('estimate'))
+    .description('say how much memory a picture takes, from the headers of a model alone')
+    .argument('<model>', 'folder, single file, built-in model or org/name')
+    .option('--width <pixels>', 'default: what the model was trained on')
+    .option('--height <pixels>', 'default: what the model was trained on')
+    .option('--batch <number>', 'pictures at once', '1')
+    .option('--dtype <type>', 'f32, f16, bf16, int8 or auto', 'f32')
+    .option('--no-guidance', 'without a negative prompt, which halves a step')
+    .option('--json', 'print one JSON object')
+    .action(async (model: string, flags: EstimateFlags) => (await import('./estimate.ts')).estimateCommand(model, flags))
   quiet(program.command('doctor'))
     .description('check the native addon, the CPU, threads and the built-in model')
     .option('--json', 'print one JSON object')

@@ -108,6 +108,7 @@ export class UNet2DConditionModel extends Model {
    * Shapes: sample (B, in_channels, H, W) -> (B, out_channels, H, W). `timestep` is one number for the batch or one for each sample.
    */
   async forward(sample: Tensor, timestep: number | Tensor | readonly number[], options: UNetForwardOptions): Promise<{ sample: Tensor }> {
+    this.assertRuns()
     const { saveMemory } = checkOptions('options', options)
     const output = await this.#run([sample, timestep, options], (unet, input, token) => unet.forward(input, token, saveMemory))
     return { sample: wrapTensor(output) }

@@ -1,5 +1,6 @@
 //! Runs that compute nothing: shapes are checked, outputs take their place in memory without being touched, and what operations would keep or need on the
-//! side is added up. So a model tells its memory for any size in milliseconds.
+//! side is added up. So a model tells its memory for any size in milliseconds. A model that is built dry reads no weights: its matrices have their place in
+//! memory and nothing in it.
 
 use crate::memory;
 use std::cell::Cell;
@@ -44,7 +45,7 @@ pub fn run<R>(f: impl FnOnce() -> R) -> (R, Need) {
 }
 
 /// Whether this thread runs dry.
-pub(crate) fn is_on() -> bool {
+pub fn is_on() -> bool {
     NEED.get().is_some()
 }
 

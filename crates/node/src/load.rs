@@ -4,7 +4,7 @@ use crate::device;
 use crate::error::{Failure, Outcome, DISPOSED, INVALID_ARGUMENT};
 use crate::task::drop_on_engine;
 use crate::tensor::NativeTensor;
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use napi::bindgen_prelude::*;
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;
@@ -35,6 +35,9 @@ pub struct NativeLoadOptions<'env> {
     pub dtype: String,
     pub device: String,
 }
+
+/// The device of models that have shapes and no numbers.
+const HOLLOW: &str = "meta";
 
 /// Hears of bytes read and bytes in all.
 pub type OnProgress<'env> = Option<Function<'env, FnArgs<(f64, f64)>, ()>>;
@@ -83,8 +86,14 @@ impl LoadJob {
         })
     }
 
+    /// Whether only shapes are wanted: torch's `meta`.
+    pub fn is_hollow(&self) -> bool {
+        self.device == HOLLOW
+    }
+
     /// Opens the weights, on the engine thread.
     pub fn open(self) -> Outcome<(WeightScope, LoadContext)> {
+        let hollow = self.is_hollow();
         let weights = match self.source {
             Source::Path(path) => Weights::open(&path, &WeightsOptions { variant: self.variant, ..Default::default() })?,
             Source::Memory(tensors) => Weights::from_tensors(tensors),
@@ -94,7 +103,8 @@ impl LoadJob {
             Some(name) => single_file::part(&weights, Part::parse(name)?)?,
             None => weights,
         };
-        let (device, dtype) = (device::device(&self.device)?, device::storage(&self.dtype)?);
+        let device = if hollow { Device::Cpu } else { device::device(&self.device)? };
+        let dtype = device::storage(&self.dtype)?;
         Ok((weights.scope(), LoadContext { device, dtype, cancel: self.cancel, progress: self.progress }))
     }
 }

@@ -4,6 +4,7 @@ use crate::error::Outcome;
 use crate::load::{Facts, Handle, LoadJob, NativeLoadOptions, OnProgress};
 use crate::task::{spawn, NativeCancelToken};
 use napi::bindgen_prelude::*;
+use nd_kernels::dry;
 use nd_models::weights::WeightScope;
 use nd_models::{ConfigFile, LoadContext, LoadReport};
 use serde_json::Value;
@@ -23,9 +24,10 @@ pub fn spawn_load<'env, M: Network, N: ToNapiValue + 'static>(
 ) -> Outcome<Object<'env>> {
     let job = LoadJob::new(options, &token.token, on_progress)?;
     let work = move || {
-        let config = job.config.clone();
+        let (config, is_hollow) = (job.config.clone(), job.is_hollow());
         let (weights, context) = job.open()?;
-        let model = load(&config, weights, &context)?;
+        let build = || load(&config, weights, &context);
+        let model = if is_hollow { dry::run(build).0 } else { build() }?;
         let facts = Facts::new(model.file(), model.report(), context.dtype.float().size_in_bytes());
         Ok((model, facts))
     };

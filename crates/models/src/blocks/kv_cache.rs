@@ -4,13 +4,31 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// Prompts whose keys and values are kept: a prompt pair for each of a few runs at the same time.
+/// Prompts whose keys and values are kept: a prompt pair for each of a few runs at the same time. A run that goes round more texts gets room for them.
 const ENTRIES: usize = 4;
+
+/// Most bytes that the entries of a run of many texts take.
+const BUDGET: usize = 512 << 20;
+
+/// Forgotten prompts that are still recognised: a run of more texts than this is not worth keeping.
+const REMEMBERED: usize = 256;
 
 /// Keys and values of cross-attention, which depend on the prompt only, kept from step to step under the identity of the prompt's tensor.
 pub(crate) struct KvCache {
-    entries: Mutex<VecDeque<(TensorId, Arc<KvEntry>)>>,
+    kept: Mutex<Kept>,
     slots: usize,
+}
+
+/// The entries of the prompts that were used last, and as many as have come back when they were gone.
+struct Kept {
+    /// From the latest to the earliest.
+    entries: VecDeque<(TensorId, Arc<KvEntry>)>,
+    /// Prompts without an entry any more, from the latest to the earliest.
+    gone: VecDeque<TensorId>,
+    /// How many entries there may be.
+    room: usize,
+    /// New prompts since the room beyond `ENTRIES` was of use.
+    idle: usize,
 }
 
 /// Keys and values of one prompt, one slot per attention layer.
@@ -22,24 +40,67 @@ pub(crate) struct KvEntry {
 impl KvCache {
     /// A cache for a model with this many cross-attention layers.
     pub fn new(slots: usize) -> Self {
-        Self { entries: Mutex::default(), slots }
+        let kept = Kept { entries: VecDeque::new(), gone: VecDeque::new(), room: ENTRIES, idle: 0 };
+        Self { kept: Mutex::new(kept), slots }
     }
 
     /// The entry of a prompt tensor; the least recently used entry makes room for a new one.
     pub fn entry(&self, prompt: &Tensor) -> Arc<KvEntry> {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let position = entries.iter().position(|(id, _)| *id == prompt.id());
-        let found = position.and_then(|at| entries.remove(at));
-        let (id, entry) = found.unwrap_or_else(|| (prompt.id(), Arc::new(KvEntry::new(self.slots))));
-        entries.push_front((id, entry.clone()));
-        entries.truncate(ENTRIES);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.entry(prompt.id(), self.slots)
+    }
+}
+
+impl Kept {
+    fn entry(&mut self, id: TensorId, slots: usize) -> Arc<KvEntry> {
+        let entry = match self.entries.iter().position(|(known, _)| *known == id) {
+            Some(at) => {
+                if at >= ENTRIES {
+                    self.idle = 0;
+                }
+                self.entries.remove(at).map(|(_, entry)| entry)
+            }
+            None => {
+                self.make_room(id);
+                None
+            }
+        };
+        let entry = entry.unwrap_or_else(|| Arc::new(KvEntry::new(slots)));
+        self.entries.push_front((id, entry.clone()));
+        while self.entries.len() > self.room {
+            let Some((oldest, _)) = self.entries.pop_back() else { break };
+            self.gone.push_front(oldest);
+        }
+        self.gone.truncate(REMEMBERED);
         entry
+    }
+
+    /// Room for all prompts since one that comes back, within the budget; the usual room again once that has been of no use for a while.
+    fn make_room(&mut self, id: TensorId) {
+        let back = self.gone.iter().position(|gone| *gone == id);
+        if let Some(at) = back {
+            self.gone.remove(at);
+            let bytes = self.entries.iter().map(|(_, entry)| entry.bytes()).max().unwrap_or(0).max(1);
+            self.room = self.room.max((self.entries.len() + at + 1).min(BUDGET / bytes));
+            self.idle = 0;
+        } else {
+            self.idle += 1;
+            if self.idle > self.room {
+                self.room = ENTRIES;
+            }
+        }
     }
 }
 
 impl KvEntry {
     fn new(slots: usize) -> Self {
         Self { slots: (0..slots).map(|_| OnceLock::new()).collect(), context: OnceLock::new() }
+    }
+
+    /// What the keys and values take.
+    fn bytes(&self) -> usize {
+        let size = |tensor: &Tensor| tensor.elem_count() * tensor.dtype().size_in_bytes();
+        self.slots.iter().filter_map(OnceLock::get).map(|(keys, values)| size(keys) + size(values)).sum()
     }
 
     /// The keys and values of a layer, computed at the first call.
@@ -150,5 +211,48 @@ mod tests {
         };
         cache.entry(&prompts[1]).get(0, compute).unwrap();
         assert!(recomputed);
+    }
+
+    /// How many of these prompts have to be computed.
+    fn computed(cache: &KvCache, prompts: &[Tensor]) -> usize {
+        let mut count = 0;
+        for prompt in prompts {
+            let compute = || {
+                count += 1;
+                Ok((tensor(0.0), tensor(0.0)))
+            };
+            cache.entry(prompt).get(0, compute).unwrap();
+        }
+        count
+    }
+
+    #[test]
+    fn a_run_that_goes_round_many_prompts_keeps_them_all_from_the_third_round_on() {
+        let cache = KvCache::new(1);
+        let prompts: Vec<Tensor> = (0..10).map(|i| tensor(i as f32)).collect();
+        let rounds: Vec<usize> = (0..4).map(|_| computed(&cache, &prompts)).collect();
+        assert_eq!(rounds[0], 10);
+        assert_eq!(rounds[2..], [0, 0]);
+    }
+
+    #[test]
+    fn prompts_that_do_not_come_back_get_the_usual_room() {
+        let cache = KvCache::new(1);
+        let prompts: Vec<Tensor> = (0..10).map(|i| tensor(i as f32)).collect();
+        (0..3).for_each(|_| assert!(computed(&cache, &prompts) <= 10));
+        let others: Vec<Tensor> = (0..100).map(|i| tensor(i as f32)).collect();
+        assert_eq!(computed(&cache, &others), 100);
+        assert_eq!(cache.kept.lock().unwrap().entries.len(), ENTRIES);
+    }
+
+    #[test]
+    fn room_for_many_prompts_stays_within_the_budget() {
+        let cache = KvCache::new(1);
+        let large = || Tensor::zeros(BUDGET / 4 / 12, candle_core::DType::F32, &Device::Cpu).unwrap();
+        let prompts: Vec<Tensor> = (0..10).map(|i| tensor(i as f32)).collect();
+        for prompt in prompts.iter().chain(&prompts) {
+            cache.entry(prompt).get(0, || Ok((large(), large()))).unwrap();
+        }
+        assert_eq!(cache.kept.lock().unwrap().entries.len(), 6);
     }
 }
