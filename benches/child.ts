@@ -58,6 +58,12 @@ export class Notebook<T> {
   }
 }
 
+/** The line of a failed child's output that says why. */
+export function reason({ message }: Error): string {
+  const lines = message.trim().split('\n')
+  return lines.find((line) => /Error\b/.test(line)) ?? lines.at(-1) ?? message
+}
+
 /** A table in Markdown. */
 export function markdown(rows: readonly (readonly (string | number)[])[]): string {
   const lines = rows.map((row) => `| ${row.join(' | ')} |`)

@@ -12,7 +12,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs, promisify } from 'node:util'
 import { native } from '../../ts/native.ts'
-import { bench, markdown, Notebook } from '../child.ts'
+import { bench, markdown, Notebook, reason } from '../child.ts'
 import { conditions } from '../measure.ts'
 import { randomCheckpoint } from '../open.ts'
 
@@ -108,7 +108,7 @@ for (const work of works) {
     done.add(name)
     const found = notes.get(name) ?? (await start().catch((error: Error) => error))
     if (found instanceof Error) {
-      console.log(`${name}: left out: ${found.message.trim().split('\n').at(-1)}`)
+      console.log(`${name}: left out: ${reason(found)}`)
       continue
     }
     await notes.put(name, found)

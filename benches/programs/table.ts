@@ -5,7 +5,7 @@
  * The most telling lines come first. What does not begin within the minutes is left out and named; with `--json` a second run goes on where the first ended.
  */
 import { parseArgs } from 'node:util'
-import { bench, markdown, Notebook, type Report } from '../child.ts'
+import { bench, markdown, Notebook, type Report, reason } from '../child.ts'
 import type { Measurement } from '../measure.ts'
 
 const { values } = parseArgs({
@@ -93,7 +93,7 @@ for (const line of lines) {
   }
   const report = before ?? (await bench(argsOf(line)).catch((error: Error) => error))
   if (report instanceof Error) {
-    console.log(`${name}: failed: ${report.message.trim().split('\n').at(-1)}`)
+    console.log(`${name}: failed: ${reason(report)}`)
     continue
   }
   if (isFirst) {
