@@ -1,6 +1,7 @@
-import { existsSync, readdirSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { arch, availableParallelism, cpus, platform, release, totalmem } from 'node:os'
 import { fileURLToPath } from 'node:url'
+import type { native as Native } from '../native.ts'
 import { exitCode, print, printJson } from './exit.ts'
 import { bytesText, table } from './table.ts'
 import { packageVersion } from './version.ts'
@@ -27,6 +28,29 @@ function triedBinaries(): string[] {
   ]
 }
 
+/** Whether large buffers get pages of 2 MiB, which Linux decides. */
+function hugePages(): string {
+  try {
+    const text = readFileSync('/sys/kernel/mm/transparent_hugepage/enabled', 'utf8')
+    const choice = /\[(\w+)\]/.exec(text)?.[1] ?? 'unknown'
+    return choice === 'never' ? 'never: steps are slower, see /sys/kernel/mm/transparent_hugepage/enabled' : choice
+  } catch {
+    return 'left to the system'
+  }
+}
+
+/** What all threads reach in this moment; 0 stands for instructions that the processor lacks. */
+async function speed({ machinePeaks, NativeCancelToken }: typeof Native): Promise<string> {
+  const { f32, bf16, int8, read } = await machinePeaks(new NativeCancelToken())
+  const rates = [
+    `f32 ${f32.toFixed(0)} GFLOP/s`,
+    bf16 === 0 ? 'no bf16 products' : `bf16 ${bf16.toFixed(0)} GFLOP/s`,
+    int8 === 0 ? 'no int8 products' : `int8 ${int8.toFixed(0)} GOP/s`,
+    `memory ${read.toFixed(0)} GB/s`,
+  ]
+  return rates.join(', ')
+}
+
 async function nativeReport(): Promise<Report> {
   try {
     const { native } = await import('../native.ts')
@@ -36,6 +60,8 @@ async function nativeReport(): Promise<Report> {
       kernels: level,
       cpuFeatures,
       threads,
+      speed: await speed(native),
+      hugePages: hugePages(),
       cuda: cuda ? 'in this build' : 'not in this build',
     }
   } catch (error) {
