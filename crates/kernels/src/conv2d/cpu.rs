@@ -2,7 +2,7 @@
 //! concatenation are only other pointers.
 
 use super::pixels::{Grid, Pixels};
-use super::winograd::{choose, Kind, Winograd, F2, F4, F6};
+use super::winograd::{choose, Kind, Tile, Winograd, F2, F4, F6};
 use super::{bytes, narrow, upsample, Conv2dConfig};
 use crate::buffer::{dense, output, to_vec, Buffer, View};
 use crate::cpu::Level;
@@ -10,6 +10,9 @@ use crate::gemm::{gemm_by, zero_quad, Finish, Packed, Source};
 use crate::{Epilogue, Storage};
 use candle_core::{Result, Tensor};
 use std::sync::OnceLock;
+
+/// Bytes of transformed weights that are little beside what a program needs anyway.
+const LARGE: usize = 4 << 20;
 
 /// A packed kernel with its bias.
 pub(super) struct Body {
@@ -90,9 +93,9 @@ impl Body {
                 let (finish, derived) = (self.finish(&call, out), &self.derived);
                 match choose(self, &call) {
                     _ if self.packed.columns_of_bytes.is_some() => bytes::run(self, &call, &finish),
-                    Some(Kind::F2) => with(&derived.f2, || Winograd::new(self), |w| w.run(self, &call, &finish)),
-                    Some(Kind::F4) => with(&derived.f4, || Winograd::new(self), |w| w.run(self, &call, &finish)),
-                    Some(Kind::F6) => with(&derived.f6, || Winograd::new(self), |w| w.run(self, &call, &finish)),
+                    Some(Kind::F2) => self.winograd(&derived.f2, &call, &finish),
+                    Some(Kind::F4) => self.winograd(&derived.f4, &call, &finish),
+                    Some(Kind::F6) => self.winograd(&derived.f6, &call, &finish),
                     None if narrow::fits(self, &call) => with(&derived.narrow, || narrow::Narrow::new(self), |n| n.run(self, &call, &finish)),
                     None if upsample::fits(self, &call) => with(&derived.phases, || upsample::Phases::new(self), |p| p.run(self, &call, &finish)),
                     None => self.direct(&call, &finish),
@@ -108,15 +111,39 @@ impl Body {
         let kept = |bytes: usize, is_made: bool| if is_made { 0 } else { bytes };
         let (kept, scratch) = match choose(self, call) {
             _ if self.packed.columns_of_bytes.is_some() => (0, call.sources.iter().map(|(data, _)| data.len()).sum()),
-            Some(Kind::F2) => (kept(Winograd::<F2>::size(self), f2.get().is_some()), Winograd::<F2>::scratch(self, call)),
-            Some(Kind::F4) => (kept(Winograd::<F4>::size(self), f4.get().is_some()), Winograd::<F4>::scratch(self, call)),
-            Some(Kind::F6) => (kept(Winograd::<F6>::size(self), f6.get().is_some()), Winograd::<F6>::scratch(self, call)),
+            Some(Kind::F2) => self.winograd_need(f2, call),
+            Some(Kind::F4) => self.winograd_need(f4, call),
+            Some(Kind::F6) => self.winograd_need(f6, call),
             None if narrow::fits(self, call) => (kept(4 * self.packed.k * self.packed.columns(), narrow.get().is_some()), 0),
             // Four convolutions of two by two taps.
             None if upsample::fits(self, call) => (kept(4 * 16 * self.packed.k / 9 * self.packed.columns(), phases.get().is_some()), 0),
             None => (0, 0),
         };
         crate::dry::note(kept, scratch);
+    }
+
+    /// Whether transformed weights of so many bytes are made for each call and not kept: whoever stores weights as half floats wants little memory, and
+    /// transforming is little work beside products with hundreds of tiles. Small ones are kept.
+    fn transforms_each_time(&self, bytes: usize) -> bool {
+        bytes > LARGE && self.packed.is_half()
+    }
+
+    fn winograd<T: Tile>(&self, cell: &OnceLock<Winograd<T>>, call: &Call, finish: &Finish) {
+        if self.transforms_each_time(Winograd::<T>::size(self)) {
+            Winograd::<T>::new(self).run(self, call, finish)
+        } else {
+            with(cell, || Winograd::new(self), |w| w.run(self, call, finish))
+        }
+    }
+
+    /// What it would keep, and need on the side.
+    fn winograd_need<T: Tile>(&self, cell: &OnceLock<Winograd<T>>, call: &Call) -> (usize, usize) {
+        let (weights, tiles) = (Winograd::<T>::size(self), Winograd::<T>::scratch(self, call));
+        match cell.get() {
+            Some(_) => (0, tiles),
+            None if self.transforms_each_time(weights) => (0, weights + tiles),
+            None => (weights, tiles),
+        }
     }
 
     fn direct(&self, call: &Call, finish: &Finish) {

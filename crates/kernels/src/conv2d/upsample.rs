@@ -15,7 +15,7 @@ pub(super) fn fits(body: &Body, call: &Call) -> bool {
     let Grid { input: (height, width), resize, .. } = call.grid;
     let (_, _, kh, kw) = body.shape;
     let shape = (kh, kw) == (3, 3) && body.config == Conv2dConfig { stride: 1, padding: Padding::Same(1) };
-    shape && resize == Some((2 * height, 2 * width)) && call.sources.len() == 1
+    shape && resize == Some((2 * height, 2 * width)) && call.sources.len() == 1 && !crate::cpu::saves_memory()
 }
 
 impl Phases {

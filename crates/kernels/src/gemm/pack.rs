@@ -142,6 +142,11 @@ impl Packed {
         packed
     }
 
+    /// Whether it is stored as half floats.
+    pub fn is_half(&self) -> bool {
+        matches!(self.data, Data::F16(_) | Data::Bf16(_))
+    }
+
     fn empty<F>(level: Level, source: &Source<F>) -> Self {
         let (schedule, panels) = (cut_channels(source.widths), cut_columns(level, source.n, source.gated));
         let k = source.widths.iter().sum();

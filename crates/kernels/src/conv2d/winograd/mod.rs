@@ -8,7 +8,7 @@
 mod run;
 mod transforms;
 
-pub(super) use transforms::{F2, F4, F6};
+pub(super) use transforms::{Tile, F2, F4, F6};
 
 use super::cpu::{Body, Call};
 use super::{Conv2dConfig, Padding};
@@ -17,7 +17,7 @@ use crate::gemm::Packed;
 use crate::pool;
 use crate::simd::{dispatch, Shared, Simd, Task};
 use std::marker::PhantomData;
-use transforms::{weight, Tile};
+use transforms::weight;
 
 /// The form that serves a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl<T: Tile> Winograd<T> {
     pub fn new(body: &Body) -> Self {
         let packed = &body.packed;
         let plane = packed.k / 9 * packed.columns();
-        let mut u = Buffer::zeroed(T::A * T::A * plane);
+        let mut u = Buffer::unfilled(T::A * T::A * plane);
         let to = Shared::new(u.as_mut_ptr());
         pool::run(packed.panels.len(), |panel| dispatch(packed.level, Transform::<T> { packed, panel, u: to, plane, tile: PhantomData }));
         Self { u, plane, tile: PhantomData }
