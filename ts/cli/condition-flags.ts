@@ -1,5 +1,5 @@
-import { basename, dirname } from 'node:path'
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
+import type { HubOptions } from '../hub/settings.ts'
 import { type ImageInput, loadImage } from '../image/load-image.ts'
 import { ControlNetModel } from '../models/controlnet.ts'
 import { ControlNetUnionModel } from '../models/controlnet-union.ts'
@@ -11,6 +11,8 @@ import { controlNet, controlNetUnion } from '../pipelines/controlnet-condition.t
 import type { DiffusionPipeline } from '../pipelines/pipeline.ts'
 import { t2iAdapter } from '../pipelines/t2i-adapter-condition.ts'
 import { UsageError } from './exit.ts'
+import { checkModel, filePlace } from './file-place.ts'
+import { hubOptions } from './hub-flags.ts'
 
 const collect = (value: string, before: string[] | undefined): string[] => [...(before ?? []), value]
 
@@ -21,8 +23,12 @@ export function addConditionFlags(command: Command): void {
     .option('--control-image <picture>', 'what to follow, one for each --controlnet', collect)
     .option('--control-scale <number>', 'strength of the control, one for each --controlnet (default: 1)', collect)
     .option('--control-mode <number>', 'kind of the control image of a union ControlNet, one for each --controlnet (default: 0)', collect)
-    .option('--ip-adapter <file>', 'IP-Adapter for --image-prompt and --negative-image: a file, beside it the folder image_encoder')
+    .option(
+      '--ip-adapter <file>',
+      'IP-Adapter for --image-prompt and --negative-image: a file with the folder image_encoder beside it, or org/name/FILE of the hub',
+    )
     .option('--image-prompt <picture>', 'what the picture should resemble; may be repeated', collect)
+    .addOption(new Option('--ip-adapter-image <picture>').argParser(collect).hideHelp())
     .option('--negative-image <picture>', 'what it should not resemble; may be repeated', collect)
     .option('--ip-scale <number>', 'strength of the image prompts against the text (default: 1)')
 }
@@ -40,10 +46,11 @@ export async function readConditions(flags: Record<string, unknown>): Promise<Co
   if (nets.length !== images.length) {
     throw new UsageError(`Expected as many --control-image as --controlnet but received ${images.length} and ${nets.length}`)
   }
+  await Promise.all(nets.map((net) => checkModel(net, '--controlnet')))
   const scales = numbers('--control-scale', list('controlScale'), nets.length, 1)
   const modes = numbers('--control-mode', list('controlMode'), nets.length, 0)
   const { ipAdapter, ipScale } = flags as { ipAdapter?: string; ipScale?: string }
-  const [prompts, negatives] = [list('imagePrompt'), list('negativeImage')]
+  const [prompts, negatives] = [[...list('imagePrompt'), ...list('ipAdapterImage')], list('negativeImage')]
   if (ipAdapter === undefined && prompts.length + negatives.length > 0) {
     throw new UsageError(
       `Expected --ip-adapter <file> with ${prompts.length > 0 ? '--image-prompt' : '--negative-image'}, but it was not given`,
@@ -52,6 +59,8 @@ export async function readConditions(flags: Record<string, unknown>): Promise<Co
   if (ipAdapter !== undefined && prompts.length + negatives.length === 0) {
     throw new UsageError('Expected --image-prompt or --negative-image with --ip-adapter, but neither was given')
   }
+  const place = ipAdapter === undefined ? undefined : await filePlace(ipAdapter, '--ip-adapter')
+  const { cacheDir, localFilesOnly } = hubOptions(flags)
   const [strength = 1] = numbers('--ip-scale', ipScale === undefined ? [] : [ipScale], 1, 1)
   const read = (paths: string[], name: string): Promise<ImageInput[]> => Promise.all(paths.map((path) => loadImage(path, { name })))
   const controls = await read(images, '--control-image')
@@ -60,10 +69,18 @@ export async function readConditions(flags: Record<string, unknown>): Promise<Co
   return {
     async apply(pipe, signal) {
       const loaded = await Promise.all(
-        nets.map((net, i) => loadControl(net, { image: controls[i] as ImageInput, scale: scales[i], mode: modes[i], signal })),
+        nets.map((net, i) =>
+          loadControl(net, {
+            image: controls[i] as ImageInput,
+            scale: scales[i],
+            mode: modes[i],
+            hub: { cacheDir, localFilesOnly, signal },
+          }),
+        ),
       )
-      if (ipAdapter !== undefined) {
-        await pipe.loadIpAdapter(dirname(ipAdapter), { weightName: basename(ipAdapter), signal })
+      if (place !== undefined) {
+        const { source, subfolder, weightName } = place
+        await pipe.loadIpAdapter(source, { subfolder, weightName, cacheDir, localFilesOnly, signal })
         pipe.setIpAdapterScale(strength)
       }
       return {
@@ -86,25 +103,25 @@ interface Control {
   image: ImageInput
   scale?: number
   mode?: number
-  signal: AbortSignal
+  hub: HubOptions & { signal: AbortSignal }
 }
 
 /** Loads a network of the class that its config names. */
 async function loadControl(
   source: string,
-  { image, scale, mode = 0, signal }: Control,
+  { image, scale, mode = 0, hub }: Control,
 ): Promise<{ model: { dispose(): void }; condition: Condition }> {
-  const folder = await (await openSource(source, { signal })).fetch({ folders: [''] })
+  const folder = await (await openSource(source, hub)).fetch({ folders: [''] })
   const { _class_name: name } = await readConfig(folder)
   if (name === 'T2IAdapter') {
-    const model = await T2IAdapter.fromPretrained(source, { signal })
+    const model = await T2IAdapter.fromPretrained(source, hub)
     return { model, condition: t2iAdapter(model, { image, scale }) }
   }
   if (name === 'ControlNetUnionModel') {
-    const model = await ControlNetUnionModel.fromPretrained(source, { signal })
+    const model = await ControlNetUnionModel.fromPretrained(source, hub)
     return { model, condition: controlNetUnion(model, { images: [image], modes: [mode], scale }) }
   }
-  const model = await ControlNetModel.fromPretrained(source, { signal })
+  const model = await ControlNetModel.fromPretrained(source, hub)
   return { model, condition: controlNet(model, { image, scale }) }
 }
 

@@ -5,7 +5,14 @@ import { listenForInterrupt } from './interrupt.ts'
 import { bytesText } from './table.ts'
 
 /** Flags of `convert`. */
-export type ConvertFlags = { dtype?: string; maxShardSize?: string; variant?: string; config?: string; json?: boolean }
+export type ConvertFlags = {
+  dtype?: string
+  maxShardSize?: string
+  variant?: string
+  config?: string
+  extractEma?: boolean
+  json?: boolean
+}
 
 const UNITS: Readonly<Record<string, number>> = { '': 1, kb: 1e3, mb: 1e6, gb: 1e9 }
 
@@ -22,7 +29,7 @@ function bytesOf(text: string): number {
 /** `convert`: writes a model in another layout, format or dtype. */
 export async function convertCommand(input: string, output: string, flags: ConvertFlags): Promise<void> {
   const started = Date.now()
-  const { maxShardSize, dtype, variant, config } = flags
+  const { maxShardSize, dtype, variant, config, extractEma } = flags
   let shown = ''
   let total = 0
   const interrupt = listenForInterrupt()
@@ -30,6 +37,7 @@ export async function convertCommand(input: string, output: string, flags: Conve
     dtype: dtype as SaveDType | undefined,
     variant,
     config,
+    extractEma,
     maxShardSize: maxShardSize === undefined ? undefined : bytesOf(maxShardSize),
     signal: interrupt.signal,
     onProgress: (event) => {
@@ -40,8 +48,9 @@ export async function convertCommand(input: string, output: string, flags: Conve
       shown = event.component
     },
   })
+  let leftOut: Readonly<Record<string, number>> = {}
   try {
-    await work
+    leftOut = (await work).leftOut
   } catch (error) {
     const code = interrupt.exitCode()
     if (code === undefined) {
@@ -54,8 +63,11 @@ export async function convertCommand(input: string, output: string, flags: Conve
   }
   const seconds = (Date.now() - started) / 1000
   if (flags.json) {
-    printJson({ input, output, bytes: total, seconds })
+    printJson({ input, output, bytes: total, seconds, leftOut })
   } else {
     print(`${output}: ${bytesText(total)} in ${seconds.toFixed(1)} s`)
+    for (const [what, tensors] of Object.entries(leftOut)) {
+      print(`left out, as a folder has no place for it: ${what} (${tensors} ${tensors === 1 ? 'tensor' : 'tensors'})`)
+    }
   }
 }

@@ -7,7 +7,7 @@ import { parseOptions } from '../pipelines/parse-options.ts'
 import { findStyles, loadStyles } from '../prompt/styles.ts'
 import { loadWildcards } from '../prompt/wildcard-files.ts'
 import { resolveScheduler } from '../schedulers/resolve.ts'
-import { UsageError } from './exit.ts'
+import { note, UsageError } from './exit.ts'
 import { commandDefaults, type Flag, generateFlags, longName, schemas } from './generate-flags.ts'
 
 /** What a call of the command asks for. */
@@ -69,6 +69,21 @@ function fromMetadata(parameters: GenerationParameters): Record<string, unknown>
   return Object.fromEntries(Object.entries(parameters).filter(([name, value]) => known.has(name) && value !== null))
 }
 
+/** Says which adapters a picture was made with that the command is not given; their files are known by name alone. */
+function noteAdapters({ loras = [], textualInversions = [], controls = [] }: GenerationParameters, flags: Record<string, unknown>): void {
+  const told: [flag: string, names: string[]][] = [
+    ['lora', loras.map(({ name, weight }) => (typeof weight === 'number' ? `${name}:${weight}` : name))],
+    ['embedding', textualInversions.map(({ token }) => token)],
+    ['controlnet', controls.filter(({ kind }) => kind !== 'ip-adapter').map(({ model }) => model)],
+    ['ip-adapter', controls.filter(({ kind }) => kind === 'ip-adapter').map(({ model }) => model)],
+  ]
+  for (const [flag, names] of told) {
+    if (names.length > 0 && flags[flag === 'ip-adapter' ? 'ipAdapter' : flag] === undefined) {
+      note(`The picture was made with ${names.join(', ')}, which --from does not bring: give --${flag}`)
+    }
+  }
+}
+
 function taskOf(options: Record<string, unknown>): Task {
   if (options.maskImage !== undefined && options.image === undefined) {
     throw new UsageError('Expected --image <picture> with --mask, but it was not given')
@@ -128,7 +143,9 @@ async function readPictures(options: Record<string, unknown>): Promise<void> {
 
 /** Turns prompt and flags into a checked call; throws `UsageError` with one sentence before anything is loaded. */
 export async function readGenerateCall(prompt: string | undefined, flags: Record<string, unknown>): Promise<GenerateCall> {
-  const metadata = typeof flags.from === 'string' ? fromMetadata(await parseParameters(flags.from)) : {}
+  const parameters = typeof flags.from === 'string' ? await parseParameters(flags.from) : {}
+  noteAdapters(parameters, flags)
+  const metadata = fromMetadata(parameters)
   const given = { ...fromFlags(flags), ...(prompt === undefined ? {} : { prompt }) }
   Object.assign(given, await fromFiles(flags))
   const task = taskOf(given)

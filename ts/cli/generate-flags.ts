@@ -1,11 +1,13 @@
 import { type Command, Option } from 'commander'
 import type { z } from 'zod'
-import { imageToImageSchema, inpaintSchema, textToImageSchema } from '../pipelines/options.ts'
 import { describeOptions } from '../pipelines/option.ts'
+import { imageToImageSchema, inpaintSchema, textToImageSchema } from '../pipelines/options.ts'
+import { addAdapterFlags } from './adapter-flags.ts'
 import { addConditionFlags } from './condition-flags.ts'
 import { addHiresFlags } from './hires-flags.ts'
 import { addHubFlags } from './hub-flags.ts'
 import { addRefinerFlags } from './refiner-flags.ts'
+import { addUpscaleFlags } from './upscale-flags.ts'
 import { addVideoFlags } from './video-flags.ts'
 
 /** Flags that read better under another name than the option's. */
@@ -18,6 +20,15 @@ const flagNames: Record<string, string> = {
   width: '--width <pixels>',
   height: '--height <pixels>',
   scheduler: '--scheduler <name>',
+  promptSyntax: '--prompt-syntax <name>',
+  memory: '--memory <bytes>',
+}
+
+/** Descriptions that read better on a command line. */
+const descriptions: Record<string, string> = {
+  promptSyntax: 'How prompts are read: plain, a1111, compel or lpw (default: plain)',
+  image: 'Picture to start from',
+  maskImage: 'White is repainted, black kept; default: the transparent part of --image',
 }
 
 /** Other spellings of a flag, without a line of their own in the help. */
@@ -44,6 +55,8 @@ const left = new Set([
   'negativeIpAdapterImage',
   'ipAdapterImageEmbeds',
   'ipAdapterMasks',
+  'loraWeights',
+  'crossAttentionKwargs',
 ])
 
 /** Defaults of the command where they differ from the SDK's. */
@@ -90,7 +103,13 @@ function flagsOf(schema: z.ZodObject): Flag[] {
       const kind = kindOf(inner)
       const value = kind === 'text' ? '<text>' : kind === 'numbers' ? '<a,b,...>' : '<number>'
       const flag = flagNames[option] ?? `--${kebab(option)} ${value}`
-      return { option, flag, kind, description: described[option]?.description ?? '', fallback: commandDefaults[option] ?? fallback }
+      return {
+        option,
+        flag,
+        kind,
+        description: descriptions[option] ?? described[option]?.description ?? '',
+        fallback: commandDefaults[option] ?? fallback,
+      }
     })
 }
 
@@ -115,30 +134,37 @@ function describe({ description, fallback }: Flag): string {
 export function addGenerateFlags(command: Command): void {
   command.argument('[prompt]', 'what the picture shows, in quotes')
   command
+    .optionsGroup('Model and files:')
     .option('-m, --model <model>', 'model folder, "org/name" of the hub, or the built-in "shapes"', 'shapes')
     .option('-o, --out <path>', 'file (.png, .jpg, .webp) or folder/ to write to (default: out/PROMPT-SEED.png)')
     .addOption(new Option('--output <path>').hideHelp())
+  addHubFlags(command)
+    .option('--variant <name>', 'weights variant of the model folder, such as fp16')
+    .addOption(new Option('--dtype <type>', 'type that the weights are kept in').choices(['f32', 'f16', 'bf16', 'int8', 'auto']))
+    .option('--device <name>', 'cpu, cuda or cuda:N (default: cpu)')
+    .option('--threads <number>', 'threads for the work (default: one per physical core)')
+    .optionsGroup('Picture:')
   for (const flag of generateFlags) {
     command.addOption(new Option(flag.flag, describe(flag)))
     for (const alias of aliases[flag.option] ?? []) {
       command.addOption(new Option(`${alias} <value>`).hideHelp())
     }
   }
-  addConditionFlags(command)
-  addRefinerFlags(command)
-  addHiresFlags(command)
-  addVideoFlags(command)
-  addHubFlags(command)
+  command
     .option('--from <picture>', 'take all options from the metadata of a picture; flags win')
     .option('--styles <names>', 'styles to put around the prompt, by name, separated by commas; from --styles-file')
     .option('--styles-file <file>', 'styles.csv of stable-diffusion-webui')
     .option('--wildcards <folder>', 'choose among {a|b}, and lines of the files NAME.txt in this folder for __NAME__')
+  addAdapterFlags(command.optionsGroup('LoRA and textual inversion:'))
+  addConditionFlags(command.optionsGroup('ControlNet and image prompts:'))
+  addRefinerFlags(command.optionsGroup('SDXL’s refiner:'))
+  addHiresFlags(command.optionsGroup('Larger pictures:'))
+  addUpscaleFlags(command)
+  addVideoFlags(command.optionsGroup('Video:'))
+  command
+    .optionsGroup('Output:')
     .option('--grid', 'also write all pictures as one grid')
     .option('--preview <every>', 'also write what the model predicts after every n-th step')
-    .option('--variant <name>', 'weights variant of the model folder, such as fp16')
-    .addOption(new Option('--dtype <type>', 'type that the weights are kept in').choices(['f32', 'f16', 'bf16', 'int8', 'auto']))
-    .option('--device <name>', 'cpu, cuda or cuda:N (default: cpu)')
-    .option('--threads <number>', 'threads for the work (default: one per physical core)')
     .option('--no-metadata', 'do not write prompt, seed and settings into the files')
     .option('--json', 'print one JSON object to stdout; progress stays on stderr')
     .option('-q, --quiet', 'no progress')

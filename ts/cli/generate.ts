@@ -9,8 +9,10 @@ import type { PipelineLoadOptions } from '../pipelines/load.ts'
 import type { DiffusionPipeline } from '../pipelines/pipeline.ts'
 import type { GenerateResult, ImagesResult } from '../pipelines/result.ts'
 import { type HiresOptions, hiresFix } from '../upscale/hires-fix.ts'
+import { type AdapterCall, readAdapters } from './adapter-flags.ts'
 import { type ConditionCall, readConditions } from './condition-flags.ts'
 import { exitCode, note, printJson } from './exit.ts'
+import { checkModel } from './file-place.ts'
 import { type GenerateCall, readGenerateCall } from './generate-arguments.ts'
 import { readHires } from './hires-flags.ts'
 import { hubOptions } from './hub-flags.ts'
@@ -18,6 +20,7 @@ import { type Interrupt, listenForInterrupt } from './interrupt.ts'
 import { type OutputPaths, outputPaths } from './output-paths.ts'
 import { createProgress, type Progress } from './progress.ts'
 import { readRefiner, refine } from './refiner-flags.ts'
+import { enlargePicture, readUpscale } from './upscale-flags.ts'
 import { readVideo, videoExtensions, videoLoader, writeVideos } from './video-flags.ts'
 import { wholeNumber } from './whole-number.ts'
 
@@ -31,7 +34,13 @@ const loaders = {
 } as const
 
 /** A checked call, and its second pass. */
-type Generation = GenerateCall & { hires?: HiresOptions; refiner?: { model: string; start: number }; conditions: ConditionCall }
+type Generation = GenerateCall & {
+  hires?: HiresOptions
+  refiner?: { model: string; start: number }
+  conditions: ConditionCall
+  adapters: AdapterCall
+  enlarge?: { factor: number; tile?: number }
+}
 
 type Written = { path: string; seed: number | bigint | undefined; width: number; height: number; parameters: unknown }
 
@@ -72,8 +81,11 @@ async function writePreviews(images: readonly Image[], step: number, paths: Outp
 
 /** Runs the call, in two stages where a refiner takes over. */
 async function denoise(pipe: Generating, call: Generation, ...rest: [Interrupt, OutputPaths, Progress]): Promise<ImagesResult> {
-  const [{ signal }] = rest
-  const { options, hires, refiner } = call
+  const [{ signal }, , progress] = rest
+  const { options, hires, refiner, enlarge } = call
+  if (enlarge !== undefined) {
+    return enlargePicture(pipe as never, options, { ...enlarge, signal, progress })
+  }
   if (refiner === undefined) {
     const job = hires === undefined ? pipe.generate(options, { signal }) : hiresFix(pipe as never, { ...options, hires }, { signal })
     return watch(job, ...rest)
@@ -142,6 +154,7 @@ async function run(call: Generation, flags: Record<string, unknown>, interrupt: 
   const extensions = video ? videoExtensions : undefined
   const paths = await outputPaths((flags.out ?? flags.output) as string | undefined, String(call.options.prompt), count, extensions)
   const pipe = await load(call, flags, interrupt.signal, progress)
+  await call.adapters.apply(pipe as unknown as DiffusionPipeline, interrupt.signal)
   const conditions = await call.conditions.apply(pipe as unknown as DiffusionPipeline, interrupt.signal)
   Object.assign(call.options, conditions.options)
   const loaded = performance.now()
@@ -176,7 +189,21 @@ async function run(call: Generation, flags: Record<string, unknown>, interrupt: 
 export async function generateCommand(prompt: string | undefined, flags: Record<string, unknown>): Promise<void> {
   const read = await readGenerateCall(prompt, flags)
   const refiner = readRefiner(flags, read.task)
-  const call: Generation = { ...read, hires: readHires(flags, read.task), refiner, conditions: await readConditions(flags) }
+  const { motionAdapter } = flags
+  if (refiner !== undefined) {
+    await checkModel(refiner.model, '--refiner')
+  }
+  if (typeof motionAdapter === 'string') {
+    await checkModel(motionAdapter, '--motion-adapter')
+  }
+  const call: Generation = {
+    ...read,
+    hires: readHires(flags, read.task),
+    refiner,
+    conditions: await readConditions(flags),
+    adapters: await readAdapters(flags),
+    enlarge: readUpscale(flags, read.task),
+  }
   Object.assign(call.options, readVideo(flags, read.task))
   if (flags.threads !== undefined) {
     native.setThreads(wholeNumber('--threads', flags.threads, 1))

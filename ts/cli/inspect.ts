@@ -29,6 +29,8 @@ type Found = {
   prediction_type?: string | null
   zero_terminal_snr?: boolean
   noise_levels?: string | null
+  /** Numbers of tensors that a folder has no place for, by what they are. */
+  left_out?: Record<string, number>
   /** Of an adapter. */
   lora?: {
     algorithms: Record<string, number>
@@ -37,6 +39,8 @@ type Found = {
     scales: number[]
     alpha: string | null
     triggerWords: string[]
+    embeddings: string[]
+    strangers: number
   } | null
 }
 
@@ -76,13 +80,20 @@ function describe(found: Found): void {
 }
 
 /** What a checkpoint's keys say of its training, where they say anything. */
-function training({ parts, layout, task, prediction_type, zero_terminal_snr, noise_levels }: Found): string[] {
+function training({ parts, layout, task, prediction_type, zero_terminal_snr, noise_levels, left_out = {} }: Found): string[] {
   const kinds = [task, prediction_type, zero_terminal_snr ? 'zero terminal SNR' : undefined, noise_levels]
   const told = kinds.filter((text) => text !== undefined && text !== null)
   return [
     ...(parts === undefined ? [] : [`parts: ${parts.join(', ')} (${layout} names)`]),
     ...(told.length === 0 ? [] : [`trained for: ${told.join(', ')}`]),
+    ...(Object.keys(left_out).length === 0 ? [] : [`besides: ${counts(left_out)}`]),
   ]
+}
+
+function counts(of: Record<string, number>): string {
+  return Object.entries(of)
+    .map(([name, count]) => `${name} ${count}`)
+    .join(', ')
 }
 
 /** Rank, alpha and trigger words of an adapter. */
@@ -90,14 +101,14 @@ function adapter({ lora }: Found): string[] {
   if (!lora) {
     return []
   }
-  const counts = (of: Record<string, number>): string =>
-    Object.entries(of)
-      .map(([name, count]) => `${name} ${count}`)
-      .join(', ')
+  const { ranks, scales, alpha, triggerWords, embeddings, strangers } = lora
+  const strength = `alpha / rank: ${scales.join(', ')}${alpha === null ? '' : `; alpha: ${alpha}`}`
   return [
     `adapter: ${counts(lora.algorithms)}; layers: ${counts(lora.layers)}`,
-    `rank: ${lora.ranks.join(', ')}; alpha / rank: ${lora.scales.join(', ')}${lora.alpha === null ? '' : `; alpha: ${lora.alpha}`}`,
-    ...(lora.triggerWords.length === 0 ? [] : [`trigger words: ${lora.triggerWords.join(', ')}`]),
+    `${ranks.length === 0 ? '' : `rank: ${ranks.join(', ')}; `}${strength}`,
+    ...(triggerWords.length === 0 ? [] : [`trigger words: ${triggerWords.join(', ')}`]),
+    ...(embeddings.length === 0 ? [] : [`textual inversions inside: ${embeddings.join(', ')}`]),
+    ...(strangers === 0 ? [] : [`${strangers} tensors of a kind that is not known`]),
   ]
 }
 

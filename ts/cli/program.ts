@@ -63,6 +63,7 @@ function addSmallCommands(program: Command): void {
     .option('--max-shard-size <size>', 'split weights above this size, such as 5GB', '10GB')
     .option('--variant <name>', 'write name.<variant>.safetensors')
     .option('--config <folder>', 'configs of a single file, where its keys do not tell')
+    .option('--extract-ema', 'take the averaged weights of an old checkpoint')
     .option('--json', 'print one JSON object')
     .action(async (input: string, output: string, flags: Record<string, string>) =>
       (await import('./convert.ts')).convertCommand(input, output, flags),

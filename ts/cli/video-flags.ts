@@ -13,7 +13,7 @@ export const videoExtensions = ['.webp', '.gif', '.png', '.apng', '.mp4'] as con
 /** Adds the flags of videos to `generate`. */
 export function addVideoFlags(command: Command): void {
   command
-    .option('--motion-adapter <folder>', 'make a video with this motion adapter of AnimateDiff')
+    .option('--motion-adapter <model>', 'make a video with this motion adapter of AnimateDiff; --out may end in .webp, .gif, .png or .mp4')
     .option('--frames <number>', 'frames of the video (default: 16)')
     .option('--fps <number>', 'frames per second of the video (default: 8)')
 }
