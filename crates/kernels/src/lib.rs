@@ -28,6 +28,7 @@ pub mod pool;
 pub mod profile;
 mod simd;
 mod storage;
+mod weight;
 
 pub use activation::{activation, Activation};
 pub use attention::{attention, Mask};
@@ -40,3 +41,4 @@ pub use layout::{nchw_to_nhwc, nhwc_to_nchw};
 pub use linear::Linear;
 pub use linear_combination::linear_combination;
 pub use storage::Storage;
+pub use weight::Weight;

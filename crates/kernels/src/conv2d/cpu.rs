@@ -6,8 +6,8 @@ use super::winograd::{choose, Kind, Tile, Winograd, F2, F4, F6};
 use super::{bytes, narrow, upsample, Conv2dConfig};
 use crate::buffer::{dense, output, to_vec, Buffer, View};
 use crate::cpu::Level;
-use crate::gemm::{gemm_by, zero_quad, Finish, Packed, Source};
-use crate::{Epilogue, Storage};
+use crate::gemm::{gemm_by, zero_quad, Finish, Matrix, Packed};
+use crate::{Epilogue, Storage, Weight};
 use candle_core::{Result, Tensor};
 use std::sync::OnceLock;
 
@@ -48,19 +48,15 @@ pub(super) struct Call<'a> {
 
 impl Body {
     /// From (out, in, kh, kw).
-    pub fn new(level: Level, weight: &Tensor, bias: Option<&Tensor>, config: Conv2dConfig, storage: Storage) -> Result<Self> {
-        let (n, channels, kh, kw) = weight.dims4()?;
-        let weight = dense(weight)?;
-        let view = View::new(&weight);
-        let (values, taps) = (view.slice()?, kh * kw);
-        let widths = vec![channels; taps];
-        let source = Source { widths: &widths, n, gated: false, value: |tap, k, column| values[(column * channels + k) * taps + tap] };
-        let packed = Packed::new(level, storage, &source)?;
+    pub fn new(level: Level, weight: Weight, bias: Option<&Tensor>, config: Conv2dConfig, storage: Storage) -> Result<Self> {
+        let dims = weight.dims();
+        let shape @ (n, channels, kh, kw) = (dims[0], dims[1], dims[2], dims[3]);
+        let packed = weight.read(|numbers| Packed::new(level, storage, &Matrix { numbers, sets: kh * kw, channels, n, gated: false }))?;
         let mut zeros = Buffer::zeroed(channels);
         if packed.columns_of_bytes.is_some() {
             zeros.fill(zero_quad(packed.level));
         }
-        Ok(Self { packed, bias: bias.map(to_vec).transpose()?, zeros, shape: (n, channels, kh, kw), config, derived: Derived::default() })
+        Ok(Self { packed, bias: bias.map(to_vec).transpose()?, zeros, shape, config, derived: Derived::default() })
     }
 
     /// Inputs (B, H, W, C_i) -> `shape` (B, H', W', out), in x's dtype.
@@ -168,6 +164,7 @@ impl Body {
             scale: call.scale,
             residual: call.residual,
             phase: None,
+            streamed: false,
         }
     }
 

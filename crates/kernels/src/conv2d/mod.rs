@@ -12,8 +12,8 @@ pub(crate) use reference::{nearest, resize_nearest};
 
 use crate::argument::{expect, image};
 use crate::linear::check_bias;
-use crate::{Epilogue, Storage};
-use candle_core::{Result, Tensor};
+use crate::{Epilogue, Storage, Weight};
+use candle_core::{bail, Result, Tensor};
 use std::sync::Arc;
 
 /// Zeros around the image, in pixels.
@@ -68,15 +68,16 @@ enum Body {
 
 impl Conv2d {
     /// Packs a weight `(out, in, kh, kw)` of any float dtype and an optional bias `(out)`; storage as in [`crate::Linear::new`].
-    pub fn new(weight: &Tensor, bias: Option<&Tensor>, config: Conv2dConfig, storage: impl Into<Storage>) -> Result<Self> {
-        expect(weight.rank() == 4, "shape (out, in, kh, kw)", "weight", weight.dims())?;
+    pub fn new<'a>(weight: impl Into<Weight<'a>>, bias: Option<&Tensor>, config: Conv2dConfig, storage: impl Into<Storage>) -> Result<Self> {
+        let weight = weight.into();
+        let &[out, channels, kh, kw] = weight.dims() else { bail!("Expected shape (out, in, kh, kw) for weight but received {:?}", weight.dims()) };
         expect(config.stride > 0, "a positive number", "stride", config.stride)?;
-        let shape = weight.dims4()?;
+        let shape = (out, channels, kh, kw);
         check_bias(bias, shape.0)?;
         let storage = storage.into();
-        let body = match crate::cpu::ours(weight.device(), storage) {
+        let body = match crate::cpu::ours(&weight.device(), storage) {
             Some(level) => Body::Cpu(Arc::new(cpu::Body::new(level, weight, bias, config, storage)?)),
-            None => Body::Plain(reference::Plain::new(weight, bias, storage)?),
+            None => Body::Plain(reference::Plain::new(&weight.tensor()?, bias, storage)?),
         };
         Ok(Self { shape, config, body })
     }

@@ -4,11 +4,12 @@
 use super::cpu::{Body, Call};
 use super::pixels::{Grid, Pixels};
 use super::{Conv2dConfig, Padding};
-use crate::gemm::{gemm, Finish, Packed, Phase, Source};
-use candle_core::DType;
+use crate::gemm::{gemm, Finish, Packed, Phase};
+use crate::pool;
+use crate::simd::{dispatch, Shared, Simd, Task};
 
-/// Packed weights by parity `2 * y + x`; empty if they could not be made.
-pub(super) struct Phases(Vec<Packed>);
+/// Packed weights by parity `2 * y + x`.
+pub(super) struct Phases([Packed; 4]);
 
 /// Whether the call is such a one.
 pub(super) fn fits(body: &Body, call: &Call) -> bool {
@@ -22,15 +23,12 @@ impl Phases {
     /// Kept in f32, so that a half-precision storage is rounded once.
     pub fn new(body: &Body) -> Self {
         let (n, channels, _, _) = body.shape;
-        let widths = [channels; 4];
-        let phase = |parity: usize| {
-            let value = |tap: usize, k: usize, column: usize| -> f32 {
-                let taps = merged(parity / 2, tap / 2).flat_map(|y| merged(parity % 2, tap % 2).map(move |x| 3 * y + x));
-                taps.map(|tap| body.packed.value(tap, k, column)).sum()
-            };
-            Packed::new(body.packed.level, DType::F32.into(), &Source { widths: &widths, n, gated: false, value }).ok()
-        };
-        Self((0..4).map_while(phase).collect())
+        Self([0, 1, 2, 3].map(|parity| {
+            Packed::of_values(body.packed.level, (4, channels), n, |to, data| {
+                let data = Shared::new(data.as_mut_ptr());
+                pool::run(to.panels.len(), |panel| dispatch(to.level, Merge { from: &body.packed, to, data, panel, parity }))
+            })
+        }))
     }
 
     pub fn run(&self, body: &Body, call: &Call, finish: &Finish) {
@@ -47,6 +45,39 @@ impl Phases {
     /// Memory held.
     pub fn bytes(&self) -> usize {
         self.0.iter().map(Packed::bytes).sum()
+    }
+}
+
+/// Adds the taps of one panel that read the same pixel. The panels of both matrices hold the same columns.
+struct Merge<'a> {
+    from: &'a Packed,
+    to: &'a Packed,
+    data: Shared<f32>,
+    panel: usize,
+    parity: usize,
+}
+
+impl Task for Merge<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Self { from, to, data, parity, .. } = self;
+        let panel = &to.panels[self.panel];
+        for tap in 0..4 {
+            let (rows, columns) = (merged(parity / 2, tap / 2), merged(parity % 2, tap % 2));
+            for k in 0..to.k / 4 {
+                for j in (0..panel.vectors * S::LANES).step_by(S::LANES) {
+                    let mut sum = S::splat(0.0);
+                    for y in rows.clone() {
+                        for x in columns.clone() {
+                            sum = S::add(sum, from.vector::<S>(panel, 3 * y + x, k, j));
+                        }
+                    }
+                    S::store(data.get().add(to.at(panel, S::LANES, (tap, k), j)), sum);
+                }
+            }
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::argument::expect;
 use crate::linear::{check_bias, cpu};
-use crate::{Epilogue, Linear, Storage};
+use crate::{Epilogue, Linear, Storage, Weight};
 use candle_core::{Result, Tensor, D};
 use std::sync::Arc;
 
@@ -22,13 +22,13 @@ enum Body {
 
 impl Geglu {
     /// Packs a weight `(2 * inner, in)`, values first and gates after them, and an optional bias `(2 * inner)`; storage as in [`Linear::new`].
-    pub fn new(weight: &Tensor, bias: Option<&Tensor>, storage: impl Into<Storage>) -> Result<Self> {
-        let storage = storage.into();
-        let even = weight.rank() == 2 && weight.dims()[0].is_multiple_of(2);
-        expect(even, "shape (2 * inner, in)", "weight", weight.dims())?;
-        let (rows, in_features) = weight.dims2()?;
+    pub fn new<'a>(weight: impl Into<Weight<'a>>, bias: Option<&Tensor>, storage: impl Into<Storage>) -> Result<Self> {
+        let (weight, storage) = (weight.into(), storage.into());
+        let dims = weight.dims();
+        expect(dims.len() == 2 && dims[0].is_multiple_of(2), "shape (2 * inner, in)", "weight", dims)?;
+        let (rows, in_features) = (dims[0], dims[1]);
         check_bias(bias, rows)?;
-        let body = match crate::cpu::ours(weight.device(), storage) {
+        let body = match crate::cpu::ours(&weight.device(), storage) {
             Some(level) => Body::Cpu { body: Arc::new(cpu::Body::new(level, weight, bias, storage, true)?), in_features },
             None => Body::Plain(Linear::new(weight, bias, storage)?),
         };

@@ -1,13 +1,14 @@
 //! Products of bytes: weights with one scale per column, rows with a scale of their own, exact integer sums. A lane of the f32 product holds four bytes
 //! here, so the driver, the panels and the row pointers are the same; only the tile differs.
 
-use super::pack::{Packed, Source};
+use super::pack::{Matrix, Packed};
 use super::tile::{Call, MR};
 use crate::buffer::Buffer;
 use crate::cpu::Level;
 use crate::gemm::Rows;
 use crate::pool;
 use crate::simd::{dispatch, Shared, Simd, Task};
+use std::cell::RefCell;
 
 /// Bytes per lane.
 pub(crate) const QUAD: usize = 4;
@@ -35,48 +36,67 @@ fn scale(largest: f32) -> (f32, f32) {
     }
 }
 
-/// Rounds a matrix to bytes and packs it. `source.widths` count channels.
-pub(super) fn pack<F: Fn(usize, usize, usize) -> f32 + Sync>(level: Level, source: &Source<F>) -> candle_core::Result<Packed> {
+/// Rounds a matrix to bytes and packs it.
+pub(super) fn pack(level: Level, matrix: &Matrix) -> Packed {
     let level = crate::cpu::byte_level(level);
-    let columns = if source.gated { 2 * source.n } else { source.n };
-    let mut factors = vec![(0.0, 0.0, 0); columns];
-    let to = Shared::new(factors.as_mut_ptr());
-    pool::run(columns, |column| {
-        let all = || source.widths.iter().enumerate().flat_map(|(set, &width)| (0..width).map(move |k| (set, k)));
-        let largest = all().map(|(set, k)| (source.value)(set, k, column).abs()).fold(0.0, f32::max);
-        let (scale, inverse) = scale(largest);
-        let sum = all().map(|(set, k)| round((source.value)(set, k, column), inverse)).map(i32::from).sum::<i32>();
-        // SAFETY: each task writes its own column.
-        unsafe { *to.get().add(column) = (scale, inverse, sum) };
-    });
-    let widths: Vec<usize> = source.widths.iter().map(|width| width.div_ceil(QUAD)).collect();
-    let quad = |set: usize, quad: usize, column: usize| {
-        let byte = |i: usize| {
-            let k = quad * QUAD + i;
-            let inside = k < source.widths[set];
-            if inside {
-                round((source.value)(set, k, column), factors[column].1) as u8
-            } else {
-                0
+    let &Matrix { numbers, sets, channels, n, gated } = matrix;
+    let (columns, quads) = (if gated { 2 * n } else { n }, channels.div_ceil(QUAD));
+    let mut factors = vec![(0.0, 0); columns];
+    let mut bytes = Buffer::<u32>::zeroed(columns * sets * quads);
+    let (to, rounded) = (Shared::new(factors.as_mut_ptr()), Shared::new(bytes.as_mut_ptr()));
+    pool::run(if crate::dry::is_on() { 0 } else { columns }, |column| {
+        WIDE.with_borrow_mut(|wide| {
+            let wide = wide.at_least(sets * channels);
+            numbers.to_f32(column * sets * channels, wide);
+            // SAFETY: each task writes its own column, whose sets take whole quads.
+            unsafe {
+                let to_bytes = rounded.get().add(column * sets * quads).cast();
+                *to.get().add(column) = dispatch(level, RoundColumn { from: wide, sets, to: to_bytes, stride: quads * QUAD });
             }
-        };
-        u32::from_le_bytes([byte(0), byte(1), byte(2), byte(3)])
-    };
-    let quads = Source { widths: &widths, n: source.n, gated: source.gated, value: quad };
-    let mut packed = Packed::bytes_of(level, &quads);
-    let mut bytes = Columns { scales: Buffer::zeroed(packed.columns()), start: Buffer::zeroed(packed.columns()) };
+        })
+    });
+    let mut packed = Packed::of_bytes(level, (sets, quads), n, gated, &bytes);
+    let mut of_columns = Columns { scales: Buffer::zeroed(packed.columns()), start: Buffer::zeroed(packed.columns()) };
     let bias = byte_bias(level);
     packed.each_column(|at, column| {
-        let (scale, _, sum) = factors[column];
-        bytes.scales[at] = scale;
-        bytes.start[at] = f32::from_bits((-bias * sum) as u32);
+        let (scale, sum) = factors[column];
+        of_columns.scales[at] = scale;
+        of_columns.start[at] = f32::from_bits((-bias * sum) as u32);
     });
-    packed.columns_of_bytes = Some(bytes);
-    Ok(packed)
+    packed.columns_of_bytes = Some(of_columns);
+    packed
 }
 
-fn round(x: f32, inverse: f32) -> i8 {
-    (x * inverse).round_ties_even().clamp(-LARGEST, LARGEST) as i8
+thread_local! {
+    static WIDE: RefCell<Buffer<f32>> = RefCell::default();
+}
+
+/// A column of weights, by channel and within it by set, as bytes by set; gives what a unit of them stands for, and their sum.
+struct RoundColumn<'a> {
+    from: &'a [f32],
+    sets: usize,
+    to: *mut i8,
+    /// Bytes from one set to the next.
+    stride: usize,
+}
+
+impl Task for RoundColumn<'_> {
+    type Output = (f32, i32);
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) -> (f32, i32) {
+        let (scale, inverse) = scale(Extent(self.from).run::<S>().0);
+        let mut sum = 0;
+        for set in 0..self.sets {
+            let channels = self.from.iter().skip(set).step_by(self.sets);
+            for (k, x) in channels.enumerate() {
+                let byte = (x * inverse).round_ties_even().clamp(-LARGEST, LARGEST) as i8;
+                *self.to.add(set * self.stride + k) = byte;
+                sum += i32::from(byte);
+            }
+        }
+        (scale, sum)
+    }
 }
 
 fn byte_bias(level: Level) -> i32 {
@@ -195,10 +215,10 @@ impl Task for Extent<'_> {
         let (from, whole) = (self.0.as_ptr(), self.0.len() / S::LANES * S::LANES);
         let zero = S::splat(0.0);
         let last = S::load_part(from.add(whole), self.0.len() - whole);
-        let (mut high, mut low, mut nothing) = (S::max(zero, last), S::min(zero, last), S::mul(last, zero));
+        let (mut high, mut low, mut nothing) = (S::max(last, zero), S::min(last, zero), S::mul(last, zero));
         for k in (0..whole).step_by(S::LANES) {
             let x = S::load(from.add(k));
-            (high, low, nothing) = (S::max(high, x), S::min(low, x), S::fma(x, zero, nothing));
+            (high, low, nothing) = (S::max(x, high), S::min(x, low), S::fma(x, zero, nothing));
         }
         (S::highest(S::max(high, S::sub(zero, low))), S::sum(nothing))
     }

@@ -6,6 +6,7 @@
 
 mod bytes;
 mod finish;
+mod lay;
 pub(crate) mod pack;
 mod peak;
 mod rows;
@@ -13,7 +14,7 @@ mod tile;
 
 pub(crate) use bytes::{zero_quad, Quantised};
 pub(crate) use finish::{Finish, Phase};
-pub(crate) use pack::{Packed, Run, Source};
+pub(crate) use pack::{Matrix, Packed, Run};
 pub(crate) use peak::peak;
 pub use peak::Peak;
 pub(crate) use rows::{Rows, Strided};

@@ -3,8 +3,8 @@
 use super::bytes::Columns;
 use crate::buffer::Buffer;
 use crate::cpu::Level;
-use crate::pool;
-use crate::simd::{geometry, Shared, Simd};
+use crate::simd::{geometry, Simd};
+use crate::weight::Numbers;
 use crate::Storage;
 use candle_core::{bail, DType, Result};
 use half::{bf16, f16};
@@ -12,8 +12,6 @@ use std::ops::Range;
 
 /// Channels of one set that are multiplied in one go: a slice of the image stays in L2 for all taps.
 const RUN: usize = 160;
-/// Channels that packing takes of one column before it goes to the next: a cache line of f32, which else would be evicted between its numbers.
-const STRIP: usize = 16;
 /// Channels per chunk at most: its panel stays in L2.
 const CHUNK: usize = 320;
 
@@ -51,13 +49,16 @@ enum Data {
     Bytes(Buffer<u32>),
 }
 
-/// What to pack: `value(set, channel, column)` for sets of these widths and `n` output columns.
-pub(crate) struct Source<'a, F> {
-    pub widths: &'a [usize],
+/// What to pack, as files have it: the numbers of an output column one behind the other, by channel and within a channel by set (tap).
+pub(crate) struct Matrix<'a> {
+    pub numbers: Numbers<'a>,
+    pub sets: usize,
+    /// Channels of each set.
+    pub channels: usize,
+    /// Output columns.
     pub n: usize,
     /// Column `n + j` gates column j (GEGLU); a panel then holds values and their gates.
     pub gated: bool,
-    pub value: F,
 }
 
 /// In which order the channels of the row sets are multiplied.
@@ -105,40 +106,37 @@ pub(crate) struct Packed {
 
 impl Packed {
     /// Packs for a level, rounded to `storage`.
-    pub fn new<F: Fn(usize, usize, usize) -> f32 + Sync>(level: Level, storage: Storage, source: &Source<F>) -> Result<Self> {
+    pub fn new(level: Level, storage: Storage, matrix: &Matrix) -> Result<Self> {
         let float = match storage {
             Storage::Float(float) => float,
-            Storage::Int8 => return super::bytes::pack(level, source),
+            Storage::Int8 => return Ok(super::bytes::pack(level, matrix)),
         };
-        let mut packed = Self::empty(level, source);
-        let len = packed.k * packed.columns();
-        match float {
-            DType::F32 => {
-                let mut data = Buffer::zeroed(len);
-                packed.write(source, &mut data, |x| x);
-                packed.data = Data::F32(data);
-            }
-            DType::F16 => {
-                let mut data = Buffer::zeroed(len);
-                packed.write(source, &mut data, |x| f16::from_f32(x).to_bits());
-                packed.data = Data::F16(data);
-            }
-            DType::BF16 => {
-                let mut data = Buffer::zeroed(len);
-                packed.write(source, &mut data, |x| bf16::from_f32(x).to_bits());
-                packed.data = Data::Bf16(data);
-            }
+        let &Matrix { numbers, sets, channels, n, gated } = matrix;
+        let mut packed = Self::empty(level, (sets, channels), n, gated);
+        let (k, rows) = (packed.k, packed.rows(|set, channel| channel * sets + set));
+        packed.data = match float {
+            DType::F32 => Data::F32(packed.lay(&rows, |column, at, to| numbers.to_f32(column * k + at, to))),
+            DType::F16 => Data::F16(packed.lay(&rows, |column, at, to| numbers.to_f16(column * k + at, to))),
+            DType::BF16 => Data::Bf16(packed.lay(&rows, |column, at, to| numbers.to_bf16(column * k + at, to))),
             other => bail!("Expected F32, F16 or BF16 for storage but received {other:?}"),
         };
         Ok(packed)
     }
 
-    /// Packs quads of bytes; what belongs to their columns is missing.
-    pub fn bytes_of<F: Fn(usize, usize, usize) -> u32 + Sync>(level: Level, source: &Source<F>) -> Self {
-        let mut packed = Self::empty(level, source);
+    /// Packs quads of bytes, of which column j has `sets * quads` from there on, by set and within a set by channel; what belongs to the columns is missing.
+    pub fn of_bytes(level: Level, (sets, quads): (usize, usize), n: usize, gated: bool, bytes: &[u32]) -> Self {
+        let mut packed = Self::empty(level, (sets, quads), n, gated);
+        let (k, rows) = (packed.k, packed.rows(|set, channel| set * quads + channel));
+        packed.data = Data::Bytes(packed.lay(&rows, |column, at, to: &mut [u32]| to.copy_from_slice(&bytes[column * k + at..][..to.len()])));
+        packed
+    }
+
+    /// Of numbers that are computed: `fill` gets the layout and the panels' memory, all zeros.
+    pub fn of_values(level: Level, (sets, channels): (usize, usize), n: usize, fill: impl FnOnce(&Self, &mut [f32])) -> Self {
+        let mut packed = Self::empty(level, (sets, channels), n, false);
         let mut data = Buffer::zeroed(packed.k * packed.columns());
-        packed.write(source, &mut data, |x| x);
-        packed.data = Data::Bytes(data);
+        fill(&packed, &mut data);
+        packed.data = Data::F32(data);
         packed
     }
 
@@ -147,10 +145,9 @@ impl Packed {
         matches!(self.data, Data::F16(_) | Data::Bf16(_))
     }
 
-    fn empty<F>(level: Level, source: &Source<F>) -> Self {
-        let (schedule, panels) = (cut_channels(source.widths), cut_columns(level, source.n, source.gated));
-        let k = source.widths.iter().sum();
-        Self { level, n: source.n, k, gated: source.gated, schedule, panels, data: Data::F32(Buffer::default()), columns_of_bytes: None }
+    fn empty(level: Level, (sets, channels): (usize, usize), n: usize, gated: bool) -> Self {
+        let (schedule, panels) = (cut_channels(sets, channels), cut_columns(level, n, gated));
+        Self { level, n, k: sets * channels, gated, schedule, panels, data: Data::F32(Buffer::default()), columns_of_bytes: None }
     }
 
     /// Memory held.
@@ -175,30 +172,14 @@ impl Packed {
         }
     }
 
-    fn write<A, T, F: Fn(usize, usize, usize) -> A + Sync>(&self, source: &Source<F>, data: &mut [T], round: impl Fn(A) -> T + Sync + Send) {
-        let to = Shared::new(data.as_mut_ptr());
-        let lanes = geometry(self.level).0;
-        pool::run(self.panels.len(), |p| {
-            let panel = &self.panels[p];
-            let width = panel.vectors * lanes;
-            let mut at = panel.offset * self.k;
-            for run in &self.schedule.runs {
-                for k0 in (0..run.len).step_by(STRIP) {
-                    for i in 0..panel.cols {
-                        for k in k0..run.len.min(k0 + STRIP) {
-                            // SAFETY: each task writes its own panel, inside the buffer by construction.
-                            unsafe { *to.get().add(at + k * width + i) = round((source.value)(run.set, run.k0 + k, panel.first + i)) };
-                            if self.gated {
-                                let gate = round((source.value)(run.set, run.k0 + k, self.n + panel.first + i));
-                                // SAFETY: as above; gates fill the second half.
-                                unsafe { *to.get().add(at + k * width + width / 2 + i) = gate };
-                            }
-                        }
-                    }
-                }
-                at += run.len * width;
-            }
-        })
+    /// First column of a vector of a panel, and how many of its lanes are used.
+    #[inline(always)]
+    pub fn columns_of(&self, panel: &Panel, vector: usize, lanes: usize) -> (usize, usize) {
+        let (start, vector) = match self.gated && vector >= panel.vectors / 2 {
+            true => (self.n, vector - panel.vectors / 2),
+            false => (0, vector),
+        };
+        (start + panel.first + vector * lanes, panel.cols.saturating_sub(vector * lanes).min(lanes))
     }
 
     /// Packed columns of all panels, their unused ones included.
@@ -209,7 +190,7 @@ impl Packed {
 
     /// Where columns `j..` of a panel are, for sets of equal width.
     #[inline(always)]
-    fn at(&self, panel: &Panel, lanes: usize, (set, channel): (usize, usize), j: usize) -> usize {
+    pub fn at(&self, panel: &Panel, lanes: usize, (set, channel): (usize, usize), j: usize) -> usize {
         let Schedule { sets, step, .. } = self.schedule;
         let start = channel / step * step;
         let len = step.min(self.k / sets - start);
@@ -270,16 +251,12 @@ impl Packed {
 }
 
 /// Equal slices of the channels; within a slice the sets (taps) vary fastest.
-fn cut_channels(widths: &[usize]) -> Schedule {
-    let longest = widths.iter().copied().max().unwrap_or(0).max(1);
-    let step = longest.div_ceil(longest.div_ceil(RUN));
+fn cut_channels(sets: usize, channels: usize) -> Schedule {
+    let step = channels.max(1).div_ceil(channels.max(1).div_ceil(RUN));
     let (mut runs, mut chunks, mut offset) = (Vec::new(), Vec::<Chunk>::new(), 0);
-    for k0 in (0..longest).step_by(step) {
-        for (set, width) in widths.iter().enumerate() {
-            let len = width.saturating_sub(k0).min(step);
-            if len == 0 {
-                continue;
-            }
+    for k0 in (0..channels).step_by(step) {
+        let len = step.min(channels - k0);
+        for set in 0..sets {
             let i = runs.len();
             runs.push(Run { set, k0, len });
             match chunks.last_mut().filter(|chunk| chunk.len + len <= CHUNK) {
@@ -289,7 +266,7 @@ fn cut_channels(widths: &[usize]) -> Schedule {
             offset += len;
         }
     }
-    Schedule { sets: widths.len(), step, runs, chunks }
+    Schedule { sets, step, runs, chunks }
 }
 
 /// Panels as wide as the registers allow and about equal, so that no narrow one is left over.

@@ -1,7 +1,7 @@
 use crate::buffer::{dense, output, to_vec, View};
 use crate::cpu::Level;
-use crate::gemm::{gemm, Finish, Packed, Quantised, Source, Strided};
-use crate::{Epilogue, Storage};
+use crate::gemm::{gemm, Finish, Matrix, Packed, Quantised, Strided};
+use crate::{Epilogue, Storage, Weight};
 use candle_core::{Result, Tensor};
 use std::cell::RefCell;
 
@@ -17,15 +17,12 @@ thread_local! {
 }
 
 impl Body {
-    /// From (out, in); a gated one from values and gates (2 * out, in).
-    pub fn new(level: Level, weight: &Tensor, bias: Option<&Tensor>, storage: Storage, gated: bool) -> Result<Self> {
-        let (rows, inner) = weight.dims2()?;
-        let weight = dense(weight)?;
-        let view = View::new(&weight);
-        let values = view.slice()?;
+    /// From (out, in), or (out, in, 1, 1); a gated one from values and gates (2 * out, in).
+    pub fn new(level: Level, weight: Weight, bias: Option<&Tensor>, storage: Storage, gated: bool) -> Result<Self> {
+        let (rows, channels) = (weight.dims()[0], weight.dims()[1]);
         let n = if gated { rows / 2 } else { rows };
-        let source = Source { widths: &[inner], n, gated, value: |_, k, column| values[column * inner + k] };
-        Ok(Self { packed: Packed::new(level, storage, &source)?, in_features: inner, bias: bias.map(to_vec).transpose()? })
+        let packed = weight.read(|numbers| Packed::new(level, storage, &Matrix { numbers, sets: 1, channels, n, gated }))?;
+        Ok(Self { packed, in_features: channels, bias: bias.map(to_vec).transpose()? })
     }
 
     /// x (.., in) -> `shape` (.., out), in x's dtype.
@@ -47,6 +44,7 @@ impl Body {
             scale: epilogue.scale,
             residual,
             phase: None,
+            streamed: false,
         };
         let multiply = |out| match self.packed.columns_of_bytes {
             None => gemm(&Strided { data, width: self.in_features }, rows, &self.packed, &finish(out)),

@@ -6,7 +6,7 @@ mod int8;
 pub(crate) use int8::rounded;
 
 use crate::argument::expect;
-use crate::{Epilogue, Storage};
+use crate::{Epilogue, Storage, Weight};
 use candle_core::{Result, Tensor};
 use std::sync::Arc;
 
@@ -33,20 +33,21 @@ enum Body {
 }
 
 impl Linear {
-    /// Packs a weight `(out, in)` or `(out, in, 1, 1)` of any float dtype and an optional bias `(out)`.
+    /// Packs a weight `(out, in)` or `(out, in, 1, 1)` of any float dtype, a tensor's or a file's, and an optional bias `(out)`.
     ///
     /// `storage` is a [`Storage`] or F32, F16 or BF16: what the weight is rounded to and kept in. Errors: a weight or bias of another shape.
-    pub fn new(weight: &Tensor, bias: Option<&Tensor>, storage: impl Into<Storage>) -> Result<Self> {
+    pub fn new<'a>(weight: impl Into<Weight<'a>>, bias: Option<&Tensor>, storage: impl Into<Storage>) -> Result<Self> {
+        let weight = weight.into();
         let dims = weight.dims();
         expect(matches!(dims, [_, _] | [_, _, 1, 1]), "shape (out, in) or (out, in, 1, 1)", "weight", dims)?;
         let (out_features, in_features) = (dims[0], dims[1]);
         check_bias(bias, out_features)?;
-        let weight = weight.reshape((out_features, in_features))?;
         let storage = storage.into();
-        let body = match (crate::cpu::ours(weight.device(), storage), storage) {
-            (Some(level), _) => Body::Cpu(Arc::new(cpu::Body::new(level, &weight, bias, storage, false)?)),
-            (None, Storage::Float(float)) => Body::Plain { weight: weight.to_dtype(float)?, bias: bias.cloned() },
-            (None, Storage::Int8) => Body::PlainInt8 { weight: rounded(&weight)?, bias: bias.cloned() },
+        let plain = || weight.tensor()?.reshape((out_features, in_features));
+        let body = match (crate::cpu::ours(&weight.device(), storage), storage) {
+            (Some(level), _) => Body::Cpu(Arc::new(cpu::Body::new(level, weight, bias, storage, false)?)),
+            (None, Storage::Float(float)) => Body::Plain { weight: plain()?.to_dtype(float)?, bias: bias.cloned() },
+            (None, Storage::Int8) => Body::PlainInt8 { weight: rounded(&plain()?)?, bias: bias.cloned() },
         };
         Ok(Self { in_features, out_features, body })
     }

@@ -97,7 +97,9 @@ impl WeightSource for View {
             return self.source.read(name, device);
         }
         let (element, shape) = self.described(recipe).ok_or_else(|| crate::weights::missing(name, &self.source.origin()))?;
-        element.decode(&self.bytes(name)?, &shape, device)
+        let tensor = element.decode(&self.bytes(name)?, &shape, device);
+        self.release(name);
+        tensor
     }
 
     fn bytes(&self, name: &str) -> Result<Cow<'_, [u8]>> {
@@ -119,6 +121,22 @@ impl WeightSource for View {
                 let columns = shape.get(1).copied().unwrap_or(1);
                 Ok(Cow::Owned(transposed(&self.source.bytes(name)?, columns, element.bytes())))
             }
+        }
+    }
+
+    fn view(&self, name: &str) -> Option<&[u8]> {
+        match self.recipes.get(name)? {
+            Recipe::Same(name) | Recipe::Shaped(name, _) => self.source.view(name),
+            Recipe::Rows { of, part, parts } => self.source.view(of).map(|all| rows(all, *part, *parts)),
+            Recipe::Joined(_) | Recipe::Transposed(_) => None,
+        }
+    }
+
+    fn release(&self, name: &str) {
+        match self.recipes.get(name) {
+            Some(Recipe::Same(name) | Recipe::Shaped(name, _) | Recipe::Rows { of: name, .. } | Recipe::Transposed(name)) => self.source.release(name),
+            Some(Recipe::Joined(names)) => names.iter().for_each(|name| self.source.release(name)),
+            None => {}
         }
     }
 

@@ -1,3 +1,4 @@
+use super::map::release;
 use super::{missing, Element, WeightSource};
 use crate::error::{ModelError, Result};
 use candle_core::quantized::{GgmlDType, QStorage, QTensor};
@@ -67,15 +68,17 @@ impl WeightSource for GgufFile {
 
     fn read(&self, name: &str, device: &Device) -> Result<Tensor> {
         let (entry, bytes) = self.entry(name)?;
-        match plain(entry.dtype) {
-            Some(element) => element.decode(bytes, &entry.shape, device),
+        let tensor = match plain(entry.dtype) {
+            Some(element) => element.decode(bytes, &entry.shape, device)?,
             None => {
                 let storage = QStorage::from_data(Cow::Borrowed(&aligned(bytes)), &Device::Cpu, entry.dtype)?;
                 // candle wants the last dimension in whole blocks, which flattened tensors have only as a whole.
                 let flat = QTensor::new(storage, entry.shape.iter().product::<usize>())?.dequantize(&Device::Cpu)?;
-                Ok(flat.reshape(entry.shape.as_slice())?.to_device(device)?)
+                flat.reshape(entry.shape.as_slice())?.to_device(device)?
             }
-        }
+        };
+        self.release(name);
+        Ok(tensor)
     }
 
     fn bytes(&self, name: &str) -> Result<Cow<'_, [u8]>> {
@@ -83,6 +86,17 @@ impl WeightSource for GgufFile {
         match plain(entry.dtype) {
             Some(_) => Ok(Cow::Borrowed(bytes)),
             None => super::tensor_bytes(&self.read(name, &Device::Cpu)?).map(Cow::Owned),
+        }
+    }
+
+    fn view(&self, name: &str) -> Option<&[u8]> {
+        let (entry, bytes) = self.entry(name).ok()?;
+        plain(entry.dtype).map(|_| bytes)
+    }
+
+    fn release(&self, name: &str) {
+        if let Some(entry) = self.tensors.get(name) {
+            release(&self.map, entry.range.clone())
         }
     }
 

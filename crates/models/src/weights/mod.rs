@@ -4,6 +4,7 @@ mod element;
 mod gguf;
 mod header;
 mod locate;
+mod map;
 mod open;
 mod pickle;
 mod safetensors_set;
@@ -44,6 +45,12 @@ pub trait WeightSource: Send + Sync {
     fn bytes(&self, name: &str) -> Result<Cow<'_, [u8]>> {
         tensor_bytes(&self.read(name, &Device::Cpu)?).map(Cow::Owned)
     }
+    /// The bytes of one tensor as `bytes` has them, if they lie so in a mapped file.
+    fn view(&self, _name: &str) -> Option<&[u8]> {
+        None
+    }
+    /// Tells that a tensor is not needed for now: what was read of a mapped file then counts no longer as memory of this process.
+    fn release(&self, _name: &str) {}
     /// Free texts beside the tensors.
     fn metadata(&self) -> BTreeMap<String, String> {
         BTreeMap::new()
@@ -120,6 +127,16 @@ impl Weights {
     /// The values of a tensor in the type that `describe` tells, row-major and little-endian.
     pub fn bytes(&self, name: &str) -> Result<Cow<'_, [u8]>> {
         self.0.bytes(name)
+    }
+
+    /// The bytes of a tensor if they lie in a mapped file as `bytes` has them; [`Weights::release`] afterwards gives the pages back.
+    pub(crate) fn view(&self, name: &str) -> Option<&[u8]> {
+        self.0.view(name)
+    }
+
+    /// Tells that a tensor is not needed for now.
+    pub(crate) fn release(&self, name: &str) {
+        self.0.release(name)
     }
 
     /// Free texts beside the tensors: `__metadata__` of safetensors, numbers and texts beside a `state_dict`, a GGUF header's pairs.

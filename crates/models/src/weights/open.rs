@@ -1,6 +1,6 @@
 use super::gguf::{is_gguf, GgufFile};
 use super::pickle::{is_pickle, is_zip, TorchFile};
-use super::safetensors_set::map_file;
+use super::map::map_file;
 use super::{missing, Element, SafetensorsSet, WeightSource};
 use crate::error::{ModelError, Result};
 use candle_core::{Device, Tensor};
@@ -107,6 +107,16 @@ impl WeightSource for Joined {
 
     fn bytes(&self, name: &str) -> Result<Cow<'_, [u8]>> {
         self.owner(name).ok_or_else(|| missing(name, &self.origin))?.bytes(name)
+    }
+
+    fn view(&self, name: &str) -> Option<&[u8]> {
+        self.owner(name)?.view(name)
+    }
+
+    fn release(&self, name: &str) {
+        if let Some(owner) = self.owner(name) {
+            owner.release(name)
+        }
     }
 
     fn metadata(&self) -> BTreeMap<String, String> {

@@ -1,11 +1,10 @@
+use super::map::{map_file, release};
 use super::{missing, parse_header, Element, TensorInfo, WeightSource};
 use crate::error::{ModelError, Result};
 use candle_core::{Device, Tensor};
 use memmap2::Mmap;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// One or more memory-mapped safetensors files that together hold one checkpoint.
@@ -57,12 +56,6 @@ impl SafetensorsSet {
         Ok((info, bytes.ok_or_else(|| missing(name, &self.origin))?))
     }
 
-    fn release(&self, name: &str) {
-        if let Some((file, info)) = self.tensors.get(name) {
-            self.files.get(*file).into_iter().for_each(|map| release(map, info.start..info.end));
-        }
-    }
-
     /// All tensors with their places.
     pub fn infos(&self) -> impl Iterator<Item = (&String, &TensorInfo)> {
         self.tensors.iter().map(|(name, (_, info))| (name, info))
@@ -93,28 +86,17 @@ impl WeightSource for SafetensorsSet {
         Ok(Cow::Borrowed(self.entry(name)?.1))
     }
 
+    fn view(&self, name: &str) -> Option<&[u8]> {
+        self.entry(name).ok().map(|(_, bytes)| bytes)
+    }
+
+    fn release(&self, name: &str) {
+        if let Some((file, info)) = self.tensors.get(name) {
+            self.files.get(*file).into_iter().for_each(|map| release(map, info.start..info.end));
+        }
+    }
+
     fn metadata(&self) -> BTreeMap<String, String> {
         self.metadata.clone().into_iter().collect()
     }
-}
-
-/// Tells the system that these bytes of a map are not needed for now: what was read of a file then counts no longer as memory of this process. Read again,
-/// they come from the page cache.
-#[cfg(unix)]
-fn release(map: &Mmap, bytes: Range<usize>) {
-    // SAFETY: a read-only map of a file, whose pages have the same content when they come back. What the system refuses changes nothing.
-    let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, bytes.start, bytes.len()) };
-}
-
-#[cfg(not(unix))]
-fn release(_map: &Mmap, _bytes: Range<usize>) {}
-
-pub(super) fn map_file(path: &Path) -> Result<Mmap> {
-    let io = |source| ModelError::Io { path: path.to_path_buf(), source };
-    let file = File::open(path).map_err(io)?;
-    if file.metadata().map_err(io)?.is_dir() {
-        return Err(io(std::io::ErrorKind::IsADirectory.into()));
-    }
-    // SAFETY: the map is read-only; a file that another process truncates meanwhile is the documented risk of every memory map.
-    unsafe { Mmap::map(&file) }.map_err(io)
 }

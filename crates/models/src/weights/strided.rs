@@ -37,6 +37,14 @@ impl Strided {
         Some(Self { shape: size.to_vec(), range, steps })
     }
 
+    /// The elements where they lie, if that is in row-major order.
+    pub fn in_place<'f>(&self, file: &'f [u8]) -> Option<&'f [u8]> {
+        if self.steps.is_some() {
+            return None;
+        }
+        file.get(self.range.clone())
+    }
+
     /// The elements in row-major order; copied only where they do not lie so. Empty if the file has become shorter.
     pub fn bytes<'f>(&self, file: &'f [u8], width: usize) -> Cow<'f, [u8]> {
         let bytes = file.get(self.range.clone()).unwrap_or_default();

@@ -6,6 +6,7 @@ mod machine;
 mod value;
 mod zip;
 
+use super::map::release;
 use super::strided::Strided;
 use super::{missing, Element, WeightSource};
 use crate::error::{ModelError, Result};
@@ -69,12 +70,24 @@ impl WeightSource for TorchFile {
 
     fn read(&self, name: &str, device: &Device) -> Result<Tensor> {
         let (element, view) = self.entry(name)?;
-        element.decode(&view.bytes(&self.map, element.bytes()), &view.shape, device)
+        let tensor = element.decode(&view.bytes(&self.map, element.bytes()), &view.shape, device);
+        self.release(name);
+        tensor
     }
 
     fn bytes(&self, name: &str) -> Result<Cow<'_, [u8]>> {
         let (element, view) = self.entry(name)?;
         Ok(view.bytes(&self.map, element.bytes()))
+    }
+
+    fn view(&self, name: &str) -> Option<&[u8]> {
+        self.tensors.get(name)?.1.in_place(&self.map)
+    }
+
+    fn release(&self, name: &str) {
+        if let Some((_, view)) = self.tensors.get(name) {
+            release(&self.map, view.range.clone())
+        }
     }
 
     fn metadata(&self) -> BTreeMap<String, String> {
