@@ -13,6 +13,9 @@ export type Report = {
   results: Measurement[]
 }
 
+/** A child that takes longer is stopped, in milliseconds: what has no fast kernels can take minutes for a step. */
+export const LONGEST = 600_000
+
 /** Runs benches/main.ts in a process of its own, so that its peak memory is its own too; `env` stands beside this process's variables. */
 export async function bench(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Report> {
   const folder = await mkdtemp(join(tmpdir(), 'node-diffusion-bench-'))
@@ -21,6 +24,7 @@ export async function bench(args: readonly string[], env: Readonly<Record<string
     const main = fileURLToPath(new URL('main.ts', import.meta.url))
     await promisify(execFile)(process.execPath, [...process.execArgv, main, ...args, '--json', json], {
       maxBuffer: 2 ** 26,
+      timeout: LONGEST,
       env: { ...process.env, ...env },
     })
     return JSON.parse(await readFile(json, 'utf8')) as Report

@@ -1,9 +1,10 @@
 /**
  * Ours against torch, OpenVINO, onnxruntime, stable-diffusion.cpp and candle on the same architecture and shapes, each line printed when it is there:
- * `npm run bench -- peers [--works unet,vae,clip] [--only torch,openvino] [--size 512] [--runs 2] [--threads 2] [--clock wall|cpu] [--json FILE]`.
+ * `npm run bench -- peers [--works unet,vae,clip] [--only torch,openvino] [--size 512] [--runs 1] [--minutes 15] [--threads 2] [--clock wall|cpu] [--json FILE]`.
  *
  * First `benches/peers/setup.sh`, which installs them into $PEERS; those that are not there are left out. For each work ours runs before and after the
- * others, since a machine's speed drifts, and ratios are to the better of the two. With `--json` a second run goes on where the first ended.
+ * others, since a machine's speed drifts, and ratios are to the better of the two. Each number is the best of `--runs` after one to warm up. What does not
+ * begin within the minutes is left out and named; with `--json` a second run goes on where the first ended.
  */
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -12,7 +13,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs, promisify } from 'node:util'
 import { native } from '../../ts/native.ts'
-import { bench, markdown, Notebook, reason } from '../child.ts'
+import { bench, LONGEST, markdown, Notebook, reason } from '../child.ts'
 import { conditions } from '../measure.ts'
 import { randomCheckpoint } from '../open.ts'
 
@@ -21,7 +22,8 @@ const { values } = parseArgs({
     only: { type: 'string', default: 'ours,torch,openvino,onnxruntime,stable-diffusion.cpp,candle' },
     works: { type: 'string', default: 'clip,unet,vae' },
     size: { type: 'string', default: '512' },
-    runs: { type: 'string', default: '2' },
+    runs: { type: 'string', default: '1' },
+    minutes: { type: 'string', default: '15' },
     threads: { type: 'string', default: '2' },
     clock: { type: 'string', default: 'wall' },
     json: { type: 'string' },
@@ -31,8 +33,6 @@ const { values } = parseArgs({
 /** One work of one program; times in seconds. */
 type Line = { peer: string; work: string; dtype: string; seconds: number; cpuSeconds: number; peakBytes: number }
 
-/** A child that takes longer is stopped: a peer without fast kernels for a type can take minutes for a step. */
-const LONGEST = 300_000
 const home = process.env.PEERS ?? join(homedir(), '.cache', 'node-diffusion-peers')
 const python = join(home, 'venv', 'bin', 'python')
 const script = fileURLToPath(new URL('../peers/peers.py', import.meta.url))
@@ -73,6 +73,11 @@ function pythons(peer: string, work: string, dtype: string): Promise<Line[]> {
 /** What is run, by peer, for one work; the name says which runs are the same. */
 function jobsOf(work: string): [peer: string, name: string, () => Promise<Line[]>][] {
   const own = (when: string) => (dtype: string) => ['ours', `ours ${work} ${dtype} ${when}`, () => ours(work, dtype)] as const
+  // All works in one process.
+  const cpp = (dtype: string) => {
+    const start = () => run(join(home, 'sdcpp', 'bench'), checkpoint, values.threads, '1', dtype, values.size)
+    return ['stable-diffusion.cpp', `stable-diffusion.cpp ${dtype}`, start] as const
+  }
   const dtypes = work === 'unet' ? ['f32', 'bf16', 'int8'] : ['f32', 'bf16']
   const others = { torch: hasHalf ? ['f32', 'bf16'] : ['f32'], openvino: hasHalf ? ['f32', 'bf16'] : ['f32'], onnxruntime: ['f32'] }
   const jobs = [
@@ -80,13 +85,9 @@ function jobsOf(work: string): [peer: string, name: string, () => Promise<Line[]
     ...Object.entries(others).flatMap(([peer, types]) =>
       types.map((dtype) => [peer, `${peer} ${work} ${dtype}`, () => pythons(peer, work, dtype)] as const),
     ),
-    // All works in one process.
-    ...['f16', 'q8_0'].map((dtype) => {
-      const program = join(home, 'sdcpp', 'bench')
-      const start = () => run(program, checkpoint, values.threads, '2', dtype, values.size)
-      return ['stable-diffusion.cpp', `stable-diffusion.cpp ${dtype}`, start] as const
-    }),
+    cpp('f16'),
     own('after')('f32'),
+    cpp('q8_0'),
     // Last, since its convolutions take minutes: the same networks in candle's own operations.
     [
       'candle',
@@ -106,7 +107,12 @@ const done = new Set<string>()
 for (const work of works) {
   for (const [peer, name, start] of jobsOf(work).filter(([peer, name]) => wanted.includes(peer) && !done.has(name))) {
     done.add(name)
-    const found = notes.get(name) ?? (await start().catch((error: Error) => error))
+    const before = notes.get(name)
+    if (before === undefined && process.uptime() > 60 * Number(values.minutes)) {
+      console.log(`${name}: left out, the ${values.minutes} minutes are over`)
+      continue
+    }
+    const found = before ?? (await start().catch((error: Error) => error))
     if (found instanceof Error) {
       console.log(`${name}: left out: ${reason(found)}`)
       continue
