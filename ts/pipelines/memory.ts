@@ -47,8 +47,15 @@ const FLOAT = 4
 /** Resident memory besides native memory when this module was loaded: Node, V8's heap, code. */
 const BASE = process.memoryUsage.rss() - native.nativeMemory(false).live
 
+/** What a first run adds to it: stacks of threads, small blocks, compiled code. */
+const GROWTH = 64 * 2 ** 20
+/** Resident native memory over what is in use: freed blocks that no later one fits into keep their pages while work goes on. */
+const SLACK = 1.08
+
+/** Tiles that are small beside any picture; a network's own are as large as the pictures that it was trained on. */
+const SMALL_TILES = { tileSampleMinSize: 256 }
 /** From the cheapest to the slowest. */
-const SAVINGS: readonly Savings[] = [{}, { tiling: {} }, { tiling: {}, saveMemory: true }]
+const SAVINGS: readonly Savings[] = [{}, { tiling: {} }, { tiling: SMALL_TILES }, { tiling: SMALL_TILES, saveMemory: true }]
 
 /** What a run of this size would take; nothing is computed. */
 export async function estimateRun({ unet, vae }: Networks, size: RunSize, savings: Savings = {}): Promise<MemoryEstimate> {
@@ -62,7 +69,7 @@ export async function estimateRun({ unet, vae }: Networks, size: RunSize, saving
   const decode = await vae.decodeMemory(latents, savings)
   const pixels = PIXEL_COPIES * FLOAT * vae.config.out_channels * size.images * size.height * size.width
   const most = Math.max(denoise.activations, decode.activations + pixels)
-  return { held, denoise, decode, peak: BASE + held + denoise.kept + decode.kept + most }
+  return { held, denoise, decode, peak: BASE + GROWTH + SLACK * (held + denoise.kept + decode.kept + most) }
 }
 
 /** Zeros in the shapes of a prompt. */
@@ -71,16 +78,30 @@ function conditioning({ config }: UNet2DConditionModel, rows: number, scope: Sco
   const { cross_attention_dim: width, addition_time_embed_dim: timeWidth, projection_class_embeddings_input_dim: projected } = config
   const encoderHiddenStates = zeros(rows, TOKENS, typeof width === 'number' ? width : (width[0] ?? 1))
   const timestepCond = config.time_cond_proj_dim === null ? undefined : zeros(rows, config.time_cond_proj_dim)
+  const classLabels = labels(config, rows, scope)
   if (config.addition_embed_type !== 'text_time' || timeWidth === null || projected === null) {
-    return { encoderHiddenStates, timestepCond }
+    return { encoderHiddenStates, timestepCond, classLabels }
   }
   // SDXL's refiner has five ids and narrower text, the base model six: whichever leaves a width that a text encoder has.
   const ids = (projected - 6 * timeWidth) % 128 === 0 && projected - 6 * timeWidth >= timeWidth ? 6 : 5
   return {
     encoderHiddenStates,
     timestepCond,
+    classLabels,
     addedCondKwargs: { textEmbeds: zeros(rows, projected - ids * timeWidth), timeIds: zeros(rows, ids) },
   }
+}
+
+/** Labels for a UNet that takes them, as the upscaler's noise levels: numbers of classes, or vectors where the config projects them. */
+function labels(config: UNet2DConditionModel['config'], rows: number, scope: Scope): Tensor | undefined {
+  const { class_embed_type: kind, num_class_embeds: classes, projection_class_embeddings_input_dim: width } = config
+  if (kind === 'projection' || kind === 'simple_projection') {
+    return scope.keep(Tensor.zeros([rows, width ?? 1]))
+  }
+  if (kind === 'identity') {
+    return scope.keep(Tensor.zeros([rows, 4 * (config.block_out_channels[0] ?? 1)]))
+  }
+  return kind === 'timestep' || typeof classes === 'number' ? scope.keep(Tensor.zeros([rows], 'i64')) : undefined
 }
 
 /** Memory that the process may take: what it has and what the system, or its container, has left. */
