@@ -2,9 +2,10 @@ import { z } from 'zod'
 import { T2IAdapter } from '../models/t2i-adapter.ts'
 import type { Call } from './call.ts'
 import type { Condition } from './condition.ts'
-import { type ControlImages, controlImageList, controlledSize, netsOf, oneEach } from './control-call.ts'
+import { type ControlImages, controlImageList, controlledSize, netsOf } from './control-call.ts'
 import type { PipelineImageInput, TextToImageOptions } from './generate-options.ts'
 import type { TextToImageXLOptions } from './generate-options-xl.ts'
+import { oneEach } from './one-each.ts'
 import { option } from './option.ts'
 import { imageShape, textToImageSchema } from './options.ts'
 import { textToImageXLSchema } from './options-xl.ts'
@@ -105,7 +106,7 @@ async function prepareAdapter(
 
 function adapterConditions(adapters: readonly T2IAdapter[], images: ControlImages, options: AdapterSettings): Condition[] {
   const list = controlImageList(images, adapters.length, 'image')
-  const scales = oneEach(options.adapterConditioningScale, adapters.length, 'adapterConditioningScale')
+  const scales = oneEach(options.adapterConditioningScale, adapters.length, { name: 'adapterConditioningScale', of: 'adapters' })
   return adapters.map((adapter, i) =>
     t2iAdapter(adapter, { image: list[i] as PipelineImageInput, scale: scales[i], end: options.adapterConditioningFactor }),
   )

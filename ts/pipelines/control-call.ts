@@ -5,6 +5,7 @@ import { controlImageSize } from './control-image.ts'
 import { controlNet } from './controlnet-condition.ts'
 import type { ControlSettings } from './controlnet-options.ts'
 import type { PipelineImageInput, SizeOptions } from './generate-options.ts'
+import { oneEach } from './one-each.ts'
 import type { Slot } from './slot.ts'
 
 /** The component that ControlNet pipelines have beside the others. */
@@ -45,9 +46,9 @@ export function controlConditions(
     )
   }
   const list = controlImageList(images, nets.length, name)
-  const scales = oneEach(options.controlnetConditioningScale, nets.length, 'controlnetConditioningScale')
-  const starts = oneEach(options.controlGuidanceStart, nets.length, 'controlGuidanceStart')
-  const ends = oneEach(options.controlGuidanceEnd, nets.length, 'controlGuidanceEnd')
+  const scales = oneEach(options.controlnetConditioningScale, nets.length, { name: 'controlnetConditioningScale' })
+  const starts = oneEach(options.controlGuidanceStart, nets.length, { name: 'controlGuidanceStart' })
+  const ends = oneEach(options.controlGuidanceEnd, nets.length, { name: 'controlGuidanceEnd' })
   const guessMode = options.guessMode === true || pooled
   return nets.map((net, i) => {
     const image = list[i] as PipelineImageInput
@@ -66,15 +67,6 @@ export async function controlledSize(
   const [first] = controlImageList(images, nets, rest.name)
   const size = await controlImageSize(first as PipelineImageInput, rest)
   return { height: height ?? size.height, width: width ?? size.width }
-}
-
-/** A value for each of several nets. Throws `InvalidArgumentError` for a list of another length. */
-export function oneEach<T>(value: T | readonly T[] | undefined, count: number, name: string): (T | undefined)[] {
-  const values = Array.isArray(value) ? (value as readonly T[]) : Array.from({ length: count }, () => value as T | undefined)
-  if (values.length !== count) {
-    throw expected(`one value, or one for each of ${count} ControlNets,`, name, value)
-  }
-  return [...values]
 }
 
 /** How many nets a component is. */

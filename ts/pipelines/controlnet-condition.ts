@@ -5,10 +5,12 @@ import { ControlNetModel } from '../models/controlnet.ts'
 import { ControlNetUnionModel } from '../models/controlnet-union.ts'
 import type { UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
 import { sourceName } from './adapter-records.ts'
-import { type Condition, type ConditionSpan, checkSpan } from './condition.ts'
+import { type Condition, type ConditionSpan, checkSpan, isWithin } from './condition.ts'
 import { controlImages } from './control-image.ts'
-import { type Evaluate, type How, repeated, residuals, scaled } from './controlnet-residuals.ts'
+import { type Evaluate, repeated, residuals, scaled } from './controlnet-residuals.ts'
+import type { UNetStep } from './denoise-options.ts'
 import type { PipelineImageInput } from './generate-options.ts'
+import { oneEach } from './one-each.ts'
 
 /** What every ControlNet takes. */
 export interface ControlOptionsOfCall extends ConditionSpan {
@@ -25,13 +27,17 @@ export interface ControlNetOptions extends ControlOptionsOfCall {
 }
 
 /** Options of `controlNetUnion`. */
-export interface ControlNetUnionOptions extends ControlOptionsOfCall {
+export interface ControlNetUnionOptions extends Omit<ControlOptionsOfCall, 'start' | 'end'> {
   /** The control images, one for each mode. */
   images: readonly PipelineImageInput[]
   /** Kind of each image, below the model's `num_control_type`. */
   modes: readonly number[]
   /** Strength: one number, or one for each image. @default 1 */
   scale?: number | readonly number[]
+  /** Share of the steps after which control begins, from 0: one number, or one for each image, which counts nothing before. @default 0 */
+  start?: number | readonly number[]
+  /** Share of the steps after which it ends, up to 1: one number, or one for each image. @default 1 */
+  end?: number | readonly number[]
 }
 
 /** A ControlNet as a condition of a call. Throws `InvalidArgumentError` for bad options. Source: diffusers `StableDiffusionControlNetPipeline`. */
@@ -40,10 +46,12 @@ export function controlNet(model: ControlNetModel, options: ControlNetOptions): 
     throw expected('a ControlNetModel', 'model', model)
   }
   const { image, scale = 1, ...rest } = checkOptions('options', options)
-  const how = checkHow(rest, model)
+  const { guessMode, ...given } = rest
+  const span = checkSpan(given)
+  const how = { acts: (step: UNetStep) => isWithin(step, span), guessMode: checkGuessMode(guessMode, model) }
   const scales = checkScales(scale)
   return {
-    record: recordOf(model, scale, how),
+    record: recordOf(model, scale, { ...span, ...how }),
     async prepare(call, scope) {
       checkFamily(model, call.unet)
       const kind = { name: 'image', channels: model.config.conditioning_channels, multiple: call.vaeScaleFactor }
@@ -64,7 +72,7 @@ export function controlNetUnion(model: ControlNetUnionModel, options: ControlNet
   if (!(model instanceof ControlNetUnionModel)) {
     throw expected('a ControlNetUnionModel', 'model', model)
   }
-  const { images, modes, scale = 1, ...rest } = checkOptions('options', options)
+  const { images, modes, scale = 1, start, end, guessMode } = checkOptions('options', options)
   if (!Array.isArray(modes) || !Array.isArray(images) || images.length === 0 || images.length !== modes.length) {
     throw expected('as many numbers as there are images, at least one,', 'modes', modes)
   }
@@ -72,37 +80,42 @@ export function controlNetUnion(model: ControlNetUnionModel, options: ControlNet
   if (!modes.every((mode) => Number.isInteger(mode) && mode >= 0 && mode < most)) {
     throw expected(`whole numbers from 0 to ${most - 1}`, 'modes', modes)
   }
-  const how = checkHow(rest, model)
-  const scales = checkScales(scale)
-  if (scales.length !== 1 && scales.length !== images.length) {
-    throw expected(`one number, or one for each of ${images.length} images,`, 'scale', scale)
-  }
+  const each = (value: number | readonly number[] | undefined, name: string): (number | undefined)[] =>
+    oneEach(Array.isArray(value) && value.length === 1 ? value[0] : value, images.length, { name, of: 'images' })
+  const scales = each(scale, 'scale').map((value) => checkNumber('scale', value))
+  const [starts, ends] = [each(start, 'start'), each(end, 'end')]
+  const spans = images.map((_, i) => checkSpan({ start: starts[i], end: ends[i] }))
+  const how = { acts: (step: UNetStep) => spans.some((span) => isWithin(step, span)), guessMode: checkGuessMode(guessMode, model) }
+  const whole = { start: Math.min(...spans.map((span) => span.start)), end: Math.max(...spans.map((span) => span.end)) }
   return {
-    record: recordOf(model, scale, how),
+    record: recordOf(model, scale, { ...whole, ...how }),
     async prepare(call, scope) {
       checkFamily(model, call.unet)
       const kind = { name: 'images', channels: model.config.conditioning_channels, multiple: call.vaeScaleFactor }
       const loaded = await Promise.all(images.map(async (image) => repeated(await controlImages(image, kind, call, scope), call, scope)))
-      const evaluate: Evaluate = (sample, { timestep }, given) =>
-        model.forward(sample, timestep, {
+      const evaluate: Evaluate = (sample, step, given) =>
+        model.forward(sample, step.timestep, {
           ...given,
           controlnetCond: loaded.map((image) => image(sample.shape[0] ?? 1)),
           controlTypeIdx: modes,
-          conditioningScale: scales,
+          conditioningScale: scales.map((own, i) => (isWithin(step, spans[i] ?? whole) ? own : 0)),
         })
       return residuals(evaluate, how, call)
     },
   }
 }
 
-function recordOf(model: ControlNetModel | ControlNetUnionModel, weight: unknown, { guessMode, ...span }: How): ControlRecord {
+function recordOf(
+  model: ControlNetModel | ControlNetUnionModel,
+  weight: unknown,
+  { guessMode, start, end }: Required<ControlOptionsOfCall>,
+): ControlRecord {
   const name = sourceName(model.source, model.constructor.name)
-  return { kind: 'controlnet', model: name, weight, ...span, ...(guessMode && { guessMode }) }
+  return { kind: 'controlnet', model: name, weight, start, end, ...(guessMode && { guessMode }) }
 }
 
-function checkHow({ guessMode, ...span }: ControlOptionsOfCall, model: ControlNetModel | ControlNetUnionModel): How {
-  const pooled = model.config.global_pool_conditions
-  return { ...checkSpan(span), guessMode: checkBoolean('guessMode', guessMode ?? pooled) }
+function checkGuessMode(guessMode: boolean | undefined, { config }: ControlNetModel | ControlNetUnionModel): boolean {
+  return checkBoolean('guessMode', guessMode ?? config.global_pool_conditions)
 }
 
 function checkScales(scale: number | readonly number[]): number[] {

@@ -3,7 +3,7 @@ import type { GuidanceRow } from '../guidance/guidance.ts'
 import type { ControlNetOutput, ControlOptions } from '../models/controlnet.ts'
 import type { Scope } from '../scope.ts'
 import { Tensor } from '../tensor.ts'
-import { type ConditionCall, type ConditionSpan, isWithin } from './condition.ts'
+import type { ConditionCall } from './condition.ts'
 import type { UNetCondition, UNetStep } from './denoise-options.ts'
 import type { UNetInputs } from './unet-inputs.ts'
 
@@ -11,7 +11,8 @@ import type { UNetInputs } from './unet-inputs.ts'
 export type Evaluate = (sample: Tensor, step: UNetStep, options: ControlOptions) => Promise<ControlNetOutput>
 
 /** When and how a ControlNet acts. */
-export interface How extends Required<ConditionSpan> {
+export interface How {
+  acts: (step: UNetStep) => boolean
   guessMode: boolean
 }
 
@@ -25,12 +26,12 @@ export function repeated(image: Tensor, { images }: ConditionCall, scope: Scope)
   }
 }
 
-/** A ControlNet as the loop sees it: residuals for the rows that it acts on, zeros for the others, nothing outside of its span. */
-export function residuals(evaluate: Evaluate, { guessMode, ...span }: How, { images }: ConditionCall): UNetCondition {
+/** A ControlNet as the loop sees it: residuals for the rows that it acts on, zeros for the others, nothing where it does not act. */
+export function residuals(evaluate: Evaluate, { guessMode, acts }: How, { images }: ConditionCall): UNetCondition {
   return async (step) => {
     const takes = (row: GuidanceRow): boolean => !guessMode || row.prompt === 'positive'
     const rows = step.rows.filter(takes)
-    if (!isWithin(step, span) || rows.length === 0) {
+    if (!acts(step) || rows.length === 0) {
       return {}
     }
     const { encoderHiddenStates, addedCondKwargs } = step.text(rows)

@@ -1,34 +1,38 @@
 import { z } from 'zod'
-import { expected } from '../errors.ts'
 import { ControlNetUnionModel } from '../models/controlnet-union.ts'
 import type { Condition } from './condition.ts'
-import { controlImageList, oneEach } from './control-call.ts'
+import { controlImageList, netsOf } from './control-call.ts'
 import { controlNetUnion } from './controlnet-condition.ts'
 import { type ControlledImage, controlImageShape, controlNetImageXLSchema, controlNetInpaintXLSchema } from './controlnet-options.ts'
 import type { PipelineImageInput, SizeOptions } from './generate-options.ts'
 import type { ImageToImageXLOptions, InpaintXLOptions, TextToImageXLOptions } from './generate-options-xl.ts'
+import { oneEach } from './one-each.ts'
 import { option } from './option.ts'
 import { textToImageXLSchema } from './options-xl.ts'
 import type { Slot } from './slot.ts'
 
 /** The component that pipelines with a union ControlNet have beside the others. */
 export interface ControlNetUnionComponent {
-  controlnet: ControlNetUnionModel
+  /** One union ControlNet, or several whose residuals are summed. */
+  controlnet: ControlNetUnionModel | readonly ControlNetUnionModel[]
 }
 
 /** The slot of a union ControlNet. */
 export const unionSlot: Slot = {
   folder: 'controlnet',
-  type: 'ControlNetUnionModel',
+  type: 'ControlNetUnionModel, or a non-empty array of them',
   classNames: ['ControlNetUnionModel'],
-  is: (value) => value instanceof ControlNetUnionModel,
+  is: (value) => netsOf(value).length > 0 && netsOf(value).every((net) => net instanceof ControlNetUnionModel),
   load: (dir, options) => ControlNetUnionModel.fromPretrained(dir, options),
 }
 
 /** What pictures follow, and of which kinds it is. */
 export interface ControlNetUnionSettings extends ControlledImage {
-  /** Kind of the control image, below the model's `num_control_type`; a list for several images. */
-  controlMode: number | readonly number[]
+  /**
+   * Kind of the control image, below the model's `num_control_type`; a list for several images. With several ControlNets one entry for each, as in
+   * the other options of control.
+   */
+  controlMode: number | readonly (number | readonly number[])[]
 }
 
 /** Options of text to image with a union ControlNet. */
@@ -44,7 +48,7 @@ const kind = z.int().min(0).max(1000)
 const shape = {
   ...controlImageShape,
   controlMode: option(
-    z.union([kind, z.array(kind).min(1)]),
+    z.union([kind, z.array(z.union([kind, z.array(kind).min(1)])).min(1)]),
     'a whole number of at least 0, or one for each control image,',
     'Kind of the control image.',
   ),
@@ -59,26 +63,43 @@ export const controlNetUnionImageSchema = z.strictObject({ ...controlNetImageXLS
 /** Options of inpainting with a union ControlNet. */
 export const controlNetUnionInpaintSchema = z.strictObject({ ...controlNetInpaintXLSchema.shape, controlMode: shape.controlMode })
 
-/** The control images, one for each mode. */
-export function unionImages({ controlImage, controlMode }: ControlNetUnionSettings): PipelineImageInput[] {
-  const modes = Array.isArray(controlMode) ? controlMode.length : 1
-  const list = modes === 1 && Array.isArray(controlImage) && controlImage.length === 1 ? controlImage[0] : controlImage
-  return controlImageList(list as PipelineImageInput, modes, 'controlImage')
+/** What one of the ControlNets follows, and how. */
+type OneNet = { images: PipelineImageInput[]; modes: readonly number[]; scale?: OneOrEach; start?: OneOrEach; end?: OneOrEach }
+type OneOrEach = number | readonly number[]
+
+/** The images of each ControlNet, one for each mode, with what goes with them. */
+export function unionNets({ controlnet }: ControlNetUnionComponent, options: ControlNetUnionSettings): OneNet[] {
+  const { controlImage, controlMode, controlnetConditioningScale: scale, controlGuidanceStart: start, controlGuidanceEnd: end } = options
+  const count = netsOf(controlnet).length
+  if (count === 1) {
+    return [{ ...imagesOf(controlImage, controlMode), scale, start, end }]
+  }
+  const modes = oneEach(controlMode, count, { name: 'controlMode' })
+  const [scales, starts, ends] = [
+    oneEach(scale, count, { name: 'controlnetConditioningScale' }),
+    oneEach(start, count, { name: 'controlGuidanceStart' }),
+    oneEach(end, count, { name: 'controlGuidanceEnd' }),
+  ]
+  return controlImageList(controlImage, count, 'controlImage').map((images, i) => ({
+    ...imagesOf(images, modes[i] ?? 0),
+    scale: scales[i],
+    start: starts[i],
+    end: ends[i],
+  }))
 }
 
-/** The control of a call as a condition. Throws `InvalidArgumentError`, also for images that would act in different parts of the run. */
-export function unionControl({ controlnet }: ControlNetUnionComponent, options: ControlNetUnionSettings): Condition[] {
-  const images = unionImages(options)
-  const modes = (Array.isArray(options.controlMode) ? options.controlMode : [options.controlMode]) as readonly number[]
-  const scale = oneEach(options.controlnetConditioningScale, images.length, 'controlnetConditioningScale').map((value) => value ?? 1)
-  const one = (value: number | readonly number[] | undefined, name: string): number | undefined => {
-    const values = new Set(oneEach(value, images.length, name))
-    if (values.size > 1) {
-      throw expected('one number for all images of a ControlNetUnionModel', name, value)
-    }
-    return [...values][0]
-  }
-  const start = one(options.controlGuidanceStart, 'controlGuidanceStart')
-  const end = one(options.controlGuidanceEnd, 'controlGuidanceEnd')
-  return [controlNetUnion(controlnet, { images, modes, scale, start, end, guessMode: options.guessMode || undefined })]
+function imagesOf(
+  controlImage: ControlNetUnionSettings['controlImage'],
+  controlMode: ControlNetUnionSettings['controlMode'],
+): Pick<OneNet, 'images' | 'modes'> {
+  const modes = (Array.isArray(controlMode) ? controlMode : [controlMode]) as readonly number[]
+  const list = modes.length === 1 && Array.isArray(controlImage) && controlImage.length === 1 ? controlImage[0] : controlImage
+  return { images: controlImageList(list as PipelineImageInput, modes.length, 'controlImage'), modes }
+}
+
+/** The control of a call as conditions, one for each ControlNet. Throws `InvalidArgumentError`. Source: diffusers `MultiControlNetUnionModel`. */
+export function unionControl(components: ControlNetUnionComponent, options: ControlNetUnionSettings): Condition[] {
+  const nets = netsOf(components.controlnet) as ControlNetUnionModel[]
+  const guessMode = options.guessMode || undefined
+  return unionNets(components, options).map((own, i) => controlNetUnion(nets[i] as ControlNetUnionModel, { ...own, guessMode }))
 }

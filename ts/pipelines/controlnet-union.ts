@@ -11,7 +11,7 @@ import {
   controlNetUnionInpaintSchema,
   controlNetUnionTextSchema,
   unionControl,
-  unionImages,
+  unionNets,
   unionSlot,
 } from './controlnet-union-options.ts'
 import type { PipelineImageInput } from './generate-options.ts'
@@ -42,7 +42,7 @@ export class StableDiffusionXLControlNetUnionPipeline extends ControlNetUnionBas
     const { options, signal } = call
     const control = unionControl(this.components, options)
     const at = { ...options, nets: 1, name: 'controlImage', multiple: this.vaeScaleFactor, signal }
-    const size = await controlledSize(unionImages(options)[0] as PipelineImageInput, at)
+    const size = await controlledSize(unionNets(this.components, options)[0]?.images[0] as PipelineImageInput, at)
     return { ...prepareTextToImage({ ...call, options: { ...options, ...size } }, this), control }
   }
 }
