@@ -46,6 +46,10 @@ impl KvCache {
 
     /// The entry of a prompt tensor; the least recently used entry makes room for a new one.
     pub fn entry(&self, prompt: &Tensor) -> Arc<KvEntry> {
+        if nd_kernels::dry::is_on() {
+            // Its keys and values would be no numbers.
+            return Arc::new(KvEntry::new(self.slots));
+        }
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.entry(prompt.id(), self.slots)
     }
