@@ -2,7 +2,7 @@
 //! here, so the driver, the panels and the row pointers are the same; only the tile differs.
 
 use super::pack::{Matrix, Packed};
-use super::tile::{Call, MR};
+use super::tile::{Lane, MR};
 use crate::buffer::Buffer;
 use crate::cpu::Level;
 use crate::gemm::Rows;
@@ -274,89 +274,16 @@ impl Task for RoundRows<'_> {
     }
 }
 
-/// Arguments of one tile of bytes.
-pub(super) struct ByteCall {
-    pub call: Call,
-    /// Sums start here, by column of the panel.
-    pub start: *const f32,
-    /// With the last chunk the sums become numbers: times the scale of the row and of the column.
-    pub scales: Option<(*const f32, *const f32)>,
-}
+/// Four bytes, and an i32 in sums.
+pub(super) struct Quad;
 
-struct Tile<'a, const M: usize, const NV: usize>(&'a ByteCall);
-
-impl<const M: usize, const NV: usize> Task for Tile<'_, M, NV> {
-    type Output = ();
-
+impl Lane for Quad {
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        let ByteCall { call: Call { rows, set_stride, runs, run_count, b, c, first }, start, scales } = self.0;
-        let width = NV * S::LANES;
-        let mut acc = [[S::splat(0.0); NV]; M];
-        for r in 0..M {
-            let from = if *first { *start } else { c.add(r * width).cast_const() };
-            for j in 0..NV {
-                acc[r][j] = S::load(from.add(j * S::LANES));
-            }
-        }
-        let mut bp = *b;
-        for i in 0..*run_count {
-            let run = &*runs.add(i);
-            let pointers = rows.add(run.set * set_stride);
-            let mut a = [std::ptr::null::<f32>(); M];
-            for r in 0..M {
-                a[r] = (*pointers.add(r)).add(run.k0);
-            }
-            let mut q = 0;
-            while q < run.len {
-                for r in 0..M {
-                    S::prefetch((*pointers.add(M + r)).wrapping_add(run.k0 + q));
-                }
-                let end = run.len.min(q + 16);
-                while q < end {
-                    let mut bv = [S::splat(0.0); NV];
-                    for j in 0..NV {
-                        bv[j] = S::load(bp.add(j * S::LANES));
-                    }
-                    bp = bp.add(width);
-                    for r in 0..M {
-                        let x = S::splat(*a[r].add(q));
-                        for j in 0..NV {
-                            acc[r][j] = S::dot4(x, bv[j], acc[r][j]);
-                        }
-                    }
-                    q += 1;
-                }
-            }
-        }
-        for r in 0..M {
-            for j in 0..NV {
-                let mut sum = acc[r][j];
-                if let Some((rows, columns)) = scales {
-                    let factor = S::mul(S::splat(*rows.add(r)), S::load(columns.add(j * S::LANES)));
-                    sum = S::mul(S::from_i32(sum), factor);
-                }
-                S::store(c.add(r * width + j * S::LANES), sum);
-            }
-        }
+    unsafe fn enter<S: Simd, T: Task>(task: T) -> T::Output {
+        S::enter_bytes(task)
     }
-}
-
-unsafe fn tile<S: Simd, const M: usize, const NV: usize>(call: &ByteCall) {
-    S::enter_bytes(Tile::<M, NV>(call))
-}
-
-/// Instances by `[vectors - 1][rows - 1]`.
-pub(super) type Kernels = [[unsafe fn(&ByteCall); MR]; 4];
-
-/// The instances for an instruction set.
-pub(super) fn kernels<S: Simd>() -> &'static Kernels {
-    const {
-        &[
-            [tile::<S, 1, 1>, tile::<S, 2, 1>, tile::<S, 3, 1>, tile::<S, 4, 1>, tile::<S, 5, 1>, tile::<S, 6, 1>],
-            [tile::<S, 1, 2>, tile::<S, 2, 2>, tile::<S, 3, 2>, tile::<S, 4, 2>, tile::<S, 5, 2>, tile::<S, 6, 2>],
-            [tile::<S, 1, 3>, tile::<S, 2, 3>, tile::<S, 3, 3>, tile::<S, 4, 3>, tile::<S, 5, 3>, tile::<S, 6, 3>],
-            [tile::<S, 1, 4>, tile::<S, 2, 4>, tile::<S, 3, 4>, tile::<S, 4, 4>, tile::<S, 5, 4>, tile::<S, 6, 4>],
-        ]
+    #[inline(always)]
+    unsafe fn add<S: Simd>(a: S::V, b: S::V, sum: S::V) -> S::V {
+        S::dot4(a, b, sum)
     }
 }

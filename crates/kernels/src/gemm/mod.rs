@@ -18,7 +18,7 @@ pub(crate) use pack::{Matrix, Packed, Run};
 pub(crate) use peak::peak;
 pub use peak::Peak;
 pub(crate) use rows::{Rows, Strided};
-pub(crate) use tile::{kernels, Call, MR};
+pub(crate) use tile::{kernels, Call, Float, MR};
 
 use crate::buffer::Buffer;
 use crate::pool;
@@ -119,7 +119,7 @@ impl<R: Rows> Task for Block<'_, R> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let Self { a, w, schedule, finish, first, rows, panels, scratch } = self;
-        let (kernels, byte_kernels) = (kernels::<S>(), bytes::kernels::<S>());
+        let kernels = if w.columns_of_bytes.is_some() { kernels::<bytes::Quad, S>() } else { kernels::<Float, S>() };
         let width = S::LANES * S::PANEL;
         // The kernel prefetches the rows after its own, hence MR pointers more than rows.
         let stride = rows.next_multiple_of(MR) + MR;
@@ -140,7 +140,10 @@ impl<R: Rows> Task for Block<'_, R> {
                     let count = MR.min(rows - r);
                     let at = if waiting { (p - panels.start) * rows.next_multiple_of(MR) + r } else { 0 };
                     let tile = tiles.add(at * width);
-                    let call = Call {
+                    let last = i + 1 == schedule.chunks.len();
+                    let columns = w.columns_of_bytes.as_ref();
+                    let scales = |columns: &bytes::Columns| (a.scales().add(first + r), columns.scales.as_ptr().add(panel.offset));
+                    kernels[panel.vectors - 1][count - 1](&Call {
                         rows: scratch.pointers.as_ptr().add(r),
                         set_stride: stride,
                         runs: schedule.runs.as_ptr().add(chunk.runs.start),
@@ -148,16 +151,10 @@ impl<R: Rows> Task for Block<'_, R> {
                         b,
                         c: tile,
                         first: i == 0,
-                    };
-                    let last = i + 1 == schedule.chunks.len();
-                    match &w.columns_of_bytes {
-                        None => kernels[panel.vectors - 1][count - 1](&call),
-                        Some(columns) => {
-                            let scales = last.then(|| (a.scales().add(first + r), columns.scales.as_ptr().add(panel.offset)));
-                            let start = columns.start.as_ptr().add(panel.offset);
-                            byte_kernels[panel.vectors - 1][count - 1](&bytes::ByteCall { call, start, scales })
-                        }
-                    }
+                        start: columns.map_or(std::ptr::null(), |columns| columns.start.as_ptr().add(panel.offset)),
+                        scales: columns.filter(|_| last).map(scales),
+                        fresh: p == panels.start,
+                    });
                     if last {
                         finish.store::<S>(panel, w.gated, first + r, count, tile);
                     }

@@ -1,4 +1,4 @@
-use super::{bytes, kernels, Call, Run, MR};
+use super::{bytes, kernels, Call, Float, Run, MR};
 use crate::buffer::Buffer;
 use crate::cpu::Level;
 use crate::simd::{dispatch, Simd, Task};
@@ -33,22 +33,14 @@ impl Task for Spin {
             *row = row.add(i % MR * K);
         }
         let run = Run { set: 0, k0: 0, len: K };
-        let call = Call { rows: rows.as_ptr(), set_stride: 0, runs: &run, run_count: 1, b: b.as_ptr(), c: c.as_mut_ptr(), first: true };
-        let flops = (2 * MR * width * K * self.calls) as f64;
+        let call = Call { fresh: false, ..Call::new(&rows, &run, b.as_ptr(), c.as_mut_ptr()) };
+        let (kernels, each) = match self.of {
+            Peak::F32 => (kernels::<Float, S>(), 1),
+            Peak::Int8 => (kernels::<bytes::Quad, S>(), bytes::QUAD),
+        };
         // Opaque, so that equal calls are not merged into one.
-        match self.of {
-            Peak::F32 => {
-                let kernel = kernels::<S>()[S::PANEL - 1][MR - 1];
-                (0..self.calls).for_each(|_| std::hint::black_box(kernel)(std::hint::black_box(&call)));
-                flops
-            }
-            Peak::Int8 => {
-                let kernel = bytes::kernels::<S>()[S::PANEL - 1][MR - 1];
-                let call = bytes::ByteCall { call, start: b.as_ptr(), scales: None };
-                (0..self.calls).for_each(|_| std::hint::black_box(kernel)(std::hint::black_box(&call)));
-                flops * bytes::QUAD as f64
-            }
-        }
+        (0..self.calls).for_each(|_| std::hint::black_box(kernels[S::PANEL - 1][MR - 1])(std::hint::black_box(&call)));
+        (2 * MR * width * K * self.calls * each) as f64
     }
 }
 

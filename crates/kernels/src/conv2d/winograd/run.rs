@@ -5,7 +5,7 @@ use super::Winograd;
 use crate::buffer::Buffer;
 use crate::conv2d::cpu::{Body, Call};
 use crate::conv2d::pixels::{Pixels, OUTSIDE};
-use crate::gemm::{kernels, Finish, Run, MR};
+use crate::gemm::{self, kernels, Finish, Float, Run, MR};
 use crate::pool;
 use crate::simd::{dispatch, streams, Shared, Simd, Task};
 use std::cell::RefCell;
@@ -216,7 +216,7 @@ impl<T: Tile> Winograd<T> {
     unsafe fn products<S: Simd>(&self, shape: &Shape, panel: usize, start: usize, count: usize, m: *mut f32, m_plane: usize) {
         let (channels, panel) = (shape.body.shape.1, &shape.body.packed.panels[panel]);
         let width = panel.vectors * S::LANES;
-        let kernel = kernels::<S>()[panel.vectors - 1][MR - 1];
+        let kernel = kernels::<Float, S>()[panel.vectors - 1][MR - 1];
         let step = channels.div_ceil(channels.div_ceil(SEGMENT));
         for position in 0..T::A * T::A {
             let u = self.u.as_ptr().add(position * self.plane + panel.offset * channels);
@@ -232,7 +232,7 @@ impl<T: Tile> Winograd<T> {
                     }
                     let c = m.add(position * m_plane + i * width);
                     let b = u.add(k0 * width);
-                    kernel(&crate::gemm::Call { rows: rows.as_ptr(), set_stride: 0, runs: &run, run_count: 1, b, c, first: k0 == 0 });
+                    kernel(&gemm::Call { first: k0 == 0, ..gemm::Call::new(&rows, &run, b, c) });
                     i += MR;
                 }
                 k0 += step;
