@@ -39,3 +39,16 @@ test('two empty texts are one empty window', async (t) => {
   t.deepEqual(conditioning.promptEmbeds.shape.slice(0, 2), [1, 2])
   t.true(conditioning.promptEmbeds.equal(conditioning.negativePromptEmbeds))
 })
+
+test('prompts of any length fit into one call, filled up to the longest', async (t) => {
+  const long = Array.from({ length: 60 }, () => 'a red cat').join(', ')
+  const prompts = ['a cat', long, 'a (red:1.2) cat']
+  using together = await encodePrompt(components, prompts, { syntax: 'lpw', negativePrompt: 'blurry' })
+  using alone = await encodePrompt(components, long, { syntax: 'lpw', negativePrompt: 'blurry' })
+  const [, tokens, width] = alone.promptEmbeds.shape
+  t.deepEqual(together.promptEmbeds.shape, [3, tokens, width])
+  t.deepEqual(together.negativePromptEmbeds.shape, [3, tokens, width])
+  // 5e-5 of values up to 4, as above
+  t.true(together.promptEmbeds.slice(0, 1, 2).sub(alone.promptEmbeds).abs().max().item() < 5e-5 * 4)
+  t.true(together.negativePromptEmbeds.slice(0, 1, 2).sub(alone.negativePromptEmbeds).abs().max().item() < 5e-5 * 4)
+})

@@ -68,7 +68,9 @@ export async function encodePrompt(
   checkNumber('negativePromptFrom', negativePromptFrom, { min: 0, max: 1 })
   const read = writtenPrompts(prompt, given).map((written) => readPrompt(written, { syntax, steps }))
   const loras = lorasOf(read)
-  using encoder = new CallEncoder(encoders, { syntax, clipSkip, negativeLength, cache, signal })
+  const together = name === 'lpw' && encoders.family === 'sdxl' && read.length > 1
+  const beside = together ? read.flatMap(({ parts, negative }) => [firstText(parts[0]?.texts), firstText(negative)]) : undefined
+  using encoder = new CallEncoder(encoders, { syntax, clipSkip, negativeLength, beside, cache, signal })
   const prompts: PromptConditioning[] = []
   const guided = (given.guided ?? true) || read.some(({ parts }) => parts.length > 1 || parts[0]?.weight !== 1)
   for (const item of read) {

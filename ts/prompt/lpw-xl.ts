@@ -13,6 +13,8 @@ const SIZE = 75
 export interface LpwXLOptions {
   /** Layers left out before the last but one, for the prompt only. @default 0 */
   clipSkip?: number
+  /** Further texts of the call: all are filled up to the longest, so that prompts of any length fit into one batch. @default none */
+  beside?: readonly EncoderText[]
   signal?: AbortSignal
 }
 
@@ -22,7 +24,7 @@ type Windows = { ids: number[][]; weights: number[] }[]
 /**
  * Encodes a prompt and its negative as diffusers' community pipeline `lpw_stable_diffusion_xl` does; the tensors belong to the caller.
  *
- * The shorter of the two is filled up with end ids; windows of 75 tokens, the last one as long as it happens to be; a weight w moves a token
+ * The shorter of the two is filled up with end ids, in a call of several prompts all up to the longest; windows of 75 tokens, the last one as long as it happens to be; a weight w moves a token
  * away from the last one of its window, `last + w (token - last)`, w rounded to f16; the pooled part is the last window's. A text for
  * the second encoder is appended to the first. Where the original fails or errs, this does not: two empty texts give one empty window, and
  * the word BREAK is a word (there it gets the weight -1). Source: `get_weighted_text_embeddings_sdxl`.
@@ -30,9 +32,9 @@ type Windows = { ids: number[][]; weights: number[] }[]
 export async function lpwPairXL(
   { encoders }: TextEncoders,
   [positive, negative]: readonly [EncoderText, EncoderText],
-  { clipSkip = 0, signal }: LpwXLOptions,
+  { clipSkip = 0, beside = [], signal }: LpwXLOptions,
 ): Promise<[TextEncoding, TextEncoding]> {
-  const texts = [positive, negative].map(({ first, second }) => (second ? `${first} ${second}` : first))
+  const texts = [positive, negative, ...beside].map(({ first, second }) => (second ? `${first} ${second}` : first))
   const tokens = texts.map((text) => encoders.map(({ tokenizer }) => lpwTokens(tokenizer, text)))
   const longest = encoders.map((_, i) => Math.max(...tokens.map((read) => read[i]?.ids.length ?? 0)))
   const encode = async (text: number, skip: number): Promise<TextEncoding> => {

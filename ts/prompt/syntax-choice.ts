@@ -1,7 +1,7 @@
 import { expected } from '../errors.ts'
 import type { CompelOptions } from './compel/embeddings.ts'
 import { compelEncoder } from './compel/encode.ts'
-import type { PromptEncoder } from './encoding.ts'
+import type { EncoderText, PromptEncoder } from './encoding.ts'
 import { type LpwOptions, lpwPair } from './lpw.ts'
 import { lpwPairXL } from './lpw-xl.ts'
 import { plainEncoder } from './plain.ts'
@@ -52,6 +52,8 @@ export interface EncodeTextOptions {
   clipSkip?: number
   /** Plain text only: ids per negative prompt. */
   negativeLength?: number
+  /** Long-prompt weighting for SDXL only: further texts of the call, as long as whose longest all shall be. */
+  beside?: readonly EncoderText[]
   signal?: AbortSignal
 }
 
