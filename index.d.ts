@@ -136,6 +136,10 @@ export declare class NativeIpAdapter {
 export declare class NativeLora {
   static open(path: string, token: NativeCancelToken): Promise<NativeLora>
   static fromTensors(names: Array<string>, tensors: Array<NativeTensor>): NativeLora
+  /** Names of the textual inversions that came with the adapter. */
+  get bundledNames(): Array<string>
+  /** The tensors of a textual inversion that came with the adapter, by their keys in a file of its own. */
+  bundled(name: string): NativeTensorFile
   /** What of the file finds a layer in these models, as JSON. */
   report(unet?: NativeUnet | undefined | null, textEncoder?: NativeClip | undefined | null, textEncoder2?: NativeClip | undefined | null, motionAdapter?: NativeMotion | undefined | null): string
 }
@@ -149,6 +153,18 @@ export declare class NativeMotion {
   static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeMotion>
   /** These modules with these adapters and no others. */
   withAdapters(adapters: Array<NativeAdapter>, token: NativeCancelToken): Promise<NativeMotion>
+}
+
+/** A loaded prior. */
+export declare class NativePriorTransformer {
+  get config(): string
+  get unknownKeys(): Array<string>
+  get unexpectedWeights(): Array<string>
+  dispose(): void
+  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativePriorTransformer>
+  forward(input: NativePriorInput, token: NativeCancelToken): Promise<NativeTensor>
+  /** Predicted embeddings as the image encoder gives them. */
+  postProcess(embeds: NativeTensor, token: NativeCancelToken): Promise<NativeTensor>
 }
 
 /** A loaded T2I-Adapter. */
@@ -233,6 +249,19 @@ export declare class NativeUnet {
   get imageLayers(): Array<string>
   /** Names of the self-attention layers over the image. */
   get selfAttentionLayers(): Array<string>
+}
+
+/** A loaded autoencoder with a codebook. */
+export declare class NativeVqModel {
+  get config(): string
+  get unknownKeys(): Array<string>
+  get unexpectedWeights(): Array<string>
+  dispose(): void
+  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeVqModel>
+  encode(image: NativeTensor, token: NativeCancelToken): Promise<NativeTensor>
+  decode(latents: NativeTensor, options: NativeVqOptions, token: NativeCancelToken): Promise<NativeTensor>
+  /** What `decode` would need, without computing anything. */
+  decodeNeed(latents: NativeTensor, options: NativeVqOptions, token: NativeCancelToken): Promise<NativeNeed>
 }
 
 /** Version, instruction set, threads and devices. */
@@ -345,6 +374,8 @@ export interface NativeInfo {
 export interface NativeLoadOptions {
   /** A folder or a weights file. */
   path?: string
+  /** Other files of the same component. */
+  beside?: Array<string>
   /** The component of a single file, such as `unet`; the names of a diffusers folder if left out. */
   part?: string
   /** Names of tensors in memory. */
@@ -406,9 +437,20 @@ export interface NativePiece {
   /** `unet`, `vae`, ...; the names are kept as they are if left out. */
   part?: string
   path?: string
+  /** Other files of the same component. */
+  beside?: Array<string>
   variant?: string
   names?: Array<string>
   tensors?: Array<NativeTensor>
+}
+
+/** Arguments of one evaluation, in diffusers' names and shapes. */
+export interface NativePriorInput {
+  hiddenStates: NativeTensor
+  timestep: number
+  projEmbedding: NativeTensor
+  encoderHiddenStates: NativeTensor
+  attentionMask?: NativeTensor
 }
 
 /** What operations of one kind and shape took together. */
@@ -466,11 +508,14 @@ export interface NativeTiling {
 export interface NativeUnetInput {
   sample: NativeTensor
   timesteps: Array<number>
-  encoderHiddenStates: NativeTensor
+  /** Only models that read `image_embeds` need none. */
+  encoderHiddenStates?: NativeTensor
   classLabels?: NativeTensor
   timestepCond?: NativeTensor
   textEmbeds?: NativeTensor
   timeIds?: NativeTensor
+  imageEmbeds?: NativeTensor
+  hint?: NativeTensor
   encoderAttentionMask?: NativeTensor
   downBlockAdditionalResiduals?: Array<NativeTensor>
   midBlockAdditionalResidual?: NativeTensor
@@ -499,6 +544,14 @@ export interface NativeVaeOptions {
   tiling?: NativeTiling
   /** Keeps no second form of the convolutions' weights. */
   savesMemory?: boolean
+}
+
+/** How latents are decoded. */
+export interface NativeVqOptions {
+  /** Decodes latents as they are instead of the nearest vectors of the codebook. */
+  forceNotQuantize: boolean
+  /** Keeps no second form of the convolutions' weights. */
+  savesMemory: boolean
 }
 
 /** Reads every tensor of a weights file, as textual inversions have them. */

@@ -28,6 +28,7 @@ export {
   type PartWeight,
 } from './guidance/guidance.ts'
 export { ImageTextGuidance, type ImageTextGuidanceOptions } from './guidance/image-guidance.ts'
+export { LearnedVarianceGuidance } from './guidance/learned-variance.ts'
 export {
   PerturbedAttentionGuidance,
   type PerturbedAttentionGuidanceOptions,
@@ -82,6 +83,7 @@ export { IPAdapter, type IPAdapterConfig, type IPAdapterLoadOptions } from './mo
 export type { FromConfigOptions, FromWeightsOptions, LoadOptions, LoadProgress } from './models/load.ts'
 export type { MemoryNeed } from './models/memory-need.ts'
 export { Model, type WeightsDType } from './models/model.ts'
+export { type PriorForwardOptions, PriorTransformer, type PriorTransformerConfig } from './models/prior-transformer.ts'
 export { type SafetyVerdict, StableDiffusionSafetyChecker } from './models/safety-checker.ts'
 export { T2IAdapter, type T2IAdapterConfig } from './models/t2i-adapter.ts'
 export {
@@ -91,7 +93,9 @@ export {
   type UNet2DConditionConfig,
   UNet2DConditionModel,
   type UNetForwardOptions,
+  type UNetImageOptions,
 } from './models/unet-2d-condition-model.ts'
+export { type VQDecodeOptions, VQModel, type VQModelConfig } from './models/vq-model.ts'
 export {
   type AdapterOptions,
   type AdapterSettings,
@@ -198,6 +202,46 @@ export { StableDiffusionInpaintPipeline } from './pipelines/inpaint.ts'
 export { type InstructPix2PixOptions, instructPix2PixSchema, StableDiffusionInstructPix2PixPipeline } from './pipelines/instruct-pix2pix.ts'
 export { Job, type JobContext } from './pipelines/job.ts'
 export {
+  KandinskyV22ControlnetImg2ImgPipeline,
+  KandinskyV22ControlnetPipeline,
+  KandinskyV22Img2ImgPipeline,
+  KandinskyV22InpaintPipeline,
+  KandinskyV22Pipeline,
+} from './pipelines/kandinsky-v22.ts'
+export type { KandinskyV22Components } from './pipelines/kandinsky-v22-base.ts'
+export {
+  type KandinskyV22CombinedComponents,
+  KandinskyV22CombinedPipeline,
+  KandinskyV22Img2ImgCombinedPipeline,
+  KandinskyV22InpaintCombinedPipeline,
+} from './pipelines/kandinsky-v22-combined.ts'
+export type { ImageEmbeds } from './pipelines/kandinsky-v22-embeds.ts'
+export {
+  type KandinskyCombinedOptions,
+  type KandinskyEmbeds,
+  type KandinskyHint,
+  type KandinskyHintImageOptions,
+  type KandinskyHintOptions,
+  type KandinskyImage,
+  type KandinskyImageCombinedOptions,
+  type KandinskyImageOptions,
+  type KandinskyInpaintCombinedOptions,
+  type KandinskyInpaintOptions,
+  type KandinskyMask,
+  type KandinskyOptions,
+  type KandinskyPriorOptions,
+  type KandinskyPrompts,
+  type KandinskyTextOptions,
+  kandinskyPriorSchema,
+  kandinskySchemas,
+} from './pipelines/kandinsky-v22-options.ts'
+export {
+  type InterpolateOptions,
+  type KandinskyPriorResult,
+  type KandinskyV22PriorComponents,
+  KandinskyV22PriorPipeline,
+} from './pipelines/kandinsky-v22-prior.ts'
+export {
   type LatentConsistencyImageOptions,
   LatentConsistencyModelImg2ImgPipeline,
   LatentConsistencyModelPipeline,
@@ -240,7 +284,7 @@ export {
 } from './pipelines/pag-xl.ts'
 export { parseOptions } from './pipelines/parse-options.ts'
 export { DiffusionPipeline } from './pipelines/pipeline.ts'
-export type { BaseComponents, ComponentsOf } from './pipelines/pipeline-class.ts'
+export type { Autoencoder, BaseComponents, ComponentsOf, RunComponents } from './pipelines/pipeline-class.ts'
 export type { PromptInputs, PromptTrack, RunConditioning, TrackEntry } from './pipelines/prompt-inputs.ts'
 export type { GenerateResult, ImagesResult, LatentsResult, ResultInfo, Results, TensorResult, Timings } from './pipelines/result.ts'
 export type { NoiseOptions, Seed } from './pipelines/seeds.ts'
@@ -305,6 +349,6 @@ export { Tensor } from './tensor.ts'
 export type { Device, DType, NestedNumbers, TensorArray, TypedArray } from './tensor-data.ts'
 export * from './upscale/index.ts'
 export * from './video/index.ts'
-export { type ConvertOptions, convertCheckpoint } from './weights/convert.ts'
+export { type ConvertOptions, type ConvertReport, convertCheckpoint } from './weights/convert.ts'
 export type { SaveDType, SavePretrainedOptions, SaveProgress } from './weights/save.ts'
 export type { PredictionType, SingleFileOptions } from './weights/single-file.ts'

@@ -21,6 +21,7 @@ export type {
   NativeMotion,
   NativeNeed,
   NativePiece,
+  NativePriorTransformer,
   NativeRecord,
   NativeT2IAdapter,
   NativeTensor,
@@ -28,6 +29,7 @@ export type {
   NativeUnet,
   NativeUnetInput,
   NativeVaeOptions,
+  NativeVqModel,
 } from '../index.js'
 
 /** Absolute path of the package's root folder; ts/ and dist/ both lie one level below it. */

@@ -116,7 +116,7 @@ function record(pipe: AnyPipeline): Recording {
     const output = await forward(sample, timestep, options)
     recording.timesteps.push(Number(timestep))
     recording.sample ??= sample.clone()
-    recording.context ??= options.encoderHiddenStates.clone()
+    recording.context ??= options.encoderHiddenStates?.clone()
     recording.output ??= output.sample.clone()
     return output
   }

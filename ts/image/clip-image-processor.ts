@@ -1,6 +1,8 @@
 import { checkInteger, checkOptions } from '../checks.ts'
-import { expected } from '../errors.ts'
+import { ConfigError, expected } from '../errors.ts'
+import { type LoadOptions, planLoad, readConfig } from '../models/load.ts'
 import { Tensor } from '../tensor.ts'
+import { intoFolder, writeJson } from '../weights/save.ts'
 import { type ImageInput, loadImage } from './load-image.ts'
 import { crop, type Pixels, rgbaToRgb } from './pixels.ts'
 import { resize } from './resample.ts'
@@ -19,6 +21,8 @@ export type CLIPImageProcessorConfig = {
 
 const { fround } = Math
 
+const FILE = 'preprocessor_config.json'
+
 /** OpenAI CLIP's statistics of its training pictures. Source: transformers image_utils.py `OPENAI_CLIP_MEAN`, `OPENAI_CLIP_STD`. */
 const clipMean = [0.48145466, 0.4578275, 0.40821073] as const
 const clipStd = [0.26862954, 0.26130258, 0.27577711] as const
@@ -33,6 +37,29 @@ export class CLIPImageProcessor {
     checkInteger('size', size, { min: 1, max: 8192 })
     checkInteger('cropSize', cropSize, { min: 1, max: 8192 })
     this.config = Object.freeze({ size, cropSize, imageMean, imageStd })
+  }
+
+  /** Reads `preprocessor_config.json` of a folder. */
+  static async fromPretrained(dir: string, options?: LoadOptions): Promise<CLIPImageProcessor> {
+    const { source } = await planLoad(dir, options, 'image_processor')
+    const { size, crop_size: cropSize, image_mean, image_std } = await readConfig(source, FILE)
+    return new CLIPImageProcessor({
+      size: edge(size),
+      cropSize: edge(cropSize),
+      imageMean: (image_mean ?? undefined) as CLIPImageProcessorConfig['imageMean'],
+      imageStd: (image_std ?? undefined) as CLIPImageProcessorConfig['imageStd'],
+    })
+  }
+
+  /** Writes `preprocessor_config.json` into a folder, as transformers reads it. */
+  async savePretrained(dir: string): Promise<void> {
+    const { size, cropSize: side, imageMean, imageStd } = this.config
+    const steps = { do_center_crop: true, do_convert_rgb: true, do_normalize: true, do_rescale: true, do_resize: true }
+    const numbers = { image_mean: imageMean, image_std: imageStd, resample: 3, rescale_factor: 1 / 255 }
+    const sizes = { size: { shortest_edge: size }, crop_size: { height: side, width: side } }
+    await intoFolder(dir, (folder) =>
+      writeJson(folder, FILE, { image_processor_type: 'CLIPImageProcessor', ...steps, ...numbers, ...sizes }),
+    )
   }
 
   /** One or more pictures to a tensor (B, 3, cropSize, cropSize), f32. Throws `InvalidArgumentError` for what is not a picture. */
@@ -69,4 +96,17 @@ export class CLIPImageProcessor {
       }
     }
   }
+}
+
+/** A size of the config: a number, or an object that names the shorter edge or height and width; undefined where there is none. */
+function edge(size: unknown): number | undefined {
+  if (typeof size !== 'object' || size === null) {
+    return typeof size === 'number' ? size : undefined
+  }
+  const { shortest_edge: shortest, height, width } = size as Readonly<Record<string, unknown>>
+  const value = shortest ?? (height === width ? height : undefined)
+  if (typeof value !== 'number') {
+    throw new ConfigError(`Expected one size for both sides in ${FILE} but received ${JSON.stringify(size)}`)
+  }
+  return value
 }

@@ -12,7 +12,7 @@ import { type MemoryNeed, memoryNeed } from './memory-need.ts'
 import { Model, type ModelPlace } from './model.ts'
 import { isMotionUnet, MOTION_WEIGHTS, spatialConfig } from './motion-unet-config.ts'
 import { buildNetwork, type Network, networkOfFile, networkOfWeights, randomNetwork } from './network.ts'
-import { checkFreeU, type FreeUOptions, motionInput, type UNetForwardOptions, unetInput } from './unet-input.ts'
+import { checkFreeU, type FreeUOptions, motionInput, type UNetForwardOptions, type UNetImageOptions, unetInput } from './unet-input.ts'
 
 /** Keys of a UNet's `config.json` (diffusers `UNet2DConditionModel`), completed with their defaults. */
 export type UNet2DConditionConfig = {
@@ -32,7 +32,7 @@ export type UNet2DConditionConfig = {
   readonly [key: string]: unknown
 }
 
-export type { FreeUOptions, ImagePromptInput, Perturbation, UNetForwardOptions } from './unet-input.ts'
+export type { FreeUOptions, ImagePromptInput, Perturbation, UNetForwardOptions, UNetImageOptions } from './unet-input.ts'
 
 /** Channels that a hint becomes. Source: diffusers embeddings.py `ImageHintTimeEmbedding`. */
 const HINT_CHANNELS = 4
@@ -107,7 +107,11 @@ export class UNet2DConditionModel extends Model {
    *
    * Shapes: sample (B, in_channels, H, W) -> (B, out_channels, H, W). `timestep` is one number for the batch or one for each sample.
    */
-  async forward(sample: Tensor, timestep: number | Tensor | readonly number[], options: UNetForwardOptions): Promise<{ sample: Tensor }> {
+  async forward(
+    sample: Tensor,
+    timestep: number | Tensor | readonly number[],
+    options: UNetForwardOptions | UNetImageOptions,
+  ): Promise<{ sample: Tensor }> {
     this.assertRuns()
     const { saveMemory } = checkOptions('options', options)
     const output = await this.#run([sample, timestep, options], (unet, input, token) => unet.forward(input, token, saveMemory))
@@ -115,7 +119,11 @@ export class UNet2DConditionModel extends Model {
   }
 
   /** Memory that `forward` with these arguments would need; nothing is computed. */
-  async forwardMemory(sample: Tensor, timestep: number | Tensor | readonly number[], options: UNetForwardOptions): Promise<MemoryNeed> {
+  async forwardMemory(
+    sample: Tensor,
+    timestep: number | Tensor | readonly number[],
+    options: UNetForwardOptions | UNetImageOptions,
+  ): Promise<MemoryNeed> {
     const { saveMemory = false } = checkOptions('options', options)
     return memoryNeed(await this.#run([sample, timestep, options], (unet, input, token) => unet.need(input, token, saveMemory)))
   }

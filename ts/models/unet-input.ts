@@ -37,8 +37,11 @@ export type UNetForwardOptions = {
   timestepCond?: Tensor
   /** Class labels: (B) or (B, projection dim). */
   classLabels?: Tensor
-  /** SDXL's pooled text embedding (B, D) and size ids (B, 6 or 5). */
-  addedCondKwargs?: { textEmbeds?: Tensor; timeIds?: Tensor }
+  /**
+   * SDXL's pooled text embedding (B, D) and size ids (B, 6 or 5); Kandinsky's image embeddings (B, encoder_hid_dim), and the picture that its UNet with
+   * control follows, (B, 3, 8 height, 8 width).
+   */
+  addedCondKwargs?: { textEmbeds?: Tensor; timeIds?: Tensor; imageEmbeds?: Tensor; hint?: Tensor }
   /** 1 for text, 0 for padding: (B, S). */
   encoderAttentionMask?: Tensor
   /** ControlNet's residuals, one for each skip connection; only together with that of the middle block. */
@@ -61,8 +64,19 @@ export type UNetForwardOptions = {
   signal?: AbortSignal
 }
 
+/** Conditioning of UNets that read image embeddings in the place of text (`encoder_hid_dim_type: 'image_proj'`). */
+export type UNetImageOptions = Omit<UNetForwardOptions, 'encoderHiddenStates'> & {
+  encoderHiddenStates?: undefined
+  addedCondKwargs: { imageEmbeds: Tensor; hint?: Tensor }
+}
+
 /** Checks the arguments of a UNet, or of a network that is told the same, and takes their native handles. Throws `InvalidArgumentError`. */
-export function unetInput(sample: Tensor, timestep: unknown, given: UNetForwardOptions, channels: number): NativeUnetInput {
+export function unetInput(
+  sample: Tensor,
+  timestep: unknown,
+  given: UNetForwardOptions | UNetImageOptions,
+  channels: number,
+): NativeUnetInput {
   const handle = handleOf(sample, 'sample')
   if (sample.shape.length !== 4 || sample.shape[1] !== channels) {
     throw expected(`a Tensor of shape [batch, ${channels}, height, width]`, 'sample', sample)
@@ -103,17 +117,23 @@ function timestepsOf(timestep: unknown): number[] {
   return list.map((item) => checkNumber('timestep', item))
 }
 
-function conditioningOf(given: UNetForwardOptions): Omit<NativeUnetInput, 'sample' | 'timesteps'> {
+function conditioningOf(given: UNetForwardOptions | UNetImageOptions): Omit<NativeUnetInput, 'sample' | 'timesteps'> {
   if ((given.downBlockAdditionalResiduals === undefined) !== (given.midBlockAdditionalResidual === undefined)) {
     const missing = given.midBlockAdditionalResidual === undefined ? 'midBlockAdditionalResidual' : 'downBlockAdditionalResiduals'
     throw expected('residuals of the down blocks and of the middle block together', missing, undefined)
   }
+  const { textEmbeds, timeIds, imageEmbeds, hint }: NonNullable<UNetForwardOptions['addedCondKwargs']> = given.addedCondKwargs ?? {}
+  if (given.encoderHiddenStates === undefined && imageEmbeds === undefined) {
+    throw expected('a Tensor', 'encoderHiddenStates', undefined)
+  }
   return {
-    encoderHiddenStates: handleOf(given.encoderHiddenStates, 'encoderHiddenStates'),
+    encoderHiddenStates: optional(given.encoderHiddenStates, 'encoderHiddenStates'),
     timestepCond: optional(given.timestepCond, 'timestepCond'),
     classLabels: optional(given.classLabels, 'classLabels'),
-    textEmbeds: optional(given.addedCondKwargs?.textEmbeds, 'addedCondKwargs.textEmbeds'),
-    timeIds: optional(given.addedCondKwargs?.timeIds, 'addedCondKwargs.timeIds'),
+    textEmbeds: optional(textEmbeds, 'addedCondKwargs.textEmbeds'),
+    timeIds: optional(timeIds, 'addedCondKwargs.timeIds'),
+    imageEmbeds: optional(imageEmbeds, 'addedCondKwargs.imageEmbeds'),
+    hint: optional(hint, 'addedCondKwargs.hint'),
     encoderAttentionMask: optional(given.encoderAttentionMask, 'encoderAttentionMask'),
     downBlockAdditionalResiduals: list(given.downBlockAdditionalResiduals, 'downBlockAdditionalResiduals'),
     midBlockAdditionalResidual: optional(given.midBlockAdditionalResidual, 'midBlockAdditionalResidual'),

@@ -16,12 +16,20 @@ import type { CommonOptions } from './generate-options.ts'
 import type { ImageToImageXLOptions, InpaintXLOptions, TextToImageXLOptions } from './generate-options-xl.ts'
 import { StableDiffusionImg2ImgPipeline } from './img2img.ts'
 import { StableDiffusionInpaintPipeline } from './inpaint.ts'
+import { KandinskyV22Img2ImgPipeline, KandinskyV22InpaintPipeline, KandinskyV22Pipeline } from './kandinsky-v22.ts'
+import {
+  type KandinskyV22CombinedComponents,
+  KandinskyV22CombinedPipeline,
+  KandinskyV22Img2ImgCombinedPipeline,
+  KandinskyV22InpaintCombinedPipeline,
+} from './kandinsky-v22-combined.ts'
+import type { KandinskyPrompts } from './kandinsky-v22-options.ts'
 import { LatentConsistencyModelImg2ImgPipeline, LatentConsistencyModelPipeline } from './latent-consistency.ts'
-import { type DownloadOptions, downloadComponents, loadComponents, type PipelineLoadOptions } from './load.ts'
+import type { DownloadOptions, PipelineLoadOptions } from './load.ts'
 import type { PipelineSingleFileOptions } from './load-single-file.ts'
 import { openModel } from './model-index.ts'
 import { DiffusionPipeline } from './pipeline.ts'
-import type { BaseComponents, PipelineClass } from './pipeline-class.ts'
+import type { BaseComponents, PipelineClass, RunComponents } from './pipeline-class.ts'
 import { made } from './pipeline-class.ts'
 import type { Results } from './result.ts'
 import { StableDiffusionPipeline } from './stable-diffusion.ts'
@@ -29,11 +37,15 @@ import type { StableDiffusionComponents } from './stable-diffusion-base.ts'
 import { StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline, StableDiffusionXLPipeline } from './stable-diffusion-xl.ts'
 import type { StableDiffusionXLComponents } from './stable-diffusion-xl-base.ts'
 
-/** A pipeline for one task, of whatever family; what only SDXL takes is refused by the others. */
+/** A pipeline for one task, of whatever family; what only SDXL takes is refused by the others. Kandinsky's `vae` is a `VQModel`. */
 export type TaskPipeline<O extends CommonOptions> = DiffusionPipeline<BaseComponents, O, Results>
 
 /** Components of any family, to be used instead of loading or sharing. */
-export type AnyComponents = (Partial<StableDiffusionComponents> | Partial<StableDiffusionXLComponents>) & {
+export type AnyComponents = (
+  | Partial<StableDiffusionComponents>
+  | Partial<StableDiffusionXLComponents>
+  | Partial<KandinskyV22CombinedComponents>
+) & {
   /** Chooses the task's pipeline with ControlNet. */
   controlnet?: ControlNetComponent['controlnet']
 }
@@ -47,7 +59,7 @@ export interface AutoPipeline<O extends CommonOptions> {
   /** Loads a checkpoint of one file, see `DiffusionPipeline.fromSingleFile`; its keys tell the family. */
   fromSingleFile(path: string, options?: PipelineSingleFileOptions & AnyComponents): Promise<TaskPipeline<O>>
   /** Makes the task's pipeline from another pipeline's components, without loading anything. */
-  fromPipe(pipe: DiffusionPipeline, overrides?: AnyComponents): TaskPipeline<O>
+  fromPipe(pipe: DiffusionPipeline<RunComponents>, overrides?: AnyComponents): TaskPipeline<O>
 }
 
 /** Families of models, each with one pipeline for each task. */
@@ -55,7 +67,19 @@ const FAMILIES = [
   { textToImage: StableDiffusionPipeline, imageToImage: StableDiffusionImg2ImgPipeline, inpainting: StableDiffusionInpaintPipeline },
   { textToImage: StableDiffusionXLPipeline, imageToImage: StableDiffusionXLImg2ImgPipeline, inpainting: StableDiffusionXLInpaintPipeline },
   { textToImage: LatentConsistencyModelPipeline, imageToImage: LatentConsistencyModelImg2ImgPipeline },
+  {
+    textToImage: KandinskyV22CombinedPipeline,
+    imageToImage: KandinskyV22Img2ImgCombinedPipeline,
+    inpainting: KandinskyV22InpaintCombinedPipeline,
+  },
 ] as const
+
+/** Decoders alone: their folders are loaded with a prior, as a family above. */
+const DECODERS: Family = {
+  textToImage: KandinskyV22Pipeline,
+  imageToImage: KandinskyV22Img2ImgPipeline,
+  inpainting: KandinskyV22InpaintPipeline,
+}
 
 /** The same families with ControlNet, for calls that bring one. */
 const CONTROLLED: readonly Family[] = [
@@ -76,7 +100,7 @@ type Family = Partial<Record<Task, { readonly name: string }>>
 
 function familyOf(className: string, controlled: boolean): Family {
   const has = (family: Family): boolean => Object.values(family).some((pipeline) => pipeline.name === className)
-  const index = Math.max(FAMILIES.findIndex(has), CONTROLLED.findIndex(has))
+  const index = has(DECODERS) ? FAMILIES.length - 1 : Math.max(FAMILIES.findIndex(has), CONTROLLED.findIndex(has))
   const found = (controlled ? CONTROLLED : FAMILIES)[index]
   if (found === undefined) {
     const known = FAMILIES.flatMap((family) => Object.values(family).map((pipeline) => pipeline.name))
@@ -100,11 +124,11 @@ function autoPipeline<O extends CommonOptions>(task: Task): AutoPipeline<O> {
     async fromPretrained(source = 'shapes', options) {
       const model = await openModel(source, options)
       const pipeline = classFor(String(model.index._class_name), options)
-      return made(pipeline, source, await loadComponents(model, pipeline, { ...options }))
+      return made(pipeline, source, await pipeline.loadParts(model, { ...options }))
     },
     async download(source, options) {
       const model = await openModel(source, options)
-      return downloadComponents(model, classFor(String(model.index._class_name)), options)
+      return classFor(String(model.index._class_name)).downloadParts(model, options)
     },
     async fromSingleFile(path, options = {}) {
       const { facts } = await openSingleFile(path, options)
@@ -117,16 +141,23 @@ function autoPipeline<O extends CommonOptions>(task: Task): AutoPipeline<O> {
       if (!(pipe instanceof DiffusionPipeline)) {
         throw expected('a pipeline', 'pipe', pipe)
       }
-      return classFor(pipe.constructor.name, overrides).fromPipe(pipe, overrides)
+      const decoder = Object.values(DECODERS).some((pipeline) => pipeline.name === pipe.constructor.name) ? DECODERS[task] : undefined
+      return ((decoder as unknown as AutoPipeline<O> | undefined) ?? classFor(pipe.constructor.name, overrides)).fromPipe(pipe, overrides)
     },
   }
 }
 
+/** What only Kandinsky takes. */
+type PriorOptions = Pick<KandinskyPrompts, 'priorNumInferenceSteps' | 'priorGuidanceScale'>
+
 /** Text to image for any supported folder. Source: diffusers `AutoPipelineForText2Image`. */
-export const AutoPipelineForText2Image: AutoPipeline<TextToImageXLOptions & Partial<ControlledText>> = autoPipeline('textToImage')
+export const AutoPipelineForText2Image: AutoPipeline<TextToImageXLOptions & Partial<ControlledText> & PriorOptions> =
+  autoPipeline('textToImage')
 
 /** Image to image for any supported folder. Source: diffusers `AutoPipelineForImage2Image`. */
-export const AutoPipelineForImage2Image: AutoPipeline<ImageToImageXLOptions & Partial<ControlledImage>> = autoPipeline('imageToImage')
+export const AutoPipelineForImage2Image: AutoPipeline<ImageToImageXLOptions & Partial<ControlledImage> & PriorOptions> =
+  autoPipeline('imageToImage')
 
 /** Inpainting for any supported folder. Source: diffusers `AutoPipelineForInpainting`. */
-export const AutoPipelineForInpainting: AutoPipeline<InpaintXLOptions & Partial<ControlledImage>> = autoPipeline('inpainting')
+export const AutoPipelineForInpainting: AutoPipeline<InpaintXLOptions & Partial<ControlledImage> & PriorOptions> =
+  autoPipeline('inpainting')

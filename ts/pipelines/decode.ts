@@ -1,8 +1,10 @@
 import { expected } from '../errors.ts'
 import { AutoencoderKL } from '../models/autoencoder-kl.ts'
+import { VQModel } from '../models/vq-model.ts'
 import { Scope } from '../scope.ts'
 import { Tensor } from '../tensor.ts'
 import type { Savings } from './memory.ts'
+import type { Autoencoder } from './pipeline-class.ts'
 
 /** Judges finished pictures; a pipeline blackens those for which it says true. */
 export interface SafetyChecker {
@@ -10,20 +12,26 @@ export interface SafetyChecker {
   check(images: Tensor): Promise<boolean[]>
 }
 
-/** Decodes scaled latents (B, C, h, w) to what the VAE gives (B, 3, H, W), about -1 to 1, one image at a time; the caller owns the result. */
-export async function decodeLatents(vae: AutoencoderKL, latents: Tensor, signal?: AbortSignal, savings?: Savings): Promise<Tensor> {
-  if (!(vae instanceof AutoencoderKL)) {
-    throw expected('an AutoencoderKL', 'vae', vae)
+/**
+ * Decodes scaled latents (B, C, h, w) to what the VAE gives (B, 3, H, W), about -1 to 1, one image at a time; the caller owns the result. Those of a
+ * `VQModel` have no scale, and are decoded as they are, not quantized.
+ */
+export async function decodeLatents(vae: Autoencoder, latents: Tensor, signal?: AbortSignal, savings?: Savings): Promise<Tensor> {
+  if (!(vae instanceof AutoencoderKL || vae instanceof VQModel)) {
+    throw expected('an AutoencoderKL or a VQModel', 'vae', vae)
   }
   if (!(latents instanceof Tensor) || latents.shape.length !== 4 || latents.shape[1] !== vae.config.latent_channels) {
     throw expected(`a Tensor of shape (B, ${vae.config.latent_channels}, h, w)`, 'latents', latents)
   }
   using scope = new Scope()
-  const plain = unscale(vae, latents, scope)
+  const plain = vae instanceof AutoencoderKL ? unscale(vae, latents, scope) : latents
   const parts: Tensor[] = []
   for (let i = 0; i < (latents.shape[0] ?? 0); i++) {
     const one = scope.keep(plain.slice(0, i, i + 1))
-    parts.push(scope.keep((await vae.decode(one, { ...savings, signal })).sample))
+    const decoded = await (vae instanceof AutoencoderKL
+      ? vae.decode(one, { ...savings, signal })
+      : vae.decode(one, { saveMemory: savings?.saveMemory, forceNotQuantize: true, signal }))
+    parts.push(scope.keep(decoded.sample))
   }
   return Tensor.cat(parts)
 }

@@ -4,7 +4,6 @@ import type { Image } from '../image/image.ts'
 import type { ControlRecord } from '../image/metadata/adapters.ts'
 import type { GenerationParameters } from '../image/metadata/parameters.ts'
 import { toImages } from '../image/to-images.ts'
-import type { AutoencoderKL } from '../models/autoencoder-kl.ts'
 import { Scope } from '../scope.ts'
 import { adapterRecords } from './adapter-records.ts'
 import type { Call } from './call.ts'
@@ -13,6 +12,7 @@ import type { Denoised } from './denoise-options.ts'
 import type { PipelineEvent } from './events.ts'
 import { guidanceScales } from './guidance-scale.ts'
 import type { Savings } from './memory.ts'
+import type { Autoencoder } from './pipeline-class.ts'
 import type { Prepared } from './prepared.ts'
 import type { GenerateResult, ResultInfo, Timings } from './result.ts'
 
@@ -27,7 +27,7 @@ export interface FinishedRun {
   controls: readonly ControlRecord[]
   truncated: string[]
   timings: Omit<Timings, 'decode'>
-  vae: AutoencoderKL
+  vae: Autoencoder
   /** How decoding saves memory. */
   savings?: Savings
   safetyChecker?: SafetyChecker | null

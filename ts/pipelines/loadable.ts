@@ -3,10 +3,18 @@ import { checkOptions } from '../checks.ts'
 import { DisposedError, expected } from '../errors.ts'
 import type { SavePretrainedOptions } from '../weights/save.ts'
 import { savePipeline } from '../weights/save-pipeline.ts'
-import { type DownloadOptions, downloadComponents, loadComponents, type PipelineLoadOptions, withoutUndefined } from './load.ts'
+import {
+  type DownloadOptions,
+  downloadComponents,
+  type LoadedComponents,
+  loadComponents,
+  type PipelineLoadOptions,
+  withoutUndefined,
+} from './load.ts'
 import { loadSingleFile, type PipelineSingleFileOptions } from './load-single-file.ts'
+import type { OpenedModel } from './model-index.ts'
 import { Ownership } from './ownership.ts'
-import type { BaseComponents, ComponentsOf, PipelineClass, PipelineOrigin } from './pipeline-class.ts'
+import type { ComponentsOf, PipelineClass, PipelineOrigin } from './pipeline-class.ts'
 import { made } from './pipeline-class.ts'
 import { checkComponents, type Slots } from './slot.ts'
 
@@ -15,7 +23,7 @@ import { checkComponents, type Slots } from './slot.ts'
  *
  * Components that a pipeline loaded are freed by `dispose()`, those that it was given are not; pipelines made by `fromPipe` own theirs together.
  */
-export abstract class LoadablePipeline<C extends BaseComponents> extends Adaptable<C> implements AsyncDisposable {
+export abstract class LoadablePipeline<C extends object> extends Adaptable<C> implements AsyncDisposable {
   /** The components of the class, by name. */
   static readonly slots: Slots = {}
   /** Settings of the class that stand beside the components, in `model_index.json` in snake_case. */
@@ -42,17 +50,33 @@ export abstract class LoadablePipeline<C extends BaseComponents> extends Adaptab
    *
    * Components given in the options are used instead of loading, and stay the caller's to dispose.
    */
-  static async fromPretrained<P extends LoadablePipeline<BaseComponents>>(
+  static async fromPretrained<P extends LoadablePipeline<object>>(
     this: PipelineClass<P>,
     source = 'shapes',
     options: PipelineLoadOptions & Partial<ComponentsOf<P>> = {},
   ): Promise<P> {
     // biome-ignore lint/complexity/noThisInStatic: the subclass it is called on
-    return made(this, source, await loadComponents(source, this, options as PipelineLoadOptions & Record<string, unknown>))
+    return made(this, source, await this.loadParts(source, options as PipelineLoadOptions & Record<string, unknown>))
   }
 
   /** Downloads what this kind of pipeline needs of a model of the hub, without loading it; returns the folder in the cache. */
-  static download(this: Pick<PipelineClass<unknown>, 'slots'>, source: string, options?: DownloadOptions): Promise<string> {
+  static download(
+    this: Pick<PipelineClass<unknown>, 'slots' | 'downloadParts'>,
+    source: string,
+    options?: DownloadOptions,
+  ): Promise<string> {
+    // biome-ignore lint/complexity/noThisInStatic: the subclass it is called on
+    return this.downloadParts(source, options)
+  }
+
+  /** Loads the components of this kind of pipeline. */
+  static loadParts(source: string | OpenedModel, options: PipelineLoadOptions & Record<string, unknown>): Promise<LoadedComponents> {
+    // biome-ignore lint/complexity/noThisInStatic: the subclass it is called on
+    return loadComponents(source, this, options)
+  }
+
+  /** Brings the files of this kind of pipeline here; returns the folder that holds them. */
+  static downloadParts(source: string | OpenedModel, options?: DownloadOptions): Promise<string> {
     // biome-ignore lint/complexity/noThisInStatic: the subclass it is called on
     return downloadComponents(source, this, options)
   }
@@ -63,7 +87,7 @@ export abstract class LoadablePipeline<C extends BaseComponents> extends Adaptab
    *
    * Components given in the options are used instead of loading, and stay the caller's to dispose.
    */
-  static async fromSingleFile<P extends LoadablePipeline<BaseComponents>>(
+  static async fromSingleFile<P extends LoadablePipeline<object>>(
     this: PipelineClass<P>,
     path: string,
     options: PipelineSingleFileOptions & Partial<ComponentsOf<P>> = {},
@@ -73,9 +97,9 @@ export abstract class LoadablePipeline<C extends BaseComponents> extends Adaptab
   }
 
   /** Makes this kind of pipeline from another one's components, without loading anything; overrides stay the caller's to dispose. */
-  static fromPipe<P extends LoadablePipeline<BaseComponents>>(
+  static fromPipe<P extends LoadablePipeline<object>>(
     this: PipelineClass<P>,
-    pipe: LoadablePipeline<BaseComponents>,
+    pipe: LoadablePipeline<object>,
     overrides: Partial<ComponentsOf<P>> = {},
   ): P {
     if (!(pipe instanceof LoadablePipeline)) {

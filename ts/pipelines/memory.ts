@@ -1,14 +1,15 @@
 import { freemem } from 'node:os'
 import { bytesText } from '../cli/table.ts'
 import { expected, OutOfMemoryError } from '../errors.ts'
-import type { AutoencoderKL, DecodeOptions } from '../models/autoencoder-kl.ts'
+import type { DecodeOptions } from '../models/autoencoder-kl.ts'
 import type { MemoryNeed } from '../models/memory-need.ts'
 import type { UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
-import type { UNetForwardOptions } from '../models/unet-input.ts'
+import type { UNetForwardOptions, UNetImageOptions } from '../models/unet-input.ts'
 import { native } from '../native.ts'
 import { Scope } from '../scope.ts'
 import { Tensor } from '../tensor.ts'
 import type { Denoiser } from './denoise-options.ts'
+import type { Autoencoder } from './pipeline-class.ts'
 
 /** What a run would take, in bytes. */
 export type MemoryEstimate = {
@@ -37,7 +38,7 @@ export type EstimateOptions = { height?: number; width?: number; numImagesPerPro
 /** How a run saves memory. */
 export type Savings = Pick<DecodeOptions, 'tiling' | 'saveMemory'>
 
-type Networks = { unet: UNet2DConditionModel; vae: AutoencoderKL }
+type Networks = { unet: UNet2DConditionModel; vae: Autoencoder }
 
 /** Tokens of a prompt. */
 const TOKENS = 77
@@ -46,7 +47,6 @@ const PIXEL_COPIES = 3
 const FLOAT = 4
 /** Resident memory besides native memory when this module was loaded: Node, V8's heap, code. */
 const BASE = process.memoryUsage.rss() - native.nativeMemory(false).live
-
 /** What a first run adds to it: stacks of threads, small blocks, compiled code. */
 const GROWTH = 64 * 2 ** 20
 /** Resident native memory over what is in use: freed blocks that no later one fits into keep their pages while work goes on. */
@@ -62,10 +62,10 @@ export async function estimateRun({ unet, vae }: Networks, size: RunSize, saving
   using scope = new Scope()
   const latent = [size.height / vae.scaleFactor, size.width / vae.scaleFactor]
   const rows = size.rows * size.images
-  const sample = scope.keep(Tensor.zeros([rows, unet.config.in_channels, ...latent]))
+  const sample = scope.keep(Tensor.zeros([rows, unet.sampleChannels, ...latent]))
   const latents = scope.keep(Tensor.zeros([1, vae.config.latent_channels, ...latent]))
   const held = native.nativeMemory(false).live
-  const denoise = await unet.forwardMemory(sample, 1, { ...conditioning(unet, rows, scope), saveMemory: savings.saveMemory })
+  const denoise = await unet.forwardMemory(sample, 1, { ...conditioning(unet, sample, scope), saveMemory: savings.saveMemory })
   const decode = await vae.decodeMemory(latents, savings)
   const pixels = PIXEL_COPIES * FLOAT * vae.config.out_channels * size.images * size.height * size.width
   const most = Math.max(denoise.activations, decode.activations + pixels)
@@ -73,10 +73,18 @@ export async function estimateRun({ unet, vae }: Networks, size: RunSize, saving
 }
 
 /** Zeros in the shapes of a prompt. */
-function conditioning({ config }: UNet2DConditionModel, rows: number, scope: Scope): UNetForwardOptions {
+function conditioning(
+  { config }: UNet2DConditionModel,
+  { shape: [rows = 1, , height = 1, width = 1] }: Tensor,
+  scope: Scope,
+): UNetForwardOptions | UNetImageOptions {
   const zeros = (...shape: number[]): Tensor => scope.keep(Tensor.zeros(shape))
-  const { cross_attention_dim: width, addition_time_embed_dim: timeWidth, projection_class_embeddings_input_dim: projected } = config
-  const encoderHiddenStates = zeros(rows, TOKENS, typeof width === 'number' ? width : (width[0] ?? 1))
+  if (config.encoder_hid_dim_type === 'image_proj') {
+    const hint = config.addition_embed_type === 'image_hint' ? zeros(rows, 3, 8 * height, 8 * width) : undefined
+    return { addedCondKwargs: { imageEmbeds: zeros(rows, Number(config.encoder_hid_dim)), hint } }
+  }
+  const { cross_attention_dim: textWidth, addition_time_embed_dim: timeWidth, projection_class_embeddings_input_dim: projected } = config
+  const encoderHiddenStates = zeros(rows, TOKENS, typeof textWidth === 'number' ? textWidth : (textWidth[0] ?? 1))
   const timestepCond = config.time_cond_proj_dim === null ? undefined : zeros(rows, config.time_cond_proj_dim)
   const classLabels = labels(config, rows, scope)
   if (config.addition_embed_type !== 'text_time' || timeWidth === null || projected === null) {

@@ -10,7 +10,7 @@ import type { DownloadOptions } from './load.ts'
 export const INDEX = 'model_index.json'
 
 /** Pipeline classes whose folders hold networks of this package; the components decide which of them a folder is good for. */
-const READABLE = /^(StableDiffusion(?!3)|LatentConsistencyModel|AnimateDiff)/
+const READABLE = /^(StableDiffusion(?!3)|LatentConsistencyModel|AnimateDiff|KandinskyV22)/
 
 /** Reads a pipeline's `model_index.json`; throws `ConfigError` if it is missing or of another kind of model. */
 export async function readModelIndex(place: ModelSource): Promise<Record<string, unknown>> {
@@ -18,7 +18,7 @@ export async function readModelIndex(place: ModelSource): Promise<Record<string,
   const name = index._class_name
   if (typeof name !== 'string' || !READABLE.test(name)) {
     throw new ConfigError(
-      `Expected a pipeline of Stable Diffusion for _class_name in model_index.json but received ${JSON.stringify(name)}`,
+      `Expected a pipeline of Stable Diffusion or Kandinsky 2.2 for _class_name in model_index.json but received ${JSON.stringify(name)}`,
     )
   }
   return index

@@ -2,21 +2,31 @@ import type { AdapterState } from '../adapters/adapter-state.ts'
 import type { AutoencoderKL } from '../models/autoencoder-kl.ts'
 import type { CLIPVisionModelWithProjection } from '../models/clip-vision-model.ts'
 import type { UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
+import type { VQModel } from '../models/vq-model.ts'
 import type { Scheduler } from '../schedulers/scheduler.ts'
 import type { SafetyChecker } from './decode.ts'
-import type { LoadedComponents } from './load.ts'
+import type { DownloadOptions, LoadedComponents, PipelineLoadOptions } from './load.ts'
+import type { OpenedModel } from './model-index.ts'
 import type { Owned } from './ownership.ts'
 import type { Slots } from './slot.ts'
 
-/** What every pipeline has. */
-export interface BaseComponents {
-  vae: AutoencoderKL
+/** What turns latents into pictures. */
+export type Autoencoder = AutoencoderKL | VQModel
+
+/** What every pipeline of pictures has. */
+export interface RunComponents {
+  vae: Autoencoder
   unet: UNet2DConditionModel
   scheduler: Scheduler
   /** Reads the images of IP-Adapters. @default none, or the one that `loadIpAdapter` finds */
   imageEncoder?: CLIPVisionModelWithProjection | null
   /** Judges finished pictures. @default none */
   safetyChecker?: SafetyChecker | null
+}
+
+/** The same with the autoencoder of Stable Diffusion. */
+export interface BaseComponents extends RunComponents {
+  vae: AutoencoderKL
 }
 
 /** Where a pipeline's components come from; filled in by `fromPretrained` and `fromPipe`. */
@@ -35,6 +45,8 @@ export interface PipelineClass<P> {
   readonly name: string
   readonly slots: Slots
   readonly settings: readonly string[]
+  loadParts(source: string | OpenedModel, options: PipelineLoadOptions & Record<string, unknown>): Promise<LoadedComponents>
+  downloadParts(source: string | OpenedModel, options?: DownloadOptions): Promise<string>
 }
 
 /** Component types of a pipeline. */

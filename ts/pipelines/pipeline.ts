@@ -15,7 +15,7 @@ import { type EstimateOptions, estimateRun, type MemoryEstimate } from './memory
 import { namedLoras, placed } from './named-loras.ts'
 import { parseOptions } from './parse-options.ts'
 import { pictureSize } from './picture-size.ts'
-import type { BaseComponents } from './pipeline-class.ts'
+import type { BaseComponents, RunComponents } from './pipeline-class.ts'
 import type { Encoded, Prepared } from './prepared.ts'
 import { checkPreview } from './report.ts'
 import type { GenerateResult, Results } from './result.ts'
@@ -29,7 +29,7 @@ import { runCall } from './run.ts'
  * (`prepare`) and how prompts are encoded (`encode`).
  */
 export abstract class DiffusionPipeline<
-  C extends BaseComponents = BaseComponents,
+  C extends RunComponents = BaseComponents,
   O extends CommonOptions = CommonOptions,
   R extends Record<keyof Results, unknown> = Record<keyof Results, unknown>,
 > extends LoadablePipeline<C> {
@@ -111,6 +111,11 @@ export abstract class DiffusionPipeline<
   /** Checks what only this kind of pipeline knows, before any work. */
   protected check(_options: CommonOptions): void {}
 
+  /** Settles a call before any model runs. */
+  protected plan(options: Filled<O>, signal: AbortSignal): Call<O> {
+    return planCall(options, { unet: this.unet, scheduler: this.scheduler, schedule: this.schedule(options), signal })
+  }
+
   /** What this kind of pipeline asks of its sampler beside the number of steps. */
   protected schedule(_options: CommonOptions): SetTimestepsOptions {
     return {}
@@ -124,7 +129,7 @@ export abstract class DiffusionPipeline<
     const begun = performance.now()
     this.check(options)
     checkPreview(options.preview, this.vae)
-    const call = planCall(options, { unet: this.unet, scheduler: this.scheduler, schedule: this.schedule(options), signal })
+    const call = this.plan(options, signal)
     scope.keep({ [Symbol.dispose]: () => call.scheduler.reset() })
     const named = namedLoras(call.options)
     const adapted = scope.keep(

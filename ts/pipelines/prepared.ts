@@ -11,6 +11,8 @@ import type { GenerateResult } from './result.ts'
 export interface Prepared extends Pick<DenoiseOptions, 'timesteps' | 'latents' | 'conditions' | 'afterStep'> {
   /** What this kind of pipeline adds as conditions, before those of the call. */
   control?: readonly Condition[]
+  /** What `encode` gives, of pipelines that need it for their latents. */
+  encoded?: Encoded
   /** In place of the pipeline's UNet. */
   denoiser?: Denoiser
   /** Latents of the run as a batch of pictures, where they are something else, as in videos; the caller owns the result. */

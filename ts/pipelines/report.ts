@@ -2,12 +2,12 @@ import { expected } from '../errors.ts'
 import type { Image } from '../image/image.ts'
 import { type LatentRgbFactors, latentRgbFactors, latentsToRgb } from '../image/preview.ts'
 import { toImages } from '../image/to-images.ts'
-import type { AutoencoderKL } from '../models/autoencoder-kl.ts'
 import type { Tensor } from '../tensor.ts'
 import type { Call } from './call.ts'
 import type { StepReport } from './denoise-options.ts'
 import type { PipelineEvent } from './events.ts'
 import type { CommonOptions } from './generate-options.ts'
+import type { Autoencoder } from './pipeline-class.ts'
 import type { Prepared } from './prepared.ts'
 import type { GenerateResult } from './result.ts'
 
@@ -20,7 +20,7 @@ export function reporter({
 }: {
   call: Call
   prepared: Prepared
-  vae: AutoencoderKL
+  vae: Autoencoder
   emit: (event: PipelineEvent<GenerateResult>) => void
 }): (report: StepReport) => Promise<void> {
   const { preview } = call.options
@@ -38,7 +38,7 @@ export function reporter({
 }
 
 /** Throws `InvalidArgumentError` for a preview's decoder that reads latents of another kind. */
-export function checkPreview(preview: CommonOptions['preview'], { config }: AutoencoderKL): void {
+export function checkPreview(preview: CommonOptions['preview'], { config }: Autoencoder): void {
   const decoder = typeof preview === 'object' ? preview.decoder : undefined
   if (decoder !== undefined && decoder.config.latent_channels !== config.latent_channels) {
     const received = `one for ${decoder.config.latent_channels}`
@@ -47,7 +47,7 @@ export function checkPreview(preview: CommonOptions['preview'], { config }: Auto
 }
 
 /** What makes pictures (B, 3, H, W) of predicted latents; nothing where no map for them is known. */
-function previewer({ options, signal }: Call, vae: AutoencoderKL): ((latents: Tensor) => Image[] | Promise<Image[]>) | undefined {
+function previewer({ options, signal }: Call, vae: Autoencoder): ((latents: Tensor) => Image[] | Promise<Image[]>) | undefined {
   const decoder = typeof options.preview === 'object' ? options.preview.decoder : undefined
   if (decoder !== undefined) {
     return async (latents) => {
@@ -60,7 +60,7 @@ function previewer({ options, signal }: Call, vae: AutoencoderKL): ((latents: Te
 }
 
 /** The fitted map of a VAE's latents, known by its scaling factor; none for latents of another kind. */
-function previewFactors({ config }: AutoencoderKL): LatentRgbFactors | undefined {
+function previewFactors({ config }: Autoencoder): LatentRgbFactors | undefined {
   const known: Readonly<Record<string, LatentRgbFactors>> = latentRgbFactors
   const name =
     Math.abs(config.scaling_factor - 0.13025) < 1e-6 ? 'sdxl' : Math.abs(config.scaling_factor - 0.93803) < 1e-6 ? 'shapes' : 'sd1'

@@ -14,13 +14,14 @@ import type { PipelineAdapters } from './ip-adapters.ts'
 import type { JobContext } from './job.ts'
 import { refuseHopeless, saving, savingsFor } from './memory.ts'
 import type { DiffusionPipeline } from './pipeline.ts'
+import type { RunComponents } from './pipeline-class.ts'
 import type { Encoded, Prepared } from './prepared.ts'
 import { reporter } from './report.ts'
 import type { GenerateResult } from './result.ts'
 
 /** A call that is settled, and the kind of pipeline that runs it. */
 export interface PlannedRun<O extends CommonOptions> {
-  pipe: DiffusionPipeline
+  pipe: DiffusionPipeline<RunComponents>
   call: Call<O>
   prepare: (call: Call<O>) => Promise<Prepared>
   encode: (call: Call, prepared: Prepared) => Promise<Encoded>
@@ -65,7 +66,7 @@ export async function runCall<O extends CommonOptions>(
     onAbort,
     signal,
     onStep: reporter({ call, prepared, vae, emit }),
-    onStepEnd: hook && (async (index, timestep, state) => hook(pipe, index, timestep, state)),
+    onStepEnd: hook && (async (index, timestep, state) => hook(pipe as unknown as DiffusionPipeline, index, timestep, state)),
   })
   scope.keep(denoised.latents)
   return (prepared.finish ?? finish)({

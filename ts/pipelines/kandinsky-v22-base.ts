@@ -1,0 +1,193 @@
+import { checkOptions } from '../checks.ts'
+import { ConfigError, expected } from '../errors.ts'
+import { ClassifierFreeGuidance } from '../guidance/guidance.ts'
+import { LearnedVarianceGuidance } from '../guidance/learned-variance.ts'
+import { peakScale } from '../guidance/schedule.ts'
+import type { UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
+import { VQModel } from '../models/vq-model.ts'
+import { resolveScheduler } from '../schedulers/resolve.ts'
+import type { Scheduler } from '../schedulers/scheduler.ts'
+import type { Scope } from '../scope.ts'
+import { Tensor } from '../tensor.ts'
+import type { Call, Filled } from './call.ts'
+import type { Denoiser } from './denoise-options.ts'
+import type { CommonOptions } from './generate-options.ts'
+import type { ImageEmbeds } from './kandinsky-v22-embeds.ts'
+import type { KandinskyEmbeds, KandinskyOptions } from './kandinsky-v22-options.ts'
+import type { KandinskyStart, LatentsStart } from './kandinsky-v22-starts.ts'
+import { DiffusionPipeline } from './pipeline.ts'
+import type { PipelineOrigin, RunComponents } from './pipeline-class.ts'
+import type { Encoded, Prepared } from './prepared.ts'
+import type { Results } from './result.ts'
+import { noiseSource } from './seeds.ts'
+import type { Slots } from './slot.ts'
+import { baseSlots } from './slots.ts'
+
+/** Components of a decoder of Kandinsky 2.2. */
+export interface KandinskyV22Components {
+  unet: UNet2DConditionModel
+  scheduler: Scheduler
+  movq: VQModel
+}
+
+/** The same, with the autoencoder where every pipeline has it. */
+export type KandinskyParts<C> = C & RunComponents & { vae: VQModel }
+
+const { unet, scheduler } = baseSlots
+
+/** The slots of a decoder. */
+export const decoderSlots: Slots = {
+  ...(unet && { unet }),
+  ...(scheduler && { scheduler }),
+  movq: {
+    folder: 'movq',
+    type: 'VQModel',
+    classNames: ['VQModel'],
+    is: (value) => value instanceof VQModel,
+    load: (dir, options) => VQModel.fromPretrained(dir, options),
+  },
+}
+
+/** Image embeddings of a call, one row for each image. */
+export type CallEmbeds = Pick<ImageEmbeds, 'imageEmbeds'> & Partial<ImageEmbeds>
+
+/** What the pipelines of Kandinsky 2.2 share: a UNet that reads image embeddings and predicts variances, and MoVQ. */
+export abstract class KandinskyV22Base<O extends KandinskyOptions, C extends KandinskyV22Components> extends DiffusionPipeline<
+  KandinskyParts<C>,
+  O,
+  Results
+> {
+  static override readonly slots: Slots = decoderSlots
+
+  constructor(components: C, origin?: PipelineOrigin) {
+    const given = checkOptions('components', components)
+    super({ ...given, vae: given.movq } as KandinskyParts<C>, origin)
+    const { encoder_hid_dim_type: kind } = this.unet.config
+    if (kind !== 'image_proj') {
+      throw new ConfigError(
+        `Expected encoder_hid_dim_type "image_proj" in the UNet's config for ${new.target.name} but received ${JSON.stringify(kind ?? null)}`,
+      )
+    }
+  }
+
+  /** The autoencoder. */
+  get movq(): VQModel {
+    return this.components.movq
+  }
+
+  /** How many prompts a call has. */
+  protected abstract count(options: O): number
+
+  /** The image embeddings of a call; they belong to `scope`. */
+  protected abstract embeds(call: Call<O>, scope: Scope): Promise<CallEmbeds>
+
+  /** How the latents of a call are made. */
+  protected abstract readonly start: LatentsStart<O>
+
+  protected override plan(options: Filled<O>, signal: AbortSignal): Call<O> {
+    const images = this.count(options) * options.numImagesPerPrompt
+    const noise = noiseSource(options, images)
+    const own = ownScheduler(options.scheduler, this.scheduler)
+    own.setTimesteps(options.numInferenceSteps)
+    const plain = new ClassifierFreeGuidance({ scale: peakScale(options.guidanceScale) })
+    return {
+      options: { ...options, preview: false, guidanceRescale: 0 },
+      images,
+      noise,
+      guidance: own.learnsVariance ? new LearnedVarianceGuidance(plain) : plain,
+      scheduler: own,
+      steps: options.numInferenceSteps,
+      signal,
+    }
+  }
+
+  protected override async prepare(call: Call<O>, scope: Scope): Promise<Prepared> {
+    const { imageEmbeds, negativeImageEmbeds, truncated = [] } = await this.embeds(call, scope)
+    const start: KandinskyStart = await this.start(call, this, scope)
+    const negative = negativeImageEmbeds && { embeds: negativeImageEmbeds }
+    return {
+      ...start,
+      denoiser: denoiserOf(this.unet, call.scheduler, start.hint),
+      encoded: { conditioning: { positive: { embeds: imageEmbeds }, negative }, truncated },
+    }
+  }
+
+  protected override async encode(_call: Call, { encoded }: Prepared): Promise<Encoded> {
+    if (encoded === undefined) {
+      throw expected('image embeddings', 'imageEmbeds', encoded)
+    }
+    return encoded
+  }
+}
+
+/** Pipelines of Kandinsky 2.2 that are given image embeddings. */
+export abstract class KandinskyV22Decoder<O extends KandinskyOptions & KandinskyEmbeds> extends KandinskyV22Base<
+  O,
+  KandinskyV22Components
+> {
+  protected override check(options: CommonOptions): void {
+    const { imageEmbeds, negativeImageEmbeds, guidanceScale } = options as unknown as Filled<O>
+    const width = Number(this.unet.config.encoder_hid_dim)
+    const rows = checkEmbeds(imageEmbeds, 'imageEmbeds', ['images', width])
+    if (negativeImageEmbeds !== undefined || peakScale(guidanceScale) > 1) {
+      checkEmbeds(negativeImageEmbeds, 'negativeImageEmbeds', [rows, width])
+    }
+  }
+
+  protected override count({ imageEmbeds }: O): number {
+    return rowsOf(listOf(imageEmbeds))
+  }
+
+  protected override async embeds({ options, guidance }: Call<O>, scope: Scope): Promise<CallEmbeds> {
+    const spread = (given: Tensor | Tensor[]): Tensor =>
+      scope.keep(scope.keep(Tensor.cat(listOf(given))).repeatInterleave(options.numImagesPerPrompt, 0))
+    const { imageEmbeds, negativeImageEmbeds } = options
+    const guided = guidance.rows.length > 1 && negativeImageEmbeds !== undefined
+    return { imageEmbeds: spread(imageEmbeds), negativeImageEmbeds: guided ? spread(negativeImageEmbeds) : undefined }
+  }
+}
+
+function listOf(given: Tensor | readonly Tensor[]): Tensor[] {
+  return given instanceof Tensor ? [given] : [...given]
+}
+
+function rowsOf(list: readonly Tensor[]): number {
+  return list.reduce((sum, { shape: [rows = 0] }) => sum + rows, 0)
+}
+
+/** The number of embeddings; throws `InvalidArgumentError` for another number or width. */
+function checkEmbeds(
+  given: Tensor | readonly Tensor[] | undefined,
+  name: string,
+  [rows, width]: readonly [number | 'images', number],
+): number {
+  const list = given === undefined ? [] : listOf(given)
+  const fits = list.every(({ shape }) => shape.length === 2 && shape[1] === width)
+  const sum = fits ? rowsOf(list) : 0
+  if (sum === 0 || (rows !== 'images' && sum !== rows)) {
+    throw expected(`a Tensor of shape (${rows}, ${width})`, name, given)
+  }
+  return sum
+}
+
+/** A scheduler for one call; one that the call names learns no variance, which would be that of the model's own sampler. */
+function ownScheduler(wanted: CommonOptions['scheduler'], base: Scheduler): Scheduler {
+  const { variance_type: _, thresholding: _thresholding, ...config } = base.config
+  return wanted === undefined ? base.clone() : resolveScheduler(wanted, config)
+}
+
+/** The UNet as the loop asks for it: embeddings stand in the place of text, and samplers of a fixed variance see no predicted one. */
+function denoiserOf(unet: UNet2DConditionModel, scheduler: Scheduler, hint: Tensor | undefined): Denoiser {
+  return {
+    forward: async (sample, timestep, { encoderHiddenStates: imageEmbeds, ...options }) => {
+      const [rows = 1] = sample.shape
+      using control = hint?.repeat([rows / (hint.shape[0] ?? 1), 1, 1, 1])
+      const output = await unet.forward(sample, timestep, { ...options, addedCondKwargs: { imageEmbeds, hint: control } })
+      if (scheduler.learnsVariance) {
+        return output
+      }
+      using both = output.sample
+      return { sample: both.slice(1, 0, (both.shape[1] ?? 0) / 2) }
+    },
+  }
+}
