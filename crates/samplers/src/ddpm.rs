@@ -50,24 +50,34 @@ pub(crate) fn schedule(config: &Config, options: &PlanOptions) -> Result<Schedul
     Ok(Schedule { timesteps, integer: true, init_noise_sigma: 1.0, order: 1, bars, steps, ..Schedule::default() })
 }
 
-/// The posterior's variance between two timesteps, formula (7); never below what the reference clamps it to.
-fn posterior(a: f64, p: f64) -> f64 {
-    ((1.0 - p) / (1.0 - a) * (1.0 - a / p)).max(1e-20)
+/// Two timesteps that a step goes between.
+#[derive(Clone, Copy)]
+struct Between {
+    a: f64,
+    p: f64,
+    alpha: f64,
+}
+
+impl Between {
+    /// The posterior's variance, formula (7); never below what the reference clamps it to.
+    fn posterior(self) -> f64 {
+        ((1.0 - self.p) / (1.0 - self.a) * (1.0 - self.alpha)).max(1e-20)
+    }
 }
 
 /// What the model says of the variance, where the kind leaves it to the model.
-fn learned(kind: &str, a: f64, p: f64) -> Option<Variance> {
+fn learned(kind: &str, between: Between) -> Option<Variance> {
     match kind {
         "learned" => Some(Variance::Direct),
-        "learned_range" => Some(Variance::Range { min_log: posterior(a, p).ln(), max_log: (1.0 - a / p).ln() }),
+        "learned_range" => Some(Variance::Range { min_log: between.posterior().ln(), max_log: (1.0 - between.alpha).ln() }),
         _ => None,
     }
 }
 
 /// Factor of the noise beside what the model says of it.
-fn deviation(kind: &str, a: f64, p: f64) -> f64 {
-    let beta = 1.0 - a / p;
-    let variance = posterior(a, p);
+fn deviation(kind: &str, between: Between) -> f64 {
+    let beta = 1.0 - between.alpha;
+    let variance = between.posterior();
     match kind {
         "learned" | "learned_range" => 1.0,
         "fixed_small" | "fixed_small_log" => variance.sqrt(),
@@ -77,6 +87,11 @@ fn deviation(kind: &str, a: f64, p: f64) -> f64 {
 }
 
 pub(crate) fn rows(config: &Config, options: &PlanOptions, schedule: &Schedule) -> Result<Vec<Row>> {
+    rows_by(config, options, schedule, |a, p| a / p)
+}
+
+/// As `rows`, with alpha of a and p as the class rounds it.
+pub(crate) fn rows_by(config: &Config, options: &PlanOptions, schedule: &Schedule, alpha: fn(f64, f64) -> f64) -> Result<Vec<Row>> {
     let kind = config.choice("prediction_type", TYPES)?;
     let kinds = &["fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log", "learned", "learned_range"];
     let variance = config.choice("variance_type", kinds)?;
@@ -88,15 +103,16 @@ pub(crate) fn rows(config: &Config, options: &PlanOptions, schedule: &Schedule) 
             let a = bar(schedule, row.t)?;
             let first = timesteps.iter().position(|t| *t == row.t).unwrap_or(i);
             let p = timesteps.get(first + 1).map_or(Ok(1.0), |&t| if t >= 0.0 { bar(schedule, t) } else { Ok(1.0) })?;
-            let alpha = a / p;
+            let alpha = alpha(a, p);
+            let between = Between { a, p, alpha };
             row.sigma = ((1.0 - a) / a).sqrt();
             row.x0 = preserving(kind, a.sqrt(), (1.0 - a).sqrt()).x0;
             row.clip = clip.clone();
-            row.variance = learned(variance, a, p);
+            row.variance = learned(variance, between);
             row.next = reg("x0") * (p.sqrt() * (1.0 - alpha) / (1.0 - a)) + reg("sample") * (alpha.sqrt() * (1.0 - p) / (1.0 - a));
             if row.t > 0.0 {
                 row.noise = Some(Noise::Normal);
-                row.next = row.next + reg("noise") * deviation(variance, a, p);
+                row.next = row.next + reg("noise") * deviation(variance, between);
             }
             Ok(row)
         })

@@ -5,8 +5,9 @@
 
 use crate::betas::alphas_cumprod;
 use crate::config::Config;
+use crate::ddpm::rows_by;
 use crate::error::{Result, SamplerError};
-use crate::plan::{PlanOptions, Schedule};
+use crate::plan::{PlanOptions, Row, Schedule};
 use crate::registry::{Entry, NoiseRule, Stochastic, Velocity};
 use crate::timesteps::linspace;
 
@@ -25,7 +26,7 @@ pub(crate) const ENTRY: Entry = Entry {
     stochastic: Stochastic::Always,
     check,
     schedule,
-    rows: crate::ddpm::rows,
+    rows,
 };
 
 fn schedule(config: &Config, options: &PlanOptions) -> Result<Schedule> {
@@ -37,6 +38,11 @@ fn schedule(config: &Config, options: &PlanOptions) -> Result<Schedule> {
     let timesteps = linspace(0.0, train as f64 - 1.0, steps).iter().rev().map(|t| t.round_ties_even()).collect();
     let bars = alphas_cumprod(config, &["squaredcos_cap_v2"])?;
     Ok(Schedule { timesteps, integer: true, init_noise_sigma: 1.0, order: 1, bars, steps, ..Schedule::default() })
+}
+
+/// DDPM's, with alpha as 1 - beta of a beta in f32: it is 0 at the first steps, where the cosine schedule is steepest.
+fn rows(config: &Config, options: &PlanOptions, schedule: &Schedule) -> Result<Vec<Row>> {
+    rows_by(config, options, schedule, |a, p| f64::from(1.0 - (1.0 - (a / p) as f32)))
 }
 
 /// DDPM's rows take more kinds.
