@@ -42,8 +42,6 @@ pub(crate) const ENTRY: Entry = Entry {
 
 pub(crate) const INVERSE: Entry = Entry {
     class: "DPMSolverMultistepInverseScheduler",
-    evaluations: 1,
-    compatible: true,
     listed: false,
     defaults_json: r#"{
     "num_train_timesteps":1000, "beta_start":0.0001, "beta_end":0.02, "beta_schedule":"linear", "trained_betas":null,
@@ -53,13 +51,8 @@ pub(crate) const INVERSE: Entry = Entry {
     "use_flow_sigmas":false, "flow_shift":1.0, "lambda_min_clipped":"-Infinity", "variance_type":null,
     "timestep_spacing":"linspace", "steps_offset":0
 }"#,
-    step_options: &[],
-    noise: NoiseRule::Preserving,
-    velocity: Velocity::None,
-    stochastic: Stochastic::ByAlgorithm,
-    check,
     schedule: inverse_schedule,
-    rows,
+    ..ENTRY
 };
 
 /// lambda of every training step, f32 as in the reference.

@@ -4,21 +4,18 @@
 
 use crate::betas::{alphas_cumprod, COMMON};
 use crate::config::Config;
-use crate::dpm_multistep::{clipped, close, with_mu, Style};
+use crate::dpm_multistep::{clipped, close, with_mu, Style, ENTRY as MULTISTEP};
 use crate::dpm_solver::{check as family_check, convert, points, singlestep, update, Algorithm, Rule};
 use crate::error::{Result, SamplerError};
 use crate::euler::refuse_respaced;
 use crate::lin::reg;
 use crate::plan::{PlanOptions, Row, Schedule};
 use crate::prediction::{threshold, FLOW_TYPES, TYPES};
-use crate::registry::{Entry, NoiseRule, Stochastic, Velocity};
+use crate::registry::Entry;
 use crate::timesteps::linspace;
 
 pub(crate) const ENTRY: Entry = Entry {
     class: "DPMSolverSinglestepScheduler",
-    evaluations: 1,
-    compatible: true,
-    listed: true,
     defaults_json: r#"{
     "num_train_timesteps":1000, "beta_start":0.0001, "beta_end":0.02, "beta_schedule":"linear", "trained_betas":null,
     "solver_order":2, "prediction_type":"epsilon", "thresholding":false, "dynamic_thresholding_ratio":0.995,
@@ -27,13 +24,10 @@ pub(crate) const ENTRY: Entry = Entry {
     "flow_shift":1.0, "final_sigmas_type":"zero", "lambda_min_clipped":"-Infinity", "variance_type":null,
     "use_dynamic_shifting":false, "time_shift_type":"exponential"
 }"#,
-    step_options: &[],
-    noise: NoiseRule::Preserving,
-    velocity: Velocity::None,
-    stochastic: Stochastic::ByAlgorithm,
     check,
     schedule,
     rows,
+    ..MULTISTEP
 };
 
 const ALGORITHMS: &[&str] = &["dpmsolver", "dpmsolver++", "sde-dpmsolver++"];

@@ -9,41 +9,23 @@ use crate::euler_cfg_pp::unprompted;
 use crate::k_family;
 use crate::lin::reg;
 use crate::plan::{PlanOptions, Row, Schedule};
-use crate::registry::{Entry, NoiseRule, Stochastic, Velocity};
+use crate::registry::Entry;
 
-pub(crate) const ENTRY: Entry = Entry {
-    class: "DPMPlusPlus2MCFGPlusPlusScheduler",
-    evaluations: 1,
-    compatible: true,
-    listed: false,
-    defaults_json: k_family::DEFAULTS,
-    step_options: &[],
-    noise: NoiseRule::Exploding,
-    velocity: Velocity::None,
-    stochastic: Stochastic::Never,
-    check: |config| config.check_sigma_flags(),
-    schedule: k_family::schedule,
-    rows,
-};
+pub(crate) const ENTRY: Entry = k_family::entry("DPMPlusPlus2MCFGPlusPlusScheduler", rows);
 
 fn rows(config: &Config, options: &PlanOptions, schedule: &Schedule) -> Result<Vec<Row>> {
-    let sigmas = &schedule.sigmas;
-    (options.begin_index..schedule.timesteps.len())
-        .map(|i| {
-            let mut row = k_family::row(config, schedule, i, sigmas[i])?;
-            let (from, to) = (sigmas[i], sigmas[i + 1]);
-            if to == 0.0 {
-                row.next = reg("x0");
-                return Ok(row);
-            }
-            row.value = Some(unprompted(config, from));
-            let ratio = to / from;
-            row.next = reg("x0") + (reg("sample") - reg(format!("m{i}"))) * ratio;
-            if i > options.begin_index {
-                let r = (sigmas[i - 1] / from).ln() / (from / to).ln();
-                row.next = row.next + (reg("x0") - reg(format!("m{}", i - 1))) * ((1.0 - ratio) / (2.0 * r));
-            }
-            Ok(row)
-        })
-        .collect()
+    k_family::rows(config, options, schedule, |row, from, to| {
+        if to == 0.0 {
+            return reg("x0");
+        }
+        let i = row.index;
+        row.value = Some(unprompted(config, from));
+        let ratio = to / from;
+        let next = reg("x0") + (reg("sample") - reg(format!("m{i}"))) * ratio;
+        if i == options.begin_index {
+            return next;
+        }
+        let r = (schedule.sigmas[i - 1] / from).ln() / (from / to).ln();
+        next + (reg("x0") - reg(format!("m{}", i - 1))) * ((1.0 - ratio) / (2.0 * r))
+    })
 }

@@ -8,22 +8,10 @@ use crate::error::Result;
 use crate::k_family;
 use crate::lin::{reg, Lin};
 use crate::plan::{Noise, PlanOptions, Row, Schedule};
-use crate::registry::{Entry, NoiseRule, Stochastic, Velocity};
+use crate::registry::{Entry, Stochastic};
 
-pub(crate) const ENTRY: Entry = Entry {
-    class: "DPMPlusPlus3MSDEScheduler",
-    evaluations: 1,
-    compatible: true,
-    listed: false,
-    defaults_json: k_family::DEFAULTS,
-    step_options: &["eta", "sNoise"],
-    noise: NoiseRule::Exploding,
-    velocity: Velocity::None,
-    stochastic: Stochastic::Always,
-    check: |config| config.check_sigma_flags(),
-    schedule: k_family::schedule,
-    rows,
-};
+pub(crate) const ENTRY: Entry =
+    Entry { step_options: &["eta", "sNoise"], stochastic: Stochastic::Always, ..k_family::entry("DPMPlusPlus3MSDEScheduler", rows) };
 
 fn rows(config: &Config, options: &PlanOptions, schedule: &Schedule) -> Result<Vec<Row>> {
     let sigmas = &schedule.sigmas;
@@ -31,38 +19,33 @@ fn rows(config: &Config, options: &PlanOptions, schedule: &Schedule) -> Result<V
     let high = sigmas.iter().copied().fold(0.0, f64::max);
     let low = sigmas.iter().copied().filter(|s| *s > 0.0).fold(f64::INFINITY, f64::min);
     let begin = options.begin_index;
-    (begin..schedule.timesteps.len())
-        .map(|i| {
-            let mut row = k_family::row(config, schedule, i, sigmas[i])?;
-            let newest = k_family::keep(&mut row);
-            let to = sigmas[i + 1];
-            if to == 0.0 {
-                row.next = newest;
-                return Ok(row);
+    k_family::rows(config, options, schedule, |row, from, to| {
+        let i = row.index;
+        let newest = k_family::keep(row);
+        if to == 0.0 {
+            return newest;
+        }
+        let span = |k: usize| (sigmas[k] / sigmas[k + 1]).ln();
+        let m = |k: usize| reg(format!("m{k}"));
+        let h = span(i);
+        let g = h * (1.0 + eta);
+        let (phi2, decay) = ((-g).exp_m1() / g + 1.0, (-g).exp());
+        let slope = |k: usize| -> Lin { (m(k + 1) - m(k)) * (h / span(k)) };
+        let first = reg("sample") * decay + newest * (1.0 - decay);
+        let next = match i - begin {
+            0 => first,
+            1 => first + slope(i - 1) * phi2,
+            _ => {
+                let (r0, r1) = (span(i - 1) / h, span(i - 2) / h);
+                let bend = slope(i - 1) - slope(i - 2);
+                let d1 = slope(i - 1) + bend.clone() * (r0 / (r0 + r1));
+                first + d1 * phi2 - bend * ((phi2 / g - 0.5) / (r0 + r1))
             }
-            let span = |k: usize| (sigmas[k] / sigmas[k + 1]).ln();
-            let m = |k: usize| reg(format!("m{k}"));
-            let h = span(i);
-            let g = h * (1.0 + eta);
-            let (phi2, decay) = ((-g).exp_m1() / g + 1.0, (-g).exp());
-            let slope = |k: usize| -> Lin { (m(k + 1) - m(k)) * (h / span(k)) };
-            row.next = reg("sample") * decay + newest * (1.0 - decay);
-            row.next = match i - begin {
-                0 => row.next,
-                1 => row.next + slope(i - 1) * phi2,
-                _ => {
-                    let (r0, r1) = (span(i - 1) / h, span(i - 2) / h);
-                    let bend = slope(i - 1) - slope(i - 2);
-                    let d1 = slope(i - 1) + bend.clone() * (r0 / (r0 + r1));
-                    row.next + d1 * phi2 - bend * ((phi2 / g - 0.5) / (r0 + r1))
-                }
-            };
-            if eta > 0.0 {
-                row.noise = Some(Noise::Brownian { from: sigmas[i], to, low, high });
-                let amount = to * (-(-2.0 * h * eta).exp_m1()).sqrt() * options.s_noise.unwrap_or(1.0);
-                row.next = row.next + reg("noise") * amount;
-            }
-            Ok(row)
-        })
-        .collect()
+        };
+        if eta <= 0.0 {
+            return next;
+        }
+        row.noise = Some(Noise::Brownian { from, to, low, high });
+        next + reg("noise") * (to * (-(-2.0 * h * eta).exp_m1()).sqrt() * options.s_noise.unwrap_or(1.0))
+    })
 }

@@ -9,23 +9,10 @@ use crate::error::Result;
 use crate::euler::split;
 use crate::k_family;
 use crate::lin::{reg, Lin};
-use crate::plan::{Noise, PlanOptions, Row, Schedule};
-use crate::registry::{Entry, NoiseRule, Stochastic, Velocity};
+use crate::plan::{PlanOptions, Row, Schedule};
+use crate::registry::{Entry, Stochastic};
 
-pub(crate) const ENTRY: Entry = Entry {
-    class: "EulerCFGPlusPlusScheduler",
-    evaluations: 1,
-    compatible: true,
-    listed: false,
-    defaults_json: k_family::DEFAULTS,
-    step_options: &[],
-    noise: NoiseRule::Exploding,
-    velocity: Velocity::None,
-    stochastic: Stochastic::Never,
-    check: |config| config.check_sigma_flags(),
-    schedule: k_family::schedule,
-    rows,
-};
+pub(crate) const ENTRY: Entry = k_family::entry("EulerCFGPlusPlusScheduler", rows);
 
 pub(crate) const ANCESTRAL: Entry = Entry {
     class: "EulerAncestralCFGPlusPlusScheduler",
@@ -59,21 +46,15 @@ fn ancestral_rows(config: &Config, options: &PlanOptions, schedule: &Schedule) -
 }
 
 fn steps(config: &Config, options: &PlanOptions, schedule: &Schedule, eta: f64) -> Result<Vec<Row>> {
-    let sigmas = &schedule.sigmas;
-    (options.begin_index..schedule.timesteps.len())
-        .map(|i| {
-            let mut row = k_family::row(config, schedule, i, sigmas[i])?;
-            if sigmas[i + 1] == 0.0 {
-                row.next = reg("x0");
-                return Ok(row);
-            }
-            let (down, up) = split(sigmas[i], sigmas[i + 1], eta);
-            row.next = reg("x0") + direction(config, sigmas[i]) * down;
-            if up > 0.0 {
-                row.noise = Some(Noise::Normal);
-                row.next = row.next + reg("noise") * (up * options.s_noise.unwrap_or(1.0));
-            }
-            Ok(row)
-        })
-        .collect()
+    k_family::rows(config, options, schedule, |row, from, to| {
+        if to == 0.0 {
+            return reg("x0");
+        }
+        let (down, up) = split(from, to, eta);
+        let next = reg("x0") + direction(config, from) * down;
+        match k_family::fresh_noise(row, options, up) {
+            Some(noise) => next + noise,
+            None => next,
+        }
+    })
 }

@@ -9,22 +9,9 @@ use crate::k_family;
 use crate::k_sigmas::slope;
 use crate::lin::{reg, Lin};
 use crate::plan::{PlanOptions, Row, Schedule};
-use crate::registry::{Entry, NoiseRule, Stochastic, Velocity};
+use crate::registry::Entry;
 
-pub(crate) const ENTRY: Entry = Entry {
-    class: "GradientEstimationEulerScheduler",
-    evaluations: 1,
-    compatible: true,
-    listed: false,
-    defaults_json: k_family::DEFAULTS,
-    step_options: &[],
-    noise: NoiseRule::Exploding,
-    velocity: Velocity::None,
-    stochastic: Stochastic::Never,
-    check: |config| config.check_sigma_flags(),
-    schedule: k_family::schedule,
-    rows,
-};
+pub(crate) const ENTRY: Entry = k_family::entry("GradientEstimationEulerScheduler", rows);
 
 pub(crate) const CFG_PP: Entry = Entry { class: "GradientEstimationEulerCFGPlusPlusScheduler", rows: cfg_pp_rows, ..ENTRY };
 
@@ -50,21 +37,15 @@ fn steps(
     slope: impl Fn(&mut Row, f64) -> Lin,
     advance: impl Fn(Lin, Lin, f64, f64) -> Lin,
 ) -> Result<Vec<Row>> {
-    let sigmas = &schedule.sigmas;
-    (options.begin_index..schedule.timesteps.len())
-        .map(|i| {
-            let mut row = k_family::row(config, schedule, i, sigmas[i])?;
-            let (from, to) = (sigmas[i], sigmas[i + 1]);
-            if to == 0.0 {
-                row.next = reg("x0");
-                return Ok(row);
-            }
-            let d = slope(&mut row, from);
-            row.next = advance(reg("sample"), d.clone(), from, to);
-            if i > options.begin_index {
-                row.next = row.next + (d - reg(format!("e{}", i - 1))) * ((GAMMA - 1.0) * (to - from));
-            }
-            Ok(row)
-        })
-        .collect()
+    k_family::rows(config, options, schedule, |row, from, to| {
+        if to == 0.0 {
+            return reg("x0");
+        }
+        let d = slope(row, from);
+        let next = advance(reg("sample"), d.clone(), from, to);
+        match row.index.checked_sub(1) {
+            Some(before) if row.index > options.begin_index => next + (d - reg(format!("e{before}"))) * ((GAMMA - 1.0) * (to - from)),
+            _ => next,
+        }
+    })
 }

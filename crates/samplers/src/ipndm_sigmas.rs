@@ -9,40 +9,21 @@ use crate::k_family;
 use crate::k_sigmas::slope;
 use crate::lin::reg;
 use crate::plan::{PlanOptions, Row, Schedule};
-use crate::registry::{Entry, NoiseRule, Stochastic, Velocity};
+use crate::registry::Entry;
 
-pub(crate) const ENTRY: Entry = Entry {
-    class: "SigmaIPNDMScheduler",
-    evaluations: 1,
-    compatible: true,
-    listed: false,
-    defaults_json: k_family::DEFAULTS,
-    step_options: &[],
-    noise: NoiseRule::Exploding,
-    velocity: Velocity::None,
-    stochastic: Stochastic::Never,
-    check: |config| config.check_sigma_flags(),
-    schedule: k_family::schedule,
-    rows,
-};
+pub(crate) const ENTRY: Entry = k_family::entry("SigmaIPNDMScheduler", rows);
 
 /// Weights of the slopes, newest first, by order.
 const WEIGHTS: [&[f64]; 4] = [&[1.0], &[1.5, -0.5], &[23.0 / 12.0, -16.0 / 12.0, 5.0 / 12.0], &[55.0 / 24.0, -59.0 / 24.0, 37.0 / 24.0, -9.0 / 24.0]];
 
 fn rows(config: &Config, options: &PlanOptions, schedule: &Schedule) -> Result<Vec<Row>> {
-    let sigmas = &schedule.sigmas;
-    (options.begin_index..schedule.timesteps.len())
-        .map(|i| {
-            let mut row = k_family::row(config, schedule, i, sigmas[i])?;
-            if sigmas[i + 1] == 0.0 {
-                row.next = reg("x0");
-                return Ok(row);
-            }
-            slope(&mut row, sigmas[i]);
-            let dt = sigmas[i + 1] - sigmas[i];
-            let weights = WEIGHTS[(i - options.begin_index).min(3)];
-            row.next = weights.iter().enumerate().fold(reg("sample"), |next, (k, weight)| next + reg(format!("e{}", i - k)) * (dt * weight));
-            Ok(row)
-        })
-        .collect()
+    k_family::rows(config, options, schedule, |row, from, to| {
+        if to == 0.0 {
+            return reg("x0");
+        }
+        let i = row.index;
+        slope(row, from);
+        let weights = WEIGHTS[(i - options.begin_index).min(3)];
+        weights.iter().enumerate().fold(reg("sample"), |next, (k, weight)| next + reg(format!("e{}", i - k)) * ((to - from) * weight))
+    })
 }

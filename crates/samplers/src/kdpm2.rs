@@ -35,24 +35,8 @@ pub(crate) const ENTRY: Entry = Entry {
     rows,
 };
 
-pub(crate) const ANCESTRAL: Entry = Entry {
-    class: "KDPM2AncestralDiscreteScheduler",
-    evaluations: 2,
-    compatible: true,
-    listed: true,
-    defaults_json: r#"{
-    "num_train_timesteps":1000, "beta_start":0.00085, "beta_end":0.012, "beta_schedule":"linear", "trained_betas":null,
-    "use_karras_sigmas":false, "use_exponential_sigmas":false, "use_beta_sigmas":false, "prediction_type":"epsilon",
-    "timestep_spacing":"linspace", "steps_offset":0
-}"#,
-    step_options: &[],
-    noise: NoiseRule::Exploding,
-    velocity: Velocity::None,
-    stochastic: Stochastic::Always,
-    check: |config| config.check_sigma_flags(),
-    schedule: ancestral_schedule,
-    rows: ancestral_rows,
-};
+pub(crate) const ANCESTRAL: Entry =
+    Entry { class: "KDPM2AncestralDiscreteScheduler", stochastic: Stochastic::Always, schedule: ancestral_schedule, rows: ancestral_rows, ..ENTRY };
 
 fn ln(x: f32) -> f32 {
     f64::from(x).ln() as f32

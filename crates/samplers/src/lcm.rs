@@ -35,22 +35,10 @@ pub(crate) const ENTRY: Entry = Entry {
 
 pub(crate) const TCD: Entry = Entry {
     class: "TCDScheduler",
-    evaluations: 1,
-    compatible: false,
-    listed: false,
-    defaults_json: r#"{
-    "num_train_timesteps":1000, "beta_start":0.00085, "beta_end":0.012, "beta_schedule":"scaled_linear", "trained_betas":null,
-    "original_inference_steps":50, "clip_sample":false, "clip_sample_range":1.0, "set_alpha_to_one":true, "steps_offset":0,
-    "prediction_type":"epsilon", "thresholding":false, "dynamic_thresholding_ratio":0.995, "sample_max_value":1.0,
-    "timestep_spacing":"leading", "timestep_scaling":10.0, "rescale_betas_zero_snr":false
-}"#,
     step_options: &["eta"],
-    noise: NoiseRule::Bars,
-    velocity: Velocity::Bars,
     stochastic: Stochastic::WithOption("eta"),
-    check: |_| Ok(()),
-    schedule,
     rows: tcd_rows,
+    ..ENTRY
 };
 
 /// The distillation grid, ascending. TCD with its own count takes every training step instead.

@@ -10,23 +10,10 @@ use crate::euler::split;
 use crate::euler_cfg_pp::unprompted;
 use crate::k_family;
 use crate::lin::{reg, Lin};
-use crate::plan::{Noise, PlanOptions, Row, Schedule};
-use crate::registry::{Entry, NoiseRule, Stochastic, Velocity};
+use crate::plan::{PlanOptions, Row, Schedule};
+use crate::registry::{Entry, Stochastic};
 
-pub(crate) const ENTRY: Entry = Entry {
-    class: "RESMultistepScheduler",
-    evaluations: 1,
-    compatible: true,
-    listed: false,
-    defaults_json: k_family::DEFAULTS,
-    step_options: &[],
-    noise: NoiseRule::Exploding,
-    velocity: Velocity::None,
-    stochastic: Stochastic::Never,
-    check: |config| config.check_sigma_flags(),
-    schedule: k_family::schedule,
-    rows,
-};
+pub(crate) const ENTRY: Entry = k_family::entry("RESMultistepScheduler", rows);
 
 pub(crate) const ANCESTRAL: Entry = Entry {
     class: "RESMultistepAncestralScheduler",
@@ -61,28 +48,25 @@ fn ancestral_cfg_pp_rows(config: &Config, options: &PlanOptions, schedule: &Sche
 fn steps(config: &Config, options: &PlanOptions, schedule: &Schedule, eta: f64, history: impl Fn(f64) -> Lin) -> Result<Vec<Row>> {
     let sigmas = &schedule.sigmas;
     let parts = |i: usize| if eta > 0.0 { split(sigmas[i], sigmas[i + 1], eta) } else { (sigmas[i + 1], 0.0) };
-    (options.begin_index..schedule.timesteps.len())
-        .map(|i| {
-            let mut row = k_family::row(config, schedule, i, sigmas[i])?;
-            let (from, (to, up)) = (sigmas[i], parts(i));
-            row.value = Some(history(from));
-            let newest = reg(format!("m{i}"));
-            let ratio = to / from;
-            let moved = reg("sample") + reg("x0") - newest.clone();
-            if to == 0.0 || i == options.begin_index {
-                row.next = moved * ratio + reg("x0") * (1.0 - ratio);
-            } else {
-                let h = (from / to).ln();
-                let c2 = (parts(i - 1).0 / sigmas[i - 1]).ln() / h;
-                let phi1 = (-h).exp_m1() / -h;
-                let b2 = (phi1 - 1.0) / -h / c2;
-                row.next = moved * ratio + newest * (h * (phi1 - b2)) + reg(format!("m{}", i - 1)) * (h * b2);
-            }
-            if up > 0.0 {
-                row.noise = Some(Noise::Normal);
-                row.next = row.next + reg("noise") * (up * options.s_noise.unwrap_or(1.0));
-            }
-            Ok(row)
-        })
-        .collect()
+    k_family::rows(config, options, schedule, |row, from, _| {
+        let i = row.index;
+        let (to, up) = parts(i);
+        row.value = Some(history(from));
+        let newest = reg(format!("m{i}"));
+        let ratio = to / from;
+        let moved = reg("sample") + reg("x0") - newest.clone();
+        let next = if to == 0.0 || i == options.begin_index {
+            moved * ratio + reg("x0") * (1.0 - ratio)
+        } else {
+            let h = (from / to).ln();
+            let c2 = (parts(i - 1).0 / sigmas[i - 1]).ln() / h;
+            let phi1 = (-h).exp_m1() / -h;
+            let b2 = (phi1 - 1.0) / -h / c2;
+            moved * ratio + newest * (h * (phi1 - b2)) + reg(format!("m{}", i - 1)) * (h * b2)
+        };
+        match k_family::fresh_noise(row, options, up) {
+            Some(noise) => next + noise,
+            None => next,
+        }
+    })
 }
