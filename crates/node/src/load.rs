@@ -21,6 +21,8 @@ use std::sync::Arc;
 pub struct NativeLoadOptions<'env> {
     /// A folder or a weights file.
     pub path: Option<String>,
+    /// Other files of the same component.
+    pub beside: Option<Vec<String>>,
     /// The component of a single file, such as `unet`; the names of a diffusers folder if left out.
     pub part: Option<String>,
     /// Names of tensors in memory.
@@ -55,7 +57,7 @@ pub struct LoadJob {
 }
 
 enum Source {
-    Path(PathBuf),
+    Files(Vec<PathBuf>),
     Memory(HashMap<String, Tensor>),
     Seed(u64),
 }
@@ -65,7 +67,7 @@ impl LoadJob {
     pub fn new(options: NativeLoadOptions, cancel: &CancelToken, on_progress: OnProgress) -> Outcome<Self> {
         let config = serde_json::from_str(&options.config).map_err(|error| Failure::expected("JSON", "config", error))?;
         let source = match (options.path, options.names, options.tensors, options.seed) {
-            (Some(path), ..) => Source::Path(path.into()),
+            (Some(path), ..) => Source::Files(std::iter::once(path).chain(options.beside.unwrap_or_default()).map(PathBuf::from).collect()),
             (_, _, _, Some(seed)) => Source::Seed(seed as u64),
             (None, Some(names), Some(tensors), _) => {
                 let tensors = tensors.iter().map(|tensor| tensor.tensor().cloned()).collect::<Outcome<Vec<_>>>()?;
@@ -93,19 +95,32 @@ impl LoadJob {
 
     /// Opens the weights, on the engine thread.
     pub fn open(self) -> Outcome<(WeightScope, LoadContext)> {
-        let hollow = self.is_hollow();
+        let (part, hollow) = (self.part.as_deref().map(Part::parse).transpose()?, self.is_hollow());
         let weights = match self.source {
-            Source::Path(path) => Weights::open(&path, &WeightsOptions { variant: self.variant, ..Default::default() })?,
+            Source::Files(paths) => open_files(&paths, self.variant.as_deref(), part)?,
             Source::Memory(tensors) => Weights::from_tensors(tensors),
             Source::Seed(seed) => Weights::new(SeededWeights::new(seed, DType::F32)),
-        };
-        let weights = match &self.part {
-            Some(name) => single_file::part(&weights, Part::parse(name)?)?,
-            None => weights,
         };
         let device = if hollow { Device::Cpu } else { device::device(&self.device)? };
         let dtype = device::storage(&self.dtype)?;
         Ok((weights.scope(), LoadContext { device, dtype, cancel: self.cancel, progress: self.progress }))
+    }
+}
+
+/// The weights of a component, by their names in a diffusers folder, from the files that together hold it.
+pub fn open_files(paths: &[PathBuf], variant: Option<&str>, part: Option<Part>) -> Outcome<Weights> {
+    let options = WeightsOptions { variant: variant.map(str::to_string), ..Default::default() };
+    let open = |path: &PathBuf| -> Outcome<Weights> {
+        let weights = Weights::open(path, &options)?;
+        Ok(part.map_or(Ok(weights.clone()), |part| single_file::part(&weights, part))?)
+    };
+    let mut opened = paths.iter().map(open).collect::<Outcome<Vec<_>>>()?;
+    match (opened.len(), opened.pop()) {
+        (1, Some(only)) => Ok(only),
+        (_, last) => {
+            let origin = paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" and ");
+            Ok(Weights::join(opened.into_iter().chain(last).collect(), &origin)?)
+        }
     }
 }
 

@@ -47,6 +47,20 @@ impl NativeLora {
         Ok(Self { file: Arc::new(LoraFile::from_weights(weights).map_err(Failure::from)?) })
     }
 
+    /// Names of the textual inversions that came with the adapter.
+    #[napi(catch_unwind, getter)]
+    pub fn bundled_names(&self) -> Vec<String> {
+        self.file.bundled_names().into_iter().map(str::to_string).collect()
+    }
+
+    /// The tensors of a textual inversion that came with the adapter, by their keys in a file of its own.
+    #[napi(catch_unwind)]
+    pub fn bundled(&self, env: &Env, name: String) -> Result<NativeTensorFile> {
+        let found = self.file.bundled().map_err(Failure::from)?.remove(&name).unwrap_or_default();
+        let (names, tensors): (Vec<String>, Vec<Tensor>) = found.into_iter().unzip();
+        Ok(NativeTensorFile { names, tensors: NativeTensor::wrap_all(env, tensors)?, metadata: "{}".into() })
+    }
+
     /// What of the file finds a layer in these models, as JSON.
     #[napi(catch_unwind)]
     pub fn report(

@@ -10,7 +10,7 @@ use nd_kernels::{machine, memory, profile};
 use nd_models::clip::{ClipTextConfig, ClipTextModel};
 use nd_models::unet::{UNet2DConditionModel, UNetConfig};
 use nd_models::vae::{AutoencoderKL, VaeConfig};
-use nd_models::weights::{save, SeededWeights, Weights};
+use nd_models::weights::{save, Element, SaveOptions, SeededWeights, Weights};
 use nd_models::LoadContext;
 use std::path::Path;
 
@@ -118,7 +118,7 @@ pub fn save_random_weights<'env>(
             other => return Err(Failure::expected("unet, vae or text_encoder", "kind", other)),
         }
         publish_shapes(&weights, linear_projections);
-        Ok(save(&weights, DType::F16, Path::new(&path))?)
+        Ok(save(&weights, Path::new(&path), &SaveOptions { dtype: Some(Element::F16), ..Default::default() })?)
     };
     Ok(spawn(env, &token.token, work, |_, ()| Ok(()))?)
 }

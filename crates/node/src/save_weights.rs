@@ -1,14 +1,14 @@
 //! Weights written to safetensors, from any readable file or from tensors, in any layout.
 
 use crate::error::{Failure, Outcome, Result, INVALID_ARGUMENT};
-use crate::load::{progress_of, OnProgress};
+use crate::load::{open_files, progress_of, OnProgress};
 use crate::task::{spawn, NativeCancelToken};
 use crate::tensor::NativeTensor;
 use candle_core::{DType, Device, Tensor};
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
 use nd_models::single_file::{part, single_file, Part, Piece};
-use nd_models::weights::{write_weights, Element, SaveOptions, Weights, WeightsOptions};
+use nd_models::weights::{write_weights, Element, SaveOptions, Weights};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
@@ -18,6 +18,8 @@ pub struct NativePiece<'env> {
     /// `unet`, `vae`, ...; the names are kept as they are if left out.
     pub part: Option<String>,
     pub path: Option<String>,
+    /// Other files of the same component.
+    pub beside: Option<Vec<String>>,
     pub variant: Option<String>,
     pub names: Option<Vec<String>>,
     pub tensors: Option<Vec<ClassInstance<'env, NativeTensor>>>,
@@ -47,14 +49,14 @@ struct Source {
 }
 
 enum Place {
-    Path(PathBuf),
+    Files(Vec<PathBuf>),
     Memory(HashMap<String, Tensor>),
 }
 
 impl Source {
     fn new(piece: NativePiece) -> Outcome<Self> {
         let place = match (piece.path, piece.names, piece.tensors) {
-            (Some(path), ..) => Place::Path(path.into()),
+            (Some(path), ..) => Place::Files(std::iter::once(path).chain(piece.beside.unwrap_or_default()).map(PathBuf::from).collect()),
             (None, Some(names), Some(tensors)) => {
                 let tensors = tensors.iter().map(|tensor| tensor.tensor().cloned()).collect::<Outcome<Vec<_>>>()?;
                 Place::Memory(names.into_iter().zip(tensors).collect())
@@ -65,17 +67,13 @@ impl Source {
     }
 
     fn open(self) -> Outcome<(Option<Part>, Weights)> {
-        let weights = match self.place {
-            Place::Path(path) => Weights::open(&path, &WeightsOptions { variant: self.variant, ..Default::default() })?,
-            Place::Memory(tensors) => Weights::from_tensors(tensors),
+        let named = self.part.as_deref().map(Part::parse).transpose()?;
+        let weights = match (self.place, named) {
+            (Place::Files(paths), _) => open_files(&paths, self.variant.as_deref(), named)?,
+            (Place::Memory(tensors), Some(named)) => part(&Weights::from_tensors(tensors), named)?,
+            (Place::Memory(tensors), None) => Weights::from_tensors(tensors),
         };
-        match self.part {
-            Some(name) => {
-                let named = Part::parse(&name)?;
-                Ok((Some(named), part(&weights, named)?))
-            }
-            None => Ok((None, weights)),
-        }
+        Ok((named, weights))
     }
 }
 

@@ -37,6 +37,7 @@ pub(super) fn patched_weight(weight: &Tensor, patches: &[Patch]) -> Result<Tenso
                 (sum + decomposed(&base, change, &magnitude, (kind, *strength, inputs))?)?
             }
             (None, Change::Product { up, down }) => add_product(&sum, &(up * *strength)?, down)?,
+            (None, Change::Rotation(rotation)) => (sum + rotation.change(&base, *strength)?)?,
             (None, change) => (sum + (change.dense(&base)? * *strength)?)?,
         };
     }
@@ -58,4 +59,57 @@ pub(super) fn patched_bias(bias: &Tensor, patches: &[Patch]) -> Result<Tensor> {
 fn add_product(sum: &Tensor, up: &Tensor, down: &Tensor) -> Result<Tensor> {
     let product = Linear::new(&down.t()?.contiguous()?, None, DType::F32)?;
     Ok(product.forward_with(up, &Epilogue { residual: Some(sum), ..Default::default() })?)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+    use crate::lora::fit::fit;
+    use crate::weights::{Weights, WeightsOptions};
+    use candle_core::Device;
+    use std::collections::HashMap;
+    use std::path::Path;
+
+    fn patch(keys: HashMap<String, Tensor>, shape: &[usize], strength: f64) -> Patch {
+        let file = Arc::new(LoraFile::from_weights(Weights::from_tensors(keys)).unwrap());
+        assert!(file.strangers.is_empty());
+        let module = Module { name: "x".into(), key: "x.".into(), shape: shape.to_vec(), bias: None };
+        fit(&file, &file.groups[0], &module).unwrap();
+        Patch { file, group: 0, module, strength }
+    }
+
+    #[test]
+    fn rotations_and_glora_change_weights_as_lycoris_does() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../test/fixtures/adapters/families.safetensors");
+        let golden = Weights::open(&path, &WeightsOptions::default()).unwrap();
+        let read = |name: &str| golden.read(name, &Device::Cpu).unwrap();
+        let mut seen = 0;
+        for name in golden.names() {
+            let Some((case, strength)) = name.split_once("/change/") else { continue };
+            let start = format!("{case}/key/");
+            let keys = golden.names().into_iter().filter_map(|key| Some((format!("lora_unet_x.{}", key.strip_prefix(&start)?), read(&key))));
+            let weight = read(&format!("{case}/weight"));
+            let patch = patch(keys.collect(), weight.dims(), strength.parse().unwrap());
+            let change = (patched_weight(&weight, &[patch]).unwrap() - &weight).unwrap();
+            let far = (change - read(&name)).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar::<f32>().unwrap();
+            // Weights below 1, changes below 3, in f32.
+            assert!(far < 5e-6, "{name}: {far}");
+            seen += 1;
+        }
+        assert_eq!(seen, 15);
+    }
+
+    #[test]
+    fn old_rotations_are_taken_as_they_are_and_latent_matrices_are_strangers() {
+        let tensor = |values: &[f32], shape: &[usize]| Tensor::from_slice(values, shape, &Device::Cpu).unwrap();
+        let quarter = tensor(&[0.0, 1.0, -1.0, 0.0], &[1, 2, 2]);
+        let weight = tensor(&[1.0, 2.0, 3.0, 4.0], &[2, 2]);
+        let patch = patch(HashMap::from([("lora_unet_x.oft_diag".to_string(), quarter)]), &[2, 2], 1.0);
+        let turned: Vec<Vec<f32>> = patched_weight(&weight, &[patch]).unwrap().to_vec2().unwrap();
+        assert_eq!(turned, [[-3.0, -4.0], [1.0, 2.0]]);
+        let keys = ["lora_A.weight", "lora_B.weight", "default_lora_latent_mapping.weight"];
+        let file = keys.map(|key| (format!("unet.mid_block.x.{key}"), tensor(&[1.0], &[1, 1])));
+        assert!(LoraFile::from_weights(Weights::from_tensors(HashMap::from(file))).is_err());
+    }
 }

@@ -1,6 +1,7 @@
 use super::group::{Algorithm, Group, LoraFile};
 use super::index::Module;
 use super::key::Part;
+use super::rotation::Rotation;
 use crate::error::Result;
 use candle_core::{Device, Tensor};
 
@@ -12,6 +13,10 @@ pub(super) enum Change {
     Dense(Tensor),
     /// Times the weight itself: (out, 1) or (1, n).
     Factor(Tensor),
+    /// A product of the weight, for each tap of a convolution, with a matrix (in, in), and what is added to it (out, n).
+    Mixed { inputs: Tensor, added: Tensor },
+    /// Output channels turned.
+    Rotation(Rotation),
 }
 
 impl Change {
@@ -21,11 +26,13 @@ impl Change {
             Self::Product { up, down } => up.matmul(down)?,
             Self::Dense(delta) => delta.clone(),
             Self::Factor(factor) => weight.broadcast_mul(factor)?,
+            Self::Mixed { inputs, added } => (mixed(weight, inputs)? + added)?,
+            Self::Rotation(rotation) => rotation.change(weight, 1.0)?,
         })
     }
 }
 
-/// The change of the weight; `None` for a group that changes the bias only. Sources: LyCORIS functional/{locon,loha,lokr,ia3}.py; arXiv:2106.09685,
+/// The change of the weight; `None` for a group that changes the bias only. Sources: LyCORIS functional/{locon,loha,lokr,ia3}.py, modules/glora.py; arXiv:2106.09685,
 /// arXiv:2108.06098, arXiv:2212.10650, arXiv:2205.05638.
 pub(super) fn change(file: &LoraFile, group: &Group, module: &Module, device: &Device) -> Result<Option<Change>> {
     let out = module.shape.first().copied().unwrap_or(0);
@@ -66,7 +73,29 @@ pub(super) fn change(file: &LoraFile, group: &Group, module: &Module, device: &D
             None => return Ok(None),
         },
         Algorithm::Ia3 => Change::Factor(ia3(file, group, module, device)?),
+        Algorithm::GLora => {
+            let parts = [Part::GloraA1, Part::GloraA2, Part::GloraB1, Part::GloraB2].map(|part| need(part).and_then(|tensor| rows(&tensor)));
+            let [a1, a2, b1, b2] = parts;
+            let (a1, a2, b1, b2) = (a1?, a2?, b1?, b2?);
+            let (inputs, added) = match (file.is_old_glora(group), file.read(group, Part::GloraBm, device)?) {
+                (true, _) => (a2.matmul(&a1)?, b2.matmul(&b1)?),
+                (false, None) => (a1.matmul(&a2)?, b1.matmul(&b2)?),
+                (false, Some(core)) => (a1.matmul(&a2)?, tucker(&core, &b1.t()?, &b2)?.reshape((out, wide))?),
+            };
+            Change::Mixed { inputs: (inputs * scale)?, added: (added * scale)? }
+        }
+        Algorithm::Oft | Algorithm::Boft => Change::Rotation(Rotation::read(file, group, out, device)?),
     }))
+}
+
+/// `W @ inputs` for each tap of a weight (out, in * taps).
+fn mixed(weight: &Tensor, inputs: &Tensor) -> Result<Tensor> {
+    let ((out, wide), width) = (weight.dims2()?, inputs.dim(0)?);
+    if wide == width {
+        return Ok(weight.matmul(inputs)?);
+    }
+    let by_tap = weight.reshape((out, width, wide / width.max(1)))?.transpose(1, 2)?.contiguous()?.reshape(((), width))?;
+    Ok(by_tap.matmul(inputs)?.reshape((out, wide / width.max(1), width))?.transpose(1, 2)?.contiguous()?.reshape((out, wide))?)
 }
 
 /// The first dimension against all others.

@@ -42,6 +42,38 @@ pub(super) fn fit(file: &LoraFile, group: &Group, module: &Module) -> Result<(),
                 sizes.expect(Part::Diff, count == out * wide, &format!("{:?}", module.shape))?;
             }
         }
+        Algorithm::GLora => {
+            let old = file.is_old_glora(group);
+            let first = |a, b| if old { sizes.product(b, a) } else { sizes.product(a, b) };
+            let mixed = first(Part::GloraA1, Part::GloraA2)?;
+            sizes.expect(Part::GloraA1, mixed == (inputs, inputs), &format!("factors of ({inputs}, {inputs})"))?;
+            let added = match file.shape(group, Part::GloraBm) {
+                None => first(Part::GloraB1, Part::GloraB2)?,
+                Some(core) => {
+                    let ((rows, left), (right, columns)) = (sizes.rows(Part::GloraB1)?, sizes.rows(Part::GloraB2)?);
+                    let taps: usize = core.iter().skip(2).product();
+                    sizes.expect(Part::GloraBm, core.len() == 4 && core.starts_with(&[left, right]), &format!("({left}, {right}, height, width)"))?;
+                    (rows, columns * taps)
+                }
+            };
+            sizes.expect(Part::GloraB1, added == (out, wide), &format!("factors of ({out}, {wide})"))?;
+        }
+        Algorithm::Oft | Algorithm::Boft => {
+            let part = if group.parts.contains_key(&Part::OftBlocks) { Part::OftBlocks } else { Part::OftDiag };
+            let fits = match *file.shape(group, part).unwrap_or_default() {
+                [blocks, size, other] => size == other && blocks.checked_mul(size) == Some(out),
+                // Stage i mixes channels in groups of 2^i * size.
+                [stages, blocks, size, other] => {
+                    let whole = u32::try_from(stages.saturating_sub(1)).ok().and_then(|last| size.checked_shl(last));
+                    size == other && size % 2 == 0 && blocks.checked_mul(size) == Some(out) && whole.is_some_and(|n| n > 0 && out % n == 0)
+                }
+                _ => false,
+            };
+            sizes.expect(part, fits, &format!("square blocks over {out} channels"))?;
+            if let Some(count) = sizes.optional(Part::Rescale)? {
+                sizes.expect(Part::Rescale, count == out, &format!("({out}, 1)"))?;
+            }
+        }
         Algorithm::Ia3 => {
             let part = if group.parts.contains_key(&Part::Ia3) { Part::Ia3 } else { Part::Ia3Factor };
             let count = sizes.optional(part)?.unwrap_or(0);
@@ -79,6 +111,13 @@ impl Sizes<'_> {
             ([first, _, ..], Some(rest)) => Ok((*first, rest)),
             _ => Err(self.wrong(part, "at least two dimensions")),
         }
+    }
+
+    /// Rows and columns that two factors give.
+    fn product(&self, a: Part, b: Part) -> Result<(usize, usize), String> {
+        let ((rows, inner), (rank, columns)) = (self.rows(a)?, self.rows(b)?);
+        self.expect(b, inner == rank, &format!("{inner} rows"))?;
+        Ok((rows, columns))
     }
 
     /// Rows and columns that two factors give, or two and the core of a convolution.

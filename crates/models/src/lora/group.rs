@@ -9,6 +9,8 @@ use std::path::Path;
 
 /// Names of adapter files inside a folder, without their ending.
 const BASENAMES: [&str; 2] = ["pytorch_lora_weights", "adapter_model"];
+/// What keys of embeddings begin with that were saved together with an adapter. Source: AUTOMATIC1111 extensions-builtin/Lora/networks.py.
+const BUNDLE: &str = "bundle_emb.";
 /// How many keys an error names.
 const NAMED_KEYS: usize = 5;
 
@@ -18,6 +20,8 @@ pub struct LoraFile {
     pub(super) groups: Vec<Group>,
     /// Keys of no known kind.
     pub(super) strangers: Vec<String>,
+    /// Keys of embeddings that came with the adapter.
+    bundled: Vec<String>,
     alphas: AlphaDefaults,
 }
 
@@ -30,6 +34,9 @@ pub(super) enum Algorithm {
     LoHa,
     LoKr,
     Ia3,
+    GLora,
+    Oft,
+    Boft,
     Full,
 }
 
@@ -41,6 +48,9 @@ impl Algorithm {
             Self::LoHa => "loha",
             Self::LoKr => "lokr",
             Self::Ia3 => "ia3",
+            Self::GLora => "glora",
+            Self::Oft => "oft",
+            Self::Boft => "boft",
             Self::Full => "full",
         }
     }
@@ -75,7 +85,8 @@ impl LoraFile {
         let alphas = alphas.with_metadata(&weights.metadata())?;
         let mut by_name: BTreeMap<String, BTreeMap<Part, String>> = BTreeMap::new();
         let mut strangers = Vec::new();
-        for key in weights.names() {
+        let (bundled, keys) = weights.names().into_iter().partition::<Vec<_>, _>(|key| key.starts_with(BUNDLE));
+        for key in keys {
             match split(&key) {
                 Some((name, part)) => drop(by_name.entry(name.to_string()).or_default().insert(part, key)),
                 None => strangers.push(key),
@@ -92,7 +103,24 @@ impl LoraFile {
         if groups.is_empty() {
             return Err(no_adapter(&weights.origin(), &strangers));
         }
-        Ok(Self { weights, groups, strangers, alphas })
+        Ok(Self { weights, groups, strangers, bundled, alphas })
+    }
+
+    /// Textual inversions that came with the adapter: for each name its tensors by their keys in a file of its own.
+    pub fn bundled(&self) -> Result<BTreeMap<String, BTreeMap<String, Tensor>>> {
+        let mut found: BTreeMap<String, BTreeMap<String, Tensor>> = BTreeMap::new();
+        for key in &self.bundled {
+            if let Some((name, vectors)) = bundled_name(key) {
+                let tensor = self.weights.read(key, &Device::Cpu)?;
+                found.entry(name.to_string()).or_default().insert(vectors.to_string(), tensor);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Names of the textual inversions that came with the adapter.
+    pub fn bundled_names(&self) -> BTreeSet<&str> {
+        self.bundled.iter().filter_map(|key| bundled_name(key)).map(|(name, _)| name).collect()
     }
 
     /// Path or description for errors.
@@ -150,8 +178,28 @@ impl LoraFile {
             Algorithm::Lora | Algorithm::LoCon => first(Part::Down),
             Algorithm::LoHa => first(Part::HadaW1B),
             Algorithm::LoKr => first(Part::LokrW1B).or_else(|| first(Part::LokrW2B)),
-            Algorithm::Ia3 | Algorithm::Full => None,
+            Algorithm::GLora => {
+                let sizes = self.shape(group, Part::GloraA1)?;
+                if self.is_old_glora(group) {
+                    sizes.first().copied()
+                } else {
+                    sizes.get(1).copied()
+                }
+            }
+            Algorithm::Ia3 | Algorithm::Oft | Algorithm::Boft | Algorithm::Full => None,
         }
+    }
+
+    /// Whether GLoRA's factors are the transposed ones of its first version. Source: ComfyUI weight_adapter/glora.py.
+    pub(super) fn is_old_glora(&self, group: &Group) -> bool {
+        let same = |sizes: [(Part, usize); 4]| {
+            let [first, rest @ ..] = sizes.map(|(part, axis)| self.shape(group, part).and_then(|shape| shape.get(axis).copied()));
+            first.filter(|_| rest.iter().all(|size| *size == first))
+        };
+        let old = same([(Part::GloraA1, 0), (Part::GloraA2, 1), (Part::GloraB1, 0), (Part::GloraB2, 1)]);
+        let new = same([(Part::GloraA1, 1), (Part::GloraA2, 0), (Part::GloraB1, 1), (Part::GloraB2, 0)]);
+        // Both fit a square layer, whose width is the larger number.
+        old.is_some_and(|rank| new.is_none_or(|width| rank < width))
     }
 
     pub(super) fn is_dora(group: &Group) -> bool {
@@ -163,6 +211,7 @@ fn algorithm(parts: &BTreeMap<Part, String>, weights: &Weights) -> Option<Algori
     let has = |part| parts.contains_key(&part);
     let shape = |part| parts.get(&part).and_then(|key| weights.describe(key)).map(|(_, shape)| shape);
     match () {
+        () if has(Part::Latent) => None,
         () if has(Part::Down) && has(Part::Up) => {
             let wide = shape(Part::Down).is_some_and(|shape| shape.get(2..).is_some_and(|kernel| kernel.iter().any(|&size| size > 1)));
             Some(if wide || has(Part::Mid) { Algorithm::LoCon } else { Algorithm::Lora })
@@ -171,10 +220,20 @@ fn algorithm(parts: &BTreeMap<Part, String>, weights: &Weights) -> Option<Algori
         () if (has(Part::LokrW1) || has(Part::LokrW1A) && has(Part::LokrW1B)) && (has(Part::LokrW2) || has(Part::LokrW2A) && has(Part::LokrW2B)) => {
             Some(Algorithm::LoKr)
         }
+        () if has(Part::GloraA1) && has(Part::GloraA2) && has(Part::GloraB1) && has(Part::GloraB2) => Some(Algorithm::GLora),
+        () if has(Part::OftBlocks) => Some(if shape(Part::OftBlocks)?.len() == 4 { Algorithm::Boft } else { Algorithm::Oft }),
+        () if has(Part::OftDiag) => Some(Algorithm::Oft),
         () if has(Part::Diff) || has(Part::DiffB) => Some(Algorithm::Full),
         () if has(Part::Ia3) && has(Part::Ia3OnInput) || has(Part::Ia3Factor) => Some(Algorithm::Ia3),
         () => None,
     }
+}
+
+/// Name and key of an embedding in `bundle_emb.<name>.<key>`; names may have dots in them, keys of one kind too.
+fn bundled_name(key: &str) -> Option<(&str, &str)> {
+    let rest = key.strip_prefix(BUNDLE)?;
+    let at = rest.find(".string_to_param").or_else(|| rest.rfind('.'))?;
+    Some((rest.get(..at)?, rest.get(at + 1..)?)).filter(|(name, vectors)| !name.is_empty() && !vectors.is_empty())
 }
 
 fn stem(path: &Path) -> &str {

@@ -37,10 +37,25 @@ pub(super) enum Part {
     Ia3OnInput,
     /// PEFT's IA3: one factor for each channel.
     Ia3Factor,
+    /// GLoRA's factors of the change that is a product with the weight: (in, rank), (rank, in).
+    GloraA1,
+    GloraA2,
+    /// GLoRA's factors of the change beside it: (out, rank), (rank, in), and the core of a convolution between them.
+    GloraB1,
+    GloraB2,
+    GloraBm,
+    /// OFT's blocks (blocks, b, b), or BOFT's (stages, blocks, b, b), whose difference to their transposed is turned into rotations.
+    OftBlocks,
+    /// Old OFT's rotations (blocks, b, b).
+    OftDiag,
+    /// A factor for each output channel, beside rotations.
+    Rescale,
+    /// LoRA-XS's matrix between down and up, which is not read.
+    Latent,
 }
 
 /// Endings of keys, as kohya, LyCORIS, diffusers (three generations) and PEFT write them; the longer of two that match stands first.
-const ENDINGS: [(&str, Part); 38] = [
+const ENDINGS: [(&str, Part); 48] = [
     (".lora_linear_layer.down.weight", Part::Down),
     (".lora_linear_layer.up.weight", Part::Up),
     (".lora_magnitude_vector.weight", Part::Magnitude),
@@ -78,6 +93,16 @@ const ENDINGS: [(&str, Part); 38] = [
     (".ia3_l", Part::Ia3Factor),
     (".lora_down", Part::Down),
     (".lora_up", Part::Up),
+    (".a1.weight", Part::GloraA1),
+    (".a2.weight", Part::GloraA2),
+    (".b1.weight", Part::GloraB1),
+    (".b2.weight", Part::GloraB2),
+    (".bm.weight", Part::GloraBm),
+    (".oft_blocks", Part::OftBlocks),
+    (".oft_diag", Part::OftDiag),
+    (".rescale", Part::Rescale),
+    (".default_lora_latent_mapping.weight", Part::Latent),
+    (".lora_latent_mapping.weight", Part::Latent),
     (".weight", Part::Ia3),
 ];
 
@@ -114,6 +139,9 @@ mod tests {
         assert_eq!(split("x.lokr_w1_a"), Some(("x", Part::LokrW1A)));
         assert_eq!(split("x.lokr_w1"), Some(("x", Part::LokrW1)));
         assert_eq!(split("lora_unet_x.weight"), Some(("lora_unet_x", Part::Ia3)));
+        assert_eq!(split("lora_unet_x.a1.weight"), Some(("lora_unet_x", Part::GloraA1)));
+        assert_eq!(split("lora_unet_x.oft_blocks"), Some(("lora_unet_x", Part::OftBlocks)));
+        assert_eq!(split("unet.a.default_lora_latent_mapping.weight"), Some(("unet.a", Part::Latent)));
         assert_eq!(split("alphas_cumprod"), None);
     }
 }

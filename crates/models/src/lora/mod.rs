@@ -16,6 +16,7 @@ mod key;
 mod patched;
 mod place;
 mod report;
+mod rotation;
 mod sgm;
 mod summary;
 mod widen;

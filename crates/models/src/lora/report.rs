@@ -15,7 +15,7 @@ const NAMED_KEYS: usize = 5;
 /// What an adapter file holds, and how much of it finds a layer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LoraReport {
-    /// `lora`, `locon`, `loha`, `lokr`, `dora`, `ia3` or `full`: the most telling of `algorithms`.
+    /// `lora`, `locon`, `loha`, `lokr`, `dora`, `ia3`, `glora`, `oft`, `boft` or `full`: the most telling of `algorithms`.
     pub algorithm: &'static str,
     /// Layers by algorithm.
     pub algorithms: BTreeMap<&'static str, usize>,
@@ -31,6 +31,8 @@ pub struct LoraReport {
     pub scales: Vec<f64>,
     /// Words that the adapter was trained on.
     pub trigger_words: Vec<String>,
+    /// Names of the textual inversions that came with it.
+    pub embeddings: Vec<String>,
     /// Free texts of the file.
     pub metadata: BTreeMap<String, String>,
 }
@@ -48,6 +50,7 @@ impl LoraReport {
             "ranks": self.ranks,
             "scales": self.scales,
             "triggerWords": self.trigger_words,
+            "embeddings": self.embeddings,
             "metadata": self.metadata,
         })
     }
@@ -57,7 +60,13 @@ impl LoraReport {
 /// Errors: `ModelError::Weights` when no key finds a layer, or when one that does has another shape.
 pub fn report(file: &LoraFile, models: &[(Component, &ModuleIndex)]) -> Result<LoraReport> {
     let metadata = file.weights.metadata();
-    let mut found = LoraReport { trigger_words: trigger_words(&metadata), metadata, unmatched: file.strangers.clone(), ..Default::default() };
+    let mut found = LoraReport {
+        trigger_words: trigger_words(&metadata),
+        metadata,
+        unmatched: file.strangers.clone(),
+        embeddings: file.bundled_names().into_iter().map(str::to_string).collect(),
+        ..Default::default()
+    };
     let (mut ranks, mut scales, mut misfits) = (BTreeSet::new(), Vec::new(), Vec::new());
     let mut is_dora = false;
     for group in &file.groups {
@@ -89,7 +98,7 @@ pub fn report(file: &LoraFile, models: &[(Component, &ModuleIndex)]) -> Result<L
     }
     scales.sort_by(f64::total_cmp);
     scales.dedup();
-    let telling = ["loha", "lokr", "ia3", "full", "locon"].into_iter().find(|name| found.algorithms.contains_key(name));
+    let telling = ["loha", "lokr", "ia3", "glora", "oft", "boft", "full", "locon"].into_iter().find(|name| found.algorithms.contains_key(name));
     let low_rank = found.algorithms.contains_key("lora") || found.algorithms.contains_key("locon");
     found.algorithm = match telling {
         _ if is_dora => "dora",

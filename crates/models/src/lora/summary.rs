@@ -26,6 +26,7 @@ impl LoraFile {
             "scales": scales,
             "alpha": if ranks.len() == 1 && scales.len() == 1 { alphas.first().cloned() } else { None },
             "triggerWords": trigger_words(&self.weights.metadata()),
+            "embeddings": self.bundled_names(),
             "strangers": self.strangers.len(),
         })
     }

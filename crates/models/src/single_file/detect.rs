@@ -1,4 +1,5 @@
-use super::{spelling, Layout, Part};
+use super::part::{spelling, Layout};
+use super::Part;
 use crate::weights::Weights;
 use candle_core::{DType, Device};
 use serde_json::{json, Value};
@@ -51,15 +52,17 @@ impl Detected {
 
 /// Looks at a file's names, shapes and texts, and for Stable Diffusion 2 at one small tensor; `None` if it holds no part of a diffusion model.
 pub fn detect(weights: &Weights) -> Option<Detected> {
-    const PARTS: [Part; 7] = [Part::ControlNet, Part::Unet, Part::Vae, Part::TextEncoder, Part::TextEncoder2, Part::TinyVae, Part::SafetyChecker];
-    let mut found: Vec<(Part, &str, Layout)> = PARTS.iter().filter_map(|part| spelling(weights, *part).map(|(p, l)| (*part, p, l))).collect();
+    let spelled = |part: &Part| spelling(weights, *part).map(|(prefix, layout)| (*part, prefix, layout));
+    let mut found: Vec<(Part, &str, Layout)> = Part::ALL.iter().filter_map(spelled).collect();
     let has_controlnet = found.iter().any(|(part, ..)| *part == Part::ControlNet);
     // A ControlNet has the UNet's keys too; a lone text encoder could be either of two.
     found.retain(|(part, prefix, _)| !(has_controlnet && *part == Part::Unet && prefix.is_empty()));
     let wide = text_width(weights).is_some_and(|width| width == 1280);
     found.retain(|(part, prefix, _)| !prefix.is_empty() || !matches!((part, wide), (Part::TextEncoder, true) | (Part::TextEncoder2, false)));
+    let names = weights.names();
+    found.retain(|(part, ..)| *part != Part::UnetEma || names.iter().any(|name| name.starts_with("model_ema.diffusion_model")));
     // Only TAESD's own files have nothing but numbers.
-    found.retain(|(part, _, layout)| *part != Part::TinyVae || *layout != Layout::Numbered || weights.names().iter().all(|name| is_numbered(name)));
+    found.retain(|(part, _, layout)| *part != Part::TinyVae || *layout != Layout::Numbered || names.iter().all(|name| is_numbered(name)));
     let layout = found.iter().find(|(part, ..)| *part != Part::TinyVae).or(found.first())?.2.name();
     let unet = found.iter().find(|(part, ..)| matches!(part, Part::Unet | Part::ControlNet)).map(|(_, prefix, layout)| (*prefix, *layout));
     let family = unet.and_then(|(prefix, _)| unet_family(weights, prefix)).or_else(|| text_family(weights));
@@ -78,7 +81,9 @@ pub fn detect(weights: &Weights) -> Option<Detected> {
 }
 
 fn is_numbered(name: &str) -> bool {
-    name.strip_prefix("taesd_decoder.").unwrap_or(name).starts_with(|c: char| c.is_ascii_digit())
+    let name = name.strip_prefix("taesd_").unwrap_or(name);
+    let bare = name.strip_prefix("encoder.").or(name.strip_prefix("decoder.")).unwrap_or(name);
+    bare.starts_with(|c: char| c.is_ascii_digit())
 }
 
 fn task(inputs: usize) -> &'static str {
@@ -97,11 +102,18 @@ fn channels(weights: &Weights, prefix: &str, layout: Layout) -> Option<(usize, u
     Some((inputs, size(last, 0).unwrap_or(inputs)))
 }
 
-/// The family by the width of the text that cross-attention reads.
+/// The family by the width of the text that cross-attention reads; without any, by that of the embedding of text and sizes.
 fn unet_family(weights: &Weights, prefix: &str) -> Option<&'static str> {
     let names = weights.names();
-    let key = names.iter().find(|name| name.starts_with(prefix) && name.ends_with("attn2.to_k.weight"))?;
-    crate::inspect::family_of_width(*weights.describe(key)?.1.last()?)
+    let width = |key: &str| weights.describe(key).and_then(|(_, shape)| shape.last().copied());
+    match names.iter().find(|name| name.starts_with(prefix) && name.ends_with("attn2.to_k.weight")) {
+        Some(key) => crate::inspect::family_of_width(width(key)?),
+        None => match ["add_embedding.linear_1.weight", "label_emb.0.0.weight"].iter().find_map(|key| width(&format!("{prefix}{key}")))? {
+            2816 => Some("sdxl"),
+            2560 => Some("sdxl-refiner"),
+            _ => None,
+        },
+    }
 }
 
 fn text_width(weights: &Weights) -> Option<usize> {

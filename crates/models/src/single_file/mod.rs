@@ -2,129 +2,29 @@
 
 mod controlnet_keys;
 mod detect;
+mod left_out;
+mod part;
+mod shape_config;
 mod text_keys;
+mod tiny_keys;
 mod to_ldm;
 mod unet_keys;
 mod vae_keys;
 mod view;
 
 pub use detect::{detect, Detected};
+pub use left_out::left_out;
+pub use part::Part;
+pub use shape_config::shape_config;
 pub use to_ldm::{single_file, Piece};
 
 use crate::error::{ModelError, Result};
 use crate::weights::Weights;
 use controlnet_keys::ControlNetShape;
+use part::{spelling, Layout};
 use std::collections::HashMap;
 use unet_keys::UNetShape;
 use view::{Recipe, View};
-
-/// A component that a single file may hold, by its name in `model_index.json`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Part {
-    Unet,
-    Vae,
-    TextEncoder,
-    TextEncoder2,
-    ControlNet,
-    TinyVae,
-    SafetyChecker,
-}
-
-impl Part {
-    /// The part of a name: `unet`, `vae`, `text_encoder`, `text_encoder_2`, `controlnet`, `tiny_vae` or `safety_checker`.
-    pub fn parse(name: &str) -> Result<Self> {
-        let found = [Self::Unet, Self::Vae, Self::TextEncoder, Self::TextEncoder2, Self::ControlNet, Self::TinyVae, Self::SafetyChecker]
-            .into_iter()
-            .find(|part| part.name() == name);
-        found.ok_or_else(|| ModelError::argument("part", "unet, vae, text_encoder, text_encoder_2, controlnet, tiny_vae or safety_checker", name))
-    }
-
-    /// The name of the part.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Unet => "unet",
-            Self::Vae => "vae",
-            Self::TextEncoder => "text_encoder",
-            Self::TextEncoder2 => "text_encoder_2",
-            Self::ControlNet => "controlnet",
-            Self::TinyVae => "tiny_vae",
-            Self::SafetyChecker => "safety_checker",
-        }
-    }
-
-    /// Ways in which files spell the part, most telling first: what stands before its keys, the layout, and a key that tells.
-    fn spellings(self) -> &'static [(&'static str, Layout, &'static str)] {
-        use Layout::{Diffusers, Ldm, Numbered, OpenClip, Transformers};
-        match self {
-            Self::Unet => &[
-                ("model.diffusion_model.", Ldm, "input_blocks.0.0.weight"),
-                ("diffusion_model.", Ldm, "input_blocks.0.0.weight"),
-                ("", Ldm, "input_blocks.0.0.weight"),
-                ("", Diffusers, "down_blocks.0.resnets.0.conv1.weight"),
-                ("unet.", Diffusers, "down_blocks.0.resnets.0.conv1.weight"),
-            ],
-            Self::Vae => &[
-                ("first_stage_model.", Ldm, "decoder.conv_in.weight"),
-                ("", Ldm, "decoder.up.0.block.0.conv1.weight"),
-                ("vae.", Ldm, "decoder.up.0.block.0.conv1.weight"),
-                ("", Diffusers, "decoder.up_blocks.0.resnets.0.conv1.weight"),
-                ("vae.", Diffusers, "decoder.up_blocks.0.resnets.0.conv1.weight"),
-            ],
-            Self::TextEncoder => &[
-                ("cond_stage_model.transformer.", Transformers, "text_model.embeddings.token_embedding.weight"),
-                ("cond_stage_model.transformer.", Transformers, "embeddings.token_embedding.weight"),
-                ("cond_stage_model.model.", OpenClip, "token_embedding.weight"),
-                ("conditioner.embedders.0.transformer.", Transformers, "text_model.embeddings.token_embedding.weight"),
-                ("", Transformers, "text_model.embeddings.token_embedding.weight"),
-                ("", Transformers, "embeddings.token_embedding.weight"),
-                ("", OpenClip, "transformer.resblocks.0.ln_1.weight"),
-            ],
-            Self::TextEncoder2 => &[
-                ("conditioner.embedders.1.model.", OpenClip, "token_embedding.weight"),
-                ("conditioner.embedders.0.model.", OpenClip, "token_embedding.weight"),
-                ("", Transformers, "text_model.embeddings.token_embedding.weight"),
-                ("", Transformers, "embeddings.token_embedding.weight"),
-                ("", OpenClip, "transformer.resblocks.0.ln_1.weight"),
-            ],
-            Self::ControlNet => &[
-                ("control_model.", Ldm, "input_blocks.0.0.weight"),
-                ("", Ldm, "zero_convs.0.0.weight"),
-                ("", Diffusers, "controlnet_down_blocks.0.weight"),
-            ],
-            Self::TinyVae => &[("", Diffusers, "decoder.layers.0.weight"), ("taesd_decoder.", Numbered, "1.weight"), ("", Numbered, "1.weight")],
-            Self::SafetyChecker => &[("", Transformers, "concept_embeds")],
-        }
-    }
-}
-
-/// A naming of weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Layout {
-    /// CompVis latent diffusion and Stability's generative models.
-    Ldm,
-    Diffusers,
-    Transformers,
-    OpenClip,
-    /// The numbers of a `torch.nn.Sequential`, as TAESD's own decoder and encoder files.
-    Numbered,
-}
-
-impl Layout {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Ldm => "ldm",
-            Self::Diffusers | Self::Transformers => "diffusers",
-            Self::OpenClip => "open_clip",
-            Self::Numbered => "numbered",
-        }
-    }
-}
-
-/// How this file spells the part.
-fn spelling(weights: &Weights, part: Part) -> Option<(&'static str, Layout)> {
-    let found = part.spellings().iter().find(|(prefix, _, key)| weights.describe(&format!("{prefix}{key}")).is_some());
-    found.map(|(prefix, layout, _)| (*prefix, *layout))
-}
 
 /// The weights of one component by their names in a diffusers folder, whatever the file calls them. Tensors are renamed, not copied.
 /// Errors: `ModelError::Weights` if the file does not hold the part.
@@ -139,31 +39,76 @@ pub fn part(weights: &Weights, part: Part) -> Result<Weights> {
             names.len()
         )));
     };
+    match recipes(weights, part, (prefix, layout))? {
+        Some(recipes) => Ok(Weights::new(View::new(weights.clone(), recipes)?)),
+        None => Ok(weights.clone()),
+    }
+}
+
+/// How each tensor of the part is made from those of the file; `None` where all of them are as they should be.
+fn recipes(weights: &Weights, part: Part, (prefix, layout): (&str, Layout)) -> Result<Option<HashMap<String, Recipe>>> {
     let plain = prefix.is_empty() && matches!(layout, Layout::Diffusers | Layout::Transformers);
     if plain && part != Part::SafetyChecker {
-        return Ok(weights.clone());
+        return Ok(None);
     }
     let names = weights.names();
     let keys = names.iter().filter_map(|name| name.strip_prefix(prefix));
-    let recipes = match (part, layout) {
+    Ok(Some(match (part, layout) {
         (_, Layout::OpenClip) => open_clip(keys, prefix, part),
         (_, Layout::Diffusers) => renamed(keys, prefix, |key| Some(key.to_string())),
         (Part::SafetyChecker, _) => renamed(keys, prefix, vision_of_checker),
         (_, Layout::Transformers) => renamed(keys, prefix, |key| Some(text_keys::with_text_model(key))),
         (_, Layout::Numbered) => {
-            renamed(keys, prefix, |key| unet_keys::number(key).map(|(n, rest)| format!("decoder.layers.{}.{rest}", n.saturating_sub(1))))
+            let half = tiny_keys::half(keys.clone());
+            renamed(keys, prefix, |key| tiny_keys::to_diffusers(key, half))
         }
+        (_, Layout::AnimateDiff) => renamed(keys, prefix, motion_to_diffusers),
         (Part::ControlNet, _) => {
             let shape = ControlNetShape::of_ldm(keys.clone());
             renamed(keys, prefix, |key| shape.to_diffusers(key))
         }
         (Part::Vae, _) => vae(weights, keys.clone(), prefix),
+        (Part::UnetEma, _) => averaged(weights, keys.clone(), prefix)?,
         _ => {
             let shape = UNetShape::of_ldm(keys.clone());
             renamed(keys, prefix, |key| shape.to_diffusers(key))
         }
-    };
-    Ok(Weights::new(View::new(weights.clone(), recipes)?))
+    }))
+}
+
+/// The averages of a UNet's weights, which LDM names without dots. Source: diffusers single_file_utils.py `convert_ldm_unet_checkpoint`.
+/// Errors: `ModelError::Weights` for a weight without an average.
+fn averaged<'k>(weights: &Weights, keys: impl Iterator<Item = &'k str> + Clone, prefix: &str) -> Result<HashMap<String, Recipe>> {
+    let shape = UNetShape::of_ldm(keys.clone());
+    let mut found = HashMap::new();
+    for key in keys {
+        let Some(name) = shape.to_diffusers(key) else { continue };
+        let full = format!("{prefix}{key}");
+        let average = format!("model_ema.{}", full.strip_prefix("model.").unwrap_or(&full).replace('.', ""));
+        if weights.describe(&average).is_none() {
+            let origin = weights.origin();
+            return Err(ModelError::Weights(format!(
+                "Expected averaged weights (model_ema.*) in {origin} for extractEma but there is none for {full}"
+            )));
+        }
+        found.insert(name, Recipe::Same(average));
+    }
+    Ok(found)
+}
+
+/// The name in diffusers of a key of AnimateDiff's motion modules; positions are computed, not stored.
+/// Source: diffusers single_file_utils.py `convert_animatediff_checkpoint_to_diffusers`.
+fn motion_to_diffusers(key: &str) -> Option<String> {
+    const NAMES: [(&str, &str); 6] = [
+        (".norms.0", ".norm1"),
+        (".norms.1", ".norm2"),
+        (".ff_norm", ".norm3"),
+        (".attention_blocks.0", ".attn1"),
+        (".attention_blocks.1", ".attn2"),
+        (".temporal_transformer", ""),
+    ];
+    let is_position = key.contains("pos_encoder");
+    (!is_position).then(|| NAMES.iter().fold(key.to_string(), |name, (theirs, ours)| name.replace(theirs, ours)))
 }
 
 fn renamed<'k>(keys: impl Iterator<Item = &'k str>, prefix: &str, rename: impl Fn(&str) -> Option<String>) -> HashMap<String, Recipe> {

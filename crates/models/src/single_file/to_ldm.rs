@@ -61,7 +61,7 @@ fn view(piece: &Piece, family: Family) -> Result<Weights> {
     let names = piece.weights.names();
     let keys = names.iter().map(String::as_str);
     let recipes = match piece.part {
-        Part::Unet => {
+        Part::Unet | Part::UnetEma => {
             let shape = UNetShape::of_diffusers(keys.clone());
             place(keys, |key| shape.to_ldm(key), if lone { "" } else { "model.diffusion_model." })
         }
@@ -75,7 +75,7 @@ fn view(piece: &Piece, family: Family) -> Result<Weights> {
             place(keys, |key| shape.to_ldm(key), "control_model.")
         }
         Part::TextEncoder | Part::TextEncoder2 => text(keys, piece.part, family),
-        Part::TinyVae | Part::SafetyChecker => Err(format!("the {}", piece.part.name())),
+        Part::TinyVae | Part::SafetyChecker | Part::MotionAdapter => Err(format!("the {}", piece.part.name())),
     };
     let recipes = recipes.map_err(|key| {
         ModelError::Weights(format!("Expected weights that fit the layout of a single file but received {key} in {}", piece.weights.origin()))

@@ -8,7 +8,6 @@ mod map;
 mod open;
 mod pickle;
 mod safetensors_set;
-mod save;
 mod seeded;
 mod strided;
 mod write;
@@ -18,9 +17,8 @@ pub use header::{parse_header, Header, TensorInfo};
 pub(crate) use locate::weight_files;
 pub use locate::WeightsOptions;
 pub use safetensors_set::SafetensorsSet;
-pub use save::save;
 pub use seeded::SeededWeights;
-pub use write::{atomically, write_weights, SaveOptions};
+pub use write::{atomically, save, write_weights, SaveOptions};
 
 use crate::error::{ModelError, Result};
 use candle_core::{Device, Tensor};

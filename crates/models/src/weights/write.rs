@@ -76,6 +76,12 @@ pub fn write_weights(weights: &Weights, folder: &Path, basename: &str, options: 
     Ok(written)
 }
 
+/// Writes weights as one safetensors file at this path, as `write_weights` does.
+pub fn save(weights: &Weights, path: &Path, options: &SaveOptions) -> Result<()> {
+    let items = plan(weights, options)?;
+    atomically(path, |file| write_file(file, weights, &items, options, &mut |_| ()))
+}
+
 /// The largest elements first, so that each tensor begins at a multiple of its element's size; then by name.
 fn plan(weights: &Weights, options: &SaveOptions) -> Result<Vec<Item>> {
     if let Some(other) = options.dtype.filter(|dtype| !matches!(dtype, Element::F32 | Element::F16 | Element::BF16)) {
@@ -169,4 +175,25 @@ pub fn atomically(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> R
 
 fn io(path: &Path) -> impl Fn(std::io::Error) -> ModelError + '_ {
     |source| ModelError::Io { path: path.to_path_buf(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::weights::{SeededWeights, WeightSource, WeightsOptions};
+
+    #[test]
+    fn what_was_saved_is_read_back() {
+        let seeded = SeededWeights::new(3, DType::F32);
+        seeded.want("conv.weight", &[4, 3, 3, 3]);
+        seeded.want("conv.bias", &[4]);
+        let (made, path) = (Weights::new(seeded), std::env::temp_dir().join(format!("nd-save-{}.safetensors", std::process::id())));
+        save(&made, &path, &SaveOptions { dtype: Some(Element::F32), ..Default::default() }).unwrap();
+        let read = Weights::open(&path, &WeightsOptions::default()).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(read.names(), ["conv.bias", "conv.weight"]);
+        let values = |weights: &Weights| weights.read("conv.weight", &Device::Cpu).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!(values(&read), values(&made));
+    }
 }
