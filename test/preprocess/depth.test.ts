@@ -11,11 +11,11 @@ function distance(actual: Tensor, wanted: Tensor): number {
   return actual.sub(wanted).abs().max().item() / Math.max(1, wanted.abs().max().item())
 }
 
-for (const variant of ['project', 'add', 'ignore']) {
-  test(`a DPT with readout '${variant}' gives transformers’ depth`, async (t) => {
+for (const variant of ['project', 'add', 'ignore', 'hybrid']) {
+  test(`a DPT of the variant '${variant}' gives transformers’ depth`, async (t) => {
     await using model = await DPTForDepthEstimation.fromPretrained(`${folder}${variant}`)
     const io = await Tensor.loadSafetensors(`${folder}${variant}/io.safetensors`)
-    for (const name of ['trained', 'larger']) {
+    for (const name of variant === 'hybrid' ? ['trained'] : ['trained', 'larger']) {
       const [pixels, wanted] = [io[`${name}/pixel_values`], io[`${name}/predicted_depth`]] as [Tensor, Tensor]
       const { predictedDepth } = await model.forward(pixels)
       t.deepEqual([...predictedDepth.shape], [...wanted.shape])
@@ -43,8 +43,13 @@ test('the detector prepares pictures and returns depth as transformers does', as
 
 test('bad models and inputs are named', async (t) => {
   const config = JSON.parse(await readFile(`${folder}project/config.json`, 'utf8')) as Record<string, unknown>
-  const hybrid = DPTForDepthEstimation.fromWeights({ ...config, is_hybrid: true } as never, {})
-  await t.throwsAsync(hybrid, { instanceOf: ConfigError, message: /is_hybrid/ })
+  const refused = async (changes: object, message: RegExp): Promise<void> => {
+    const made = DPTForDepthEstimation.fromWeights({ ...config, ...changes } as never, {})
+    await t.throwsAsync(made, { instanceOf: ConfigError, message })
+  }
+  await refused({ is_hybrid: true, neck_ignore_stages: [0, 1] }, /patch_size/)
+  await refused({ is_hybrid: true, backbone_config: { model_type: 'swin' } }, /model_type/)
+  await refused({ backbone_config: { model_type: 'dinov2' } }, /backbone_config/)
   const model = await DPTForDepthEstimation.fromPretrained(`${folder}project`)
   await t.throwsAsync(model.forward(Tensor.zeros([1, 3, 30, 32])), { instanceOf: InvalidArgumentError, message: /multiples of 8/ })
   model.dispose()

@@ -17,7 +17,7 @@ export type DPTConfig = {
   readonly [key: string]: unknown
 }
 
-/** Estimates depth, as Intel/dpt-large does: relative and inverse, near is large. Source: transformers `DPTForDepthEstimation`; arXiv:2103.13413. */
+/** Estimates depth, as Intel/dpt-large and dpt-hybrid-midas do: relative and inverse, near is large. Source: transformers `DPTForDepthEstimation`; arXiv:2103.13413. */
 export class DPTForDepthEstimation extends Model {
   static readonly #network: Network<NativeDpt, DPTForDepthEstimation> = {
     component: 'depth',
@@ -34,7 +34,7 @@ export class DPTForDepthEstimation extends Model {
     this.config = Object.freeze(JSON.parse(handle.config) as DPTConfig)
   }
 
-  /** Reads `config.json` and safetensors weights from a folder. Throws `ConfigError` for hybrid models, which this network is not. */
+  /** Reads `config.json` and safetensors weights from a folder.. */
   static fromPretrained(dir: string, options?: LoadOptions): Promise<DPTForDepthEstimation> {
     return networkOfFolder(DPTForDepthEstimation.#network, dir, options)
   }

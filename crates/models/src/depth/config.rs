@@ -1,3 +1,4 @@
+use super::bit::BitConfig;
 use crate::clip::ClipTransformerConfig;
 use crate::config::{ConfigFile, ConfigReader, DEPTHS, WIDTHS};
 use crate::error::{ModelError, Result};
@@ -19,13 +20,15 @@ pub(super) enum Factor {
     Down(usize),
 }
 
-/// The `config.json` of a DPT model with a plain vision transformer. Source: transformers configuration_dpt.py `DPTConfig`.
+/// The `config.json` of a DPT model with a vision transformer, or with a BiT network before one (hybrid). Source: transformers configuration_dpt.py `DPTConfig`.
 #[derive(Clone, Debug)]
 pub struct DptConfig {
     pub transformer: ClipTransformerConfig,
     pub image_size: usize,
     pub patch_size: usize,
     pub num_channels: usize,
+    /// The network that makes the first maps and the tokens of hybrid models.
+    pub backbone: Option<BitConfig>,
     pub qkv_bias: bool,
     /// Layers whose outputs become feature maps, ascending.
     pub backbone_out_indices: Vec<usize>,
@@ -38,11 +41,14 @@ pub struct DptConfig {
 }
 
 impl DptConfig {
-    /// Reads a config. Errors: `ModelError::Config` for a value that is unsupported (hybrid models and other backbones) or out of range.
+    /// Reads a config. Errors: `ModelError::Config` for a value that is unsupported (other backbones) or out of range.
     pub fn from_json(json: &Value) -> Result<Self> {
         let mut r = ConfigReader::new(json)?;
-        r.only("is_hybrid", json!(false), &[json!(false)])?;
-        r.only("backbone_config", Value::Null, &[Value::Null])?;
+        let is_hybrid = r.bool("is_hybrid", false)?;
+        let backbone = r.raw("backbone_config", Value::Null);
+        if !is_hybrid && !backbone.is_null() {
+            return Err(ModelError::config("backbone_config", "null where is_hybrid is false", backbone));
+        }
         r.only("use_batch_norm_in_fusion_residual", json!(false), &[json!(false), Value::Null])?;
         r.only("add_projection", json!(false), &[json!(false)])?;
         r.only("head_in_index", json!(-1), &[json!(-1)])?;
@@ -59,6 +65,7 @@ impl DptConfig {
             image_size: r.int("image_size", 384, 1..=8192)?,
             patch_size: r.int("patch_size", 16, 1..=1024)?,
             num_channels: r.int("num_channels", 3, WIDTHS)?,
+            backbone: is_hybrid.then(|| BitConfig::from_json(&backbone)).transpose()?,
             qkv_bias: r.bool("qkv_bias", true)?,
             backbone_out_indices: r.ints("backbone_out_indices", &[2, 5, 8, 11], 0..=*DEPTHS.end())?,
             readout: readout(&r.string("readout_type", "project")?)?,
@@ -69,6 +76,10 @@ impl DptConfig {
             transformer,
             file: ConfigFile::default(),
         };
+        let ignored = r.raw("neck_ignore_stages", if is_hybrid { json!([0, 1]) } else { json!([]) });
+        if is_hybrid && ignored != json!([0, 1]) {
+            return Err(ModelError::config("neck_ignore_stages", "[0, 1]", ignored));
+        }
         r.ignore(&IGNORED);
         config.check()?;
         Ok(Self { file: r.finish(), ..config })
@@ -88,15 +99,32 @@ impl DptConfig {
             let expected = format!("{maps} ascending numbers below num_hidden_layers {num_hidden_layers}");
             return Err(ModelError::config("backbone_out_indices", expected, format!("{indices:?}")));
         }
+        if let Some(backbone) = &self.backbone {
+            self.check_hybrid(backbone)?;
+        }
         if self.patch_size > self.image_size {
             return Err(ModelError::config("patch_size", format!("at most image_size {}", self.image_size), self.patch_size));
         }
         Ok(())
     }
+
+    fn check_hybrid(&self, backbone: &BitConfig) -> Result<()> {
+        if self.readout != Readout::Project {
+            return Err(ModelError::config("readout_type", "project in a hybrid model", format!("{:?}", self.readout)));
+        }
+        if self.patch_size != 16 {
+            return Err(ModelError::config("patch_size", "16, by which the backbone shrinks the picture,", self.patch_size));
+        }
+        if self.neck_hidden_sizes.len() < 3 || self.neck_hidden_sizes[..2] != backbone.hidden_sizes[..2] {
+            let expected = format!("{:?} first, as the backbone gives,", &backbone.hidden_sizes[..2]);
+            return Err(ModelError::config("neck_hidden_sizes", expected, format!("{:?}", self.neck_hidden_sizes)));
+        }
+        Ok(())
+    }
 }
 
-/// Keys of training, of hybrid models and of segmentation, without effect on the depth of a plain model.
-const IGNORED: [&str; 19] = [
+/// Keys of training and of segmentation, without effect on depth.
+const IGNORED: [&str; 18] = [
     "architectures",
     "attention_probs_dropout_prob",
     "auxiliary_loss_weight",
@@ -107,7 +135,6 @@ const IGNORED: [&str; 19] = [
     "hidden_dropout_prob",
     "initializer_range",
     "model_type",
-    "neck_ignore_stages",
     "pooler_act",
     "pooler_output_size",
     "semantic_classifier_dropout",

@@ -1,6 +1,7 @@
 //! DPT: depth of a picture by a vision transformer.
 
 mod bilinear;
+mod bit;
 mod config;
 mod fusion;
 mod model;

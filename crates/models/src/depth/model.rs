@@ -1,4 +1,5 @@
 use super::bilinear::{bilinear, Align};
+use super::bit::Bit;
 use super::config::DptConfig;
 use super::fusion::Fusion;
 use super::reassemble::Reassemble;
@@ -32,7 +33,7 @@ pub struct DptForDepthEstimation {
 struct Parts {
     class: Tensor,
     positions: Tensor,
-    patches: Conv2d,
+    patches: Patches,
     layers: Vec<ClipLayer>,
     /// In every checkpoint, and unused for depth.
     _norm: LayerNorm,
@@ -41,11 +42,44 @@ struct Parts {
     head: [Conv2d; 3],
 }
 
+/// What makes tokens of a picture.
+enum Patches {
+    Plain(Conv2d),
+    /// The convolutional network whose last map becomes tokens.
+    Hybrid(Bit, Conv2d),
+}
+
+impl Patches {
+    fn new(at: &Builder, config: &DptConfig) -> Result<Self> {
+        let (width, patch) = (config.transformer.hidden_size, config.patch_size);
+        match &config.backbone {
+            Some(bit) => {
+                let projection = ConvShape::same(bit.hidden_sizes[2], width, 1);
+                Ok(Self::Hybrid(Bit::new(&at.pp("backbone.bit"), bit)?, at.conv("projection", projection)?))
+            }
+            None => {
+                let shape = ConvShape::same(config.num_channels, width, patch).stride(patch).padding(Padding::Same(0));
+                Ok(Self::Plain(at.conv("patch_embeddings.projection", shape)?))
+            }
+        }
+    }
+
+    /// Pixels (B, H, W, C) -> tokens (B, N, width), and the larger maps of a hybrid model.
+    fn forward(&self, pixels: &Tensor) -> Result<(Tensor, Vec<Tensor>)> {
+        match self {
+            Self::Plain(conv) => Ok((conv.forward(pixels)?.flatten(1, 2)?, Vec::new())),
+            Self::Hybrid(bit, projection) => {
+                let mut maps = bit.forward(pixels)?;
+                let last = maps.pop().ok_or_else(|| ModelError::config("depths", "three stages", 0))?;
+                Ok((projection.forward(&last)?.flatten(1, 2)?, maps))
+            }
+        }
+    }
+}
+
 impl Parts {
     fn new(b: &Builder, config: &DptConfig) -> Result<Self> {
-        let (width, patch, side) = (config.transformer.hidden_size, config.patch_size, config.image_size / config.patch_size);
-        let shape =
-            ConvShape { inputs: config.num_channels, outputs: width, kernel: patch, stride: patch, padding: Padding::Same(0), bias: Bias::Yes };
+        let (width, side) = (config.transformer.hidden_size, config.image_size / config.patch_size);
         let at = b.pp("dpt.embeddings");
         let bias = if config.qkv_bias { Bias::Yes } else { Bias::No };
         let layer = |i| ClipLayer::named(&b.pp(format!("dpt.encoder.layer.{i}")), &config.transformer, &LAYER, bias);
@@ -55,7 +89,7 @@ impl Parts {
         Ok(Self {
             class: at.tensor_f32("cls_token", &[1, 1, width])?,
             positions: at.tensor_f32("position_embeddings", &[1, side * side + 1, width])?,
-            patches: at.conv("patch_embeddings.projection", shape)?,
+            patches: Patches::new(&at, config)?,
             layers: (0..config.transformer.num_hidden_layers).map(layer).collect::<Result<_>>()?,
             _norm: b.layer_norm("dpt.layernorm", width, config.transformer.layer_norm_eps)?,
             reassemble: (0..maps).map(|i| Reassemble::new(&neck, config, i)).collect::<Result<_>>()?,
@@ -109,15 +143,19 @@ impl DptForDepthEstimation {
 
     fn features(&self, pixel_values: &Tensor, grid: (usize, usize), cancel: &CancelToken) -> Result<Vec<Tensor>> {
         let pixels = nchw_to_nhwc(&pixel_values.to_dtype(DType::F32)?.contiguous()?)?;
-        let patches = self.parts.patches.forward(&pixels)?.flatten(1, 2)?;
+        let (patches, larger) = self.parts.patches.forward(&pixels)?;
         let (batch, _, width) = patches.dims3()?;
         let class = self.parts.class.broadcast_as((batch, 1, width))?.contiguous()?;
         let mut x = Tensor::cat(&[&class, &patches], 1)?.broadcast_add(&self.positions(grid)?)?;
         let mut maps = Vec::with_capacity(self.parts.reassemble.len());
+        for (stage, map) in self.parts.reassemble.iter().zip(&larger) {
+            maps.push(stage.keep(map)?);
+        }
         for (i, layer) in self.parts.layers.iter().enumerate() {
             cancel.check()?;
             x = layer.forward(&x, Mask::None)?;
-            if let Some(place) = self.config.backbone_out_indices.iter().position(|&index| index == i) {
+            let place = self.config.backbone_out_indices.iter().position(|&index| index == i);
+            if let Some(place) = place.filter(|&place| place >= larger.len()) {
                 maps.push(self.parts.reassemble[place].forward(&x, grid)?);
             }
         }

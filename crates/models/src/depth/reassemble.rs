@@ -6,10 +6,16 @@ use nd_kernels::{Conv2d, Epilogue, Linear, Padding};
 
 /// Makes an image of the tokens of one layer. Source: transformers modeling_dpt.py `DPTReassembleStage`.
 pub(super) struct Reassemble {
+    /// None for the maps that a hybrid model's backbone gives.
+    tokens: Option<Tokens>,
+    conv: Conv2d,
+}
+
+/// What makes a map of tokens.
+struct Tokens {
     readout: ReadoutLayer,
     projection: Conv2d,
     resize: Resize,
-    conv: Conv2d,
 }
 
 enum ReadoutLayer {
@@ -27,6 +33,26 @@ enum Resize {
 
 impl Reassemble {
     pub fn new(b: &Builder, config: &DptConfig, index: usize) -> Result<Self> {
+        let fused = ConvShape::same(config.neck_hidden_sizes[index], config.fusion_hidden_size, 3).bias(Bias::No);
+        let given = config.backbone.is_some() && index < 2;
+        let tokens = if given { None } else { Some(Tokens::new(b, config, index)?) };
+        Ok(Self { tokens, conv: b.conv(&format!("convs.{index}"), fused)? })
+    }
+
+    /// A map of the backbone (B, H, W, C) -> (B, H, W, fusion_hidden_size).
+    pub fn keep(&self, map: &Tensor) -> Result<Tensor> {
+        Ok(self.conv.forward(map)?)
+    }
+
+    /// Tokens (B, 1 + rows columns, C) -> (B, H, W, fusion_hidden_size).
+    pub fn forward(&self, tokens: &Tensor, grid: (usize, usize)) -> Result<Tensor> {
+        let map = self.tokens.as_ref().map_or_else(|| Ok(tokens.clone()), |layer| layer.forward(tokens, grid))?;
+        self.keep(&map)
+    }
+}
+
+impl Tokens {
+    fn new(b: &Builder, config: &DptConfig, index: usize) -> Result<Self> {
         let width = config.transformer.hidden_size;
         let channels = config.neck_hidden_sizes[index];
         let at = b.pp(format!("reassemble_stage.layers.{index}"));
@@ -43,17 +69,11 @@ impl Reassemble {
                 ReadoutLayer::Project(layer, config.transformer.hidden_act)
             }
         };
-        let fused = ConvShape::same(channels, config.fusion_hidden_size, 3).bias(Bias::No);
-        Ok(Self {
-            readout,
-            projection: at.conv("projection", ConvShape::same(width, channels, 1))?,
-            resize,
-            conv: b.conv(&format!("convs.{index}"), fused)?,
-        })
+        Ok(Self { readout, projection: at.conv("projection", ConvShape::same(width, channels, 1))?, resize })
     }
 
-    /// Tokens (B, 1 + rows columns, C) -> (B, H, W, fusion_hidden_size).
-    pub fn forward(&self, tokens: &Tensor, (rows, columns): (usize, usize)) -> Result<Tensor> {
+    /// Tokens (B, 1 + rows columns, C) -> (B, H, W, channels).
+    fn forward(&self, tokens: &Tensor, (rows, columns): (usize, usize)) -> Result<Tensor> {
         let (batch, all, width) = tokens.dims3()?;
         let patches = tokens.narrow(1, 1, all - 1)?;
         let class = tokens.narrow(1, 0, 1)?;
@@ -66,12 +86,11 @@ impl Reassemble {
             }
         };
         let x = self.projection.forward(&patches.reshape((batch, rows, columns, width))?)?;
-        let x = match &self.resize {
-            Resize::Keep => x,
-            Resize::Down(conv) => conv.forward(&x)?,
-            Resize::Up(linear, factor) => spread(&linear.forward(&x)?, *factor)?,
-        };
-        Ok(self.conv.forward(&x)?)
+        match &self.resize {
+            Resize::Keep => Ok(x),
+            Resize::Down(conv) => Ok(conv.forward(&x)?),
+            Resize::Up(linear, factor) => spread(&linear.forward(&x)?, *factor),
+        }
     }
 }
 
