@@ -20,7 +20,7 @@ import {
 } from './adapter-state.ts'
 import type { AdapterWeight } from './adapter-weight.ts'
 import type { AdapterComponentName } from './loaded-adapter.ts'
-import { LoraAdapter, type LoraFileOptions, reportOn } from './lora-adapter.ts'
+import { bundledWith, LoraAdapter, type LoraFileOptions, reportOn } from './lora-adapter.ts'
 import type { LoraReport } from './lora-report.ts'
 import { type LoraPlace, resolveLora } from './resolve-lora.ts'
 import { checkInversion, type Inversion, type InversionOptions, type InversionSource, readInversion } from './textual-inversion.ts'
@@ -80,7 +80,8 @@ export abstract class Adaptable<C extends object> {
   }
 
   /**
-   * Loads an adapter and makes it the active one, at weight 1; others stay loaded. Returns what of the file found a layer.
+   * Loads an adapter and makes it the active one, at weight 1; others stay loaded. Returns what of the file found a layer. Textual inversions
+   * in the file (`bundle_emb`) can be used while it is loaded, apart from those whose token there is already.
    *
    * Throws `WeightsError` for a file that holds no adapter, none of whose keys finds a layer, or whose shapes do not fit.
    */
@@ -100,7 +101,8 @@ export abstract class Adaptable<C extends object> {
       throw new WeightsError(`Expected a layer for every key but received ${report.unmatched.length} without one: ${some}`)
     }
     const loaded = new Map(this.#state.loaded).set(adapterName, { adapter, report })
-    this.#change({ ...this.#state, loaded, active: new Map([[adapterName, 1]]) })
+    const inversions = [...this.#state.inversions, ...(await this.#bundled(adapter, adapterName))]
+    this.#change({ ...this.#state, loaded, active: new Map([[adapterName, 1]]), inversions })
     return { ...report, adapterName }
   }
 
@@ -302,12 +304,27 @@ export abstract class Adaptable<C extends object> {
     }
   }
 
+  /** The textual inversions that came with an adapter and whose tokens are new. */
+  async #bundled(adapter: LoraAdapter, adapterName: string): Promise<Inversion[]> {
+    const { components } = this.#current
+    const { tokenizer } = components as Readonly<Partial<AdaptableComponents>>
+    const found: Inversion[] = []
+    for (const [token, tensors] of bundledWith(adapter)) {
+      if (tokenizer && !tokenizer.has(token)) {
+        const inversion = { ...(await readInversion(tensors, { token })), adapter: adapterName }
+        this.#checkInversion(inversion, components)
+        found.push(inversion)
+      }
+    }
+    return found
+  }
   #change(state: AdapterState): void {
     this.assertUsable()
-    const next = new AdaptedComponents(this.#base, actingAdapters(state), state.inversions)
+    const inversions = state.inversions.filter(({ adapter }) => adapter === undefined || state.loaded.has(adapter))
+    const next = new AdaptedComponents(this.#base, actingAdapters(state), inversions)
     this.#current.release()
     this.#current = next
-    this.#state = state
+    this.#state = { ...state, inversions }
   }
 
   #freeName(): string {

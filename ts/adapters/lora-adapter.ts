@@ -2,7 +2,7 @@ import { abortable } from '../abort.ts'
 import { checkOptions } from '../checks.ts'
 import { expected, guard } from '../errors.ts'
 import { type NativeClip, type NativeLora, type NativeMotion, type NativeUnet, native } from '../native.ts'
-import { handleOf, type Tensor } from '../tensor.ts'
+import { handleOf, type Tensor, wrapTensor } from '../tensor.ts'
 import { type AdapterFileOptions, findAdapterFile } from './adapter-file.ts'
 import type { AdapterWeight } from './adapter-weight.ts'
 import type { LoraReport } from './lora-report.ts'
@@ -33,11 +33,14 @@ export interface AdaptedModels {
 /** The native handle of an adapter; throws `InvalidArgumentError` for anything else. */
 export let nativeLora: (adapter: unknown, name: string) => NativeLora
 
+/** The textual inversions that came with an adapter: the tensors of each by their keys in a file of its own. */
+export let bundledWith: (adapter: LoraAdapter) => Map<string, Record<string, Tensor>>
+
 /** Matches an adapter with models. */
 export let reportOn: (adapter: LoraAdapter, models: AdaptedModels) => LoraReport
 
 /**
- * An opened adapter file: LoRA, LoCon, LoHa, LoKr, DoRA, IA3 or full differences, as kohya, LyCORIS, diffusers or PEFT write them.
+ * An opened adapter file: LoRA, LoCon, LoHa, LoKr, DoRA, IA3, GLoRA, OFT, BOFT or full differences, as kohya, LyCORIS, diffusers or PEFT write them.
  *
  * Only the header is read; the tensors stay in the file until a model is made with them.
  */
@@ -57,6 +60,14 @@ export class LoraAdapter {
         throw expected('a LoraAdapter', name, adapter)
       }
       return adapter.#native
+    }
+    bundledWith = (adapter) => {
+      const file = adapter.#native
+      const tensorsOf = (name: string): Record<string, Tensor> => {
+        const { names, tensors } = guard(() => file.bundled(name))
+        return Object.fromEntries(tensors.map((tensor, i) => [names[i] ?? '', wrapTensor(tensor)]))
+      }
+      return new Map(file.bundledNames.map((name) => [name, tensorsOf(name)]))
     }
     reportOn = (adapter, { unet, textEncoder, textEncoder2, motionAdapter }) =>
       JSON.parse(guard(() => adapter.#native.report(unet, textEncoder, textEncoder2, motionAdapter))) as LoraReport

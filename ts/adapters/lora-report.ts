@@ -18,9 +18,11 @@ export interface LoraReport {
   readonly scales: readonly number[]
   /** Words that the adapter was trained on: those that its author names, else the most frequent tags of its training set. */
   readonly triggerWords: readonly string[]
+  /** Tokens of the textual inversions that came with it (`bundle_emb`), which prompts can use while it is loaded. */
+  readonly embeddings: readonly string[]
   /** Free texts of the file. */
   readonly metadata: Readonly<Record<string, string>>
 }
 
 /** Kinds of adapters. */
-export type LoraAlgorithm = 'lora' | 'locon' | 'loha' | 'lokr' | 'dora' | 'ia3' | 'full'
+export type LoraAlgorithm = 'lora' | 'locon' | 'loha' | 'lokr' | 'dora' | 'ia3' | 'glora' | 'oft' | 'boft' | 'full'

@@ -19,6 +19,8 @@ export interface Inversion {
   readonly second?: Tensor
   /** Path of its file; undefined for tensors. */
   readonly source?: string
+  /** The adapter that it came with, and goes with. */
+  readonly adapter?: string
 }
 
 /** A file or folder, a table of vectors (n, width) or one vector, or tensors by the keys of a file. */

@@ -22,7 +22,17 @@ export async function loadSingleFile(
   options: PipelineSingleFileOptions & Record<string, unknown>,
 ): Promise<LoadedComponents> {
   const started = performance.now()
-  const { dtype, device, signal, onProgress, config, predictionType, extractEma, loadSafetyChecker = false, ...rest } = checkOptions('options', options)
+  const {
+    dtype,
+    device,
+    signal,
+    onProgress,
+    config,
+    predictionType,
+    extractEma,
+    loadSafetyChecker = false,
+    ...rest
+  } = checkOptions('options', options)
   const overrides = withoutUndefined(rest)
   checkSignal(signal)
   checkOverrides(overrides, slots, settings)

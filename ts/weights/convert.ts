@@ -14,10 +14,21 @@ import { componentConfig, openSingleFile, type Part, type SingleFile, schedulerC
 export type ConvertOptions = SavePretrainedOptions & {
   /** Folder with the configs of a single file, as diffusers saves it. @default the configs of the family that the file's keys tell */
   config?: string
+  /** Takes the UNet's averaged weights (`model_ema.`) of a single file. @default false */
+  extractEma?: boolean
+}
+
+/** What a conversion did. */
+export type ConvertReport = {
+  /** Numbers of tensors of a single file that the folder has no place for, by what they are; they are not written. */
+  leftOut: Readonly<Record<string, number>>
 }
 
 /** Components of a pipeline folder that a single file has a place for. */
 const PARTS: readonly Part[] = ['unet', 'vae', 'text_encoder', 'text_encoder_2', 'controlnet']
+
+/** What the native core calls averaged weights that were not asked for. */
+const AVERAGES = 'averaged weights (EMA)'
 
 /** Part of a lone component's folder, by the class that its config names. */
 const PART_OF_CLASS: Readonly<Record<string, Part>> = {
@@ -31,10 +42,10 @@ const PART_OF_CLASS: Readonly<Record<string, Part>> = {
 /**
  * Converts between a diffusers folder and a single file of LDM's or SGM's names, either of a pipeline or of one component: an `output` that ends in
  * `.safetensors` is a file, anything else a folder. Input is a folder, or a file of any readable format. Without `dtype` every bit is kept.
- * Weights are read one tensor at a time and no model is built. Throws `WeightsError`, `ConfigError` or `InvalidArgumentError`.
+ * Weights are read one tensor at a time and no model is built. Returns what of a file a folder has no place for. Throws `WeightsError`, `ConfigError` or `InvalidArgumentError`.
  */
-export async function convertCheckpoint(input: string, output: string, options?: ConvertOptions): Promise<void> {
-  const given = { ...checkSaveOptions(options), config: options?.config }
+export async function convertCheckpoint(input: string, output: string, options?: ConvertOptions): Promise<ConvertReport> {
+  const given = { ...checkSaveOptions(options), config: options?.config, extractEma: options?.extractEma }
   checkString('output', output)
   const folder = await localFolder(input)
   const toFile = output.endsWith('.safetensors')
@@ -43,9 +54,17 @@ export async function convertCheckpoint(input: string, output: string, options?:
     if (entry === undefined) {
       throw expected('an existing file or folder', 'input', input)
     }
-    return toFile ? fileToFile(input, output, given) : fileToFolder(await openSingleFile(input, given), output, given)
+    if (toFile) {
+      await fileToFile(input, output, given)
+      return { leftOut: {} }
+    }
+    const file = await openSingleFile(input, given)
+    await fileToFolder(file, output, given)
+    const { [AVERAGES]: averages = 0, ...leftOut } = file.facts.left_out ?? {}
+    return { leftOut: averages > 0 && !file.extractEma ? { ...leftOut, [AVERAGES]: averages } : leftOut }
   }
-  return toFile ? folderToFile(folder, output, given) : folderToFolder(folder, output, given)
+  await (toFile ? folderToFile(folder, output, given) : folderToFolder(folder, output, given))
+  return { leftOut: {} }
 }
 
 async function exists(path: string): Promise<boolean> {
@@ -71,7 +90,7 @@ async function writeFile(
 }
 
 async function fileToFolder(file: SingleFile, output: string, options: SavePretrainedOptions): Promise<void> {
-  const { parts = [] } = file.facts
+  const parts: readonly Part[] = (file.facts.parts ?? []).filter((part) => part !== 'unet_ema')
   const [only] = parts
   if (parts.length === 1 && only !== undefined) {
     return intoFolder(output, (folder) => component(file, only, folder, options))
@@ -108,7 +127,8 @@ async function component(file: SingleFile, part: Part, folder: string, options: 
   const isText = part === 'text_encoder' || part === 'text_encoder_2'
   await writeJson(folder, 'config.json', config)
   const to = { folder, basename: isText ? 'model' : 'diffusion_pytorch_model', component: part }
-  await writeWeights([{ part, path: file.path }], to, options)
+  const own = part === 'unet' && file.extractEma ? 'unet_ema' : part
+  await writeWeights([{ part: own, path: file.path }], to, options)
 }
 
 async function folderToFile(folder: string, output: string, options: SavePretrainedOptions): Promise<void> {

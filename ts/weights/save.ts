@@ -3,6 +3,7 @@ import { basename, dirname, join, resolve } from 'node:path'
 import { abortable } from '../abort.ts'
 import { checkInteger, checkOneOf, checkOptions, checkString } from '../checks.ts'
 import { WeightsError } from '../errors.ts'
+import { isFiles } from '../models/load.ts'
 import { harmless } from '../models/source.ts'
 import { type NativePiece, native } from '../native.ts'
 import { handleOf, type Tensor } from '../tensor.ts'
@@ -37,7 +38,7 @@ const SHARD_BYTES = 10_000_000_000
 
 /** Where weights come from: a file or folder, or tensors by name. */
 export type WeightsPlace = {
-  source: string | Record<string, Tensor> | number
+  source: string | readonly string[] | Record<string, Tensor> | number
   part?: string
   variant?: string
 }
@@ -63,6 +64,10 @@ export function pieceOf({ source, part, variant }: WeightsPlace): NativePiece {
   }
   if (typeof source === 'string') {
     return { path: source, part, variant }
+  }
+  if (isFiles(source)) {
+    const [path, ...beside] = source
+    return { path, beside, part, variant }
   }
   const tensors = Object.entries(source).map(([name, tensor]) => handleOf(tensor, `weights[${JSON.stringify(name)}]`))
   return { names: Object.keys(source), tensors, part }

@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { abortable } from '../abort.ts'
-import { checkOneOf, checkString } from '../checks.ts'
+import { checkBoolean, checkOneOf, checkString } from '../checks.ts'
 import { ConfigError, expected } from '../errors.ts'
 import { checkPlan, type LoadOptions, type LoadPlan, readConfig } from '../models/load.ts'
 import { native, packageRoot } from '../native.ts'
@@ -12,7 +12,16 @@ import { readSchedulerConfig } from '../schedulers/read-config.ts'
 export type PredictionType = 'epsilon' | 'v_prediction' | 'sample'
 
 /** A component that a single file can hold. */
-export type Part = 'unet' | 'vae' | 'text_encoder' | 'text_encoder_2' | 'controlnet' | 'tiny_vae' | 'safety_checker'
+export type Part =
+  | 'unet'
+  | 'unet_ema'
+  | 'vae'
+  | 'text_encoder'
+  | 'text_encoder_2'
+  | 'controlnet'
+  | 'tiny_vae'
+  | 'safety_checker'
+  | 'motion_adapter'
 
 /** Families of models whose configs ship with the package. */
 export type CheckpointFamily = 'sd1' | 'sd2' | 'sdxl' | 'sdxl-refiner'
@@ -23,6 +32,8 @@ export type SingleFileOptions = Pick<LoadOptions, 'dtype' | 'device' | 'signal' 
   config?: string
   /** What the UNet predicts. @default what the file's keys and texts tell, else what the config says */
   predictionType?: PredictionType
+  /** Takes the UNet's weights averaged over the training (`model_ema.`), which old checkpoints keep beside the last ones. @default false */
+  extractEma?: boolean
 }
 
 /** What the native core tells of a weights file. */
@@ -36,6 +47,12 @@ export type FileFacts = {
   zero_terminal_snr?: boolean
   noise_levels?: 'edm' | 'edm_vpred' | null
   channels?: [inputs: number, outputs: number] | null
+  /** Which of its two networks a file of a tiny autoencoder holds. */
+  halves?: ('encoder' | 'decoder')[]
+  /** What the shapes of a part's weights tell of its config. */
+  configs?: Partial<Record<Part, Record<string, unknown>>>
+  /** Numbers of tensors that a folder has no place for, by what they are. */
+  left_out?: Record<string, number>
   metadata?: Record<string, string>
 }
 
@@ -48,6 +65,8 @@ export type SingleFile = {
   /** Whether the caller chose that folder, which then is right about everything. */
   isOwnConfig: boolean
   predictionType: PredictionType | undefined
+  /** Whether the UNet is the averaged one. */
+  extractEma: boolean
 }
 
 const CONFIGS = join(packageRoot, 'models', 'configs')
@@ -64,16 +83,17 @@ const PLAYGROUND_LATENTS = {
 /** Looks at a file's header and chooses its configs. Throws `WeightsError`, or `ConfigError` if no family that ships with the package fits. */
 export async function openSingleFile(
   path: string,
-  options: Pick<SingleFileOptions, 'config' | 'predictionType' | 'signal'> = {},
+  options: Pick<SingleFileOptions, 'config' | 'predictionType' | 'extractEma' | 'signal'> = {},
 ): Promise<SingleFile> {
   const entry = await stat(checkString('path', path)).catch(() => undefined)
   if (!entry?.isFile()) {
     throw expected('an existing weights file', 'path', path)
   }
-  const { config, predictionType, signal } = options
+  const { config, predictionType, extractEma = false, signal } = options
   if (predictionType !== undefined) {
     checkOneOf('predictionType', predictionType, ['epsilon', 'v_prediction', 'sample'])
   }
+  checkBoolean('extractEma', extractEma)
   const facts = JSON.parse(await abortable(signal, (token) => native.inspect(path, token))) as FileFacts
   if (config !== undefined) {
     const folder = await stat(checkString('config', config)).catch(() => undefined)
@@ -81,7 +101,8 @@ export async function openSingleFile(
       throw expected('an existing folder', 'config', config)
     }
   }
-  return { path, facts, configs: config ?? shippedConfigs(path, facts), isOwnConfig: config !== undefined, predictionType }
+  const configs = config ?? shippedConfigs(path, facts)
+  return { path, facts, configs, isOwnConfig: config !== undefined, predictionType, extractEma }
 }
 
 function shippedConfigs(path: string, { kind, family, parts = [] }: FileFacts): string {
@@ -90,6 +111,9 @@ function shippedConfigs(path: string, { kind, family, parts = [] }: FileFacts): 
   }
   if (parts.includes('tiny_vae')) {
     return join(CONFIGS, 'taesd')
+  }
+  if (parts.includes('motion_adapter') && !parts.includes('unet')) {
+    return join(CONFIGS, 'motion_adapter')
   }
   if (family === null || family === undefined) {
     if (parts.includes('vae')) {
@@ -102,14 +126,15 @@ function shippedConfigs(path: string, { kind, family, parts = [] }: FileFacts): 
   return join(CONFIGS, family)
 }
 
+/** A component of a single file that is ready to load. */
+export type PlannedFile = { plan: LoadPlan; config: Record<string, unknown>; facts: FileFacts }
+
 /** Checks the arguments of a component's `fromSingleFile`, and completes its config by what the weights tell. */
-export async function planSingleFile(
-  path: string,
-  options: SingleFileOptions | undefined,
-  part: Part,
-): Promise<{ plan: LoadPlan; config: Record<string, unknown> }> {
+export async function planSingleFile(path: string, options: SingleFileOptions | undefined, part: Part): Promise<PlannedFile> {
   const plan = checkPlan(options, part)
-  return { plan: { ...plan, source: path, part }, config: await componentConfig(await openSingleFile(path, options), part) }
+  const file = await openSingleFile(path, options)
+  const own = file.extractEma && part === 'unet' ? 'unet_ema' : part
+  return { plan: { ...plan, source: path, from: path, part: own }, config: await componentConfig(file, part), facts: file.facts }
 }
 
 /** The config of a component of a single file. */
@@ -117,15 +142,27 @@ export async function componentConfig(file: SingleFile, part: Part): Promise<Rec
   const inside = join(file.configs, part)
   const folder = (await stat(join(inside, 'config.json')).catch(() => undefined)) ? inside : file.configs
   const config = await readConfig(folder)
-  const { channels, prediction_type, task, noise_levels } = file.facts
+  const { channels, prediction_type, task, noise_levels, configs } = file.facts
   if (part === 'vae' && noise_levels === 'edm' && !file.isOwnConfig) {
     return { ...config, ...PLAYGROUND_LATENTS }
   }
-  if (file.isOwnConfig || part !== 'unet' || !channels) {
+  if (file.isOwnConfig) {
     return config
   }
-  const wide = file.facts.family === 'sd2' && prediction_type === 'v_prediction' && task === 'text-to-image'
-  return { ...config, in_channels: channels[0], out_channels: channels[1], ...(wide ? { sample_size: 96 } : {}) }
+  const wide = part === 'unet' && file.facts.family === 'sd2' && prediction_type === 'v_prediction' && task === 'text-to-image'
+  const told = { ...(part === 'unet' && channels && { in_channels: channels[0], out_channels: channels[1] }), ...configs?.[part] }
+  checkWidths(file.path, config, told)
+  return { ...config, ...told, ...(wide ? { sample_size: 96 } : {}) }
+}
+
+/** Throws `ConfigError` for widths that no published network of the family has: nothing tells their heads then. */
+function checkWidths(path: string, family: Record<string, unknown>, told: Record<string, unknown>): void {
+  const [known, found] = [family.block_out_channels, told.block_out_channels]
+  if (Array.isArray(known) && Array.isArray(found) && !found.every((width) => known.includes(width))) {
+    throw new ConfigError(
+      `Expected block_out_channels of ${[...new Set(known)].join(', ')} in ${path} but received ${found.join(', ')}: give the folder of its configs as config`,
+    )
+  }
 }
 
 /** The config of the scheduler that a single file needs: the family's, with the prediction and noise levels that the weights ask for. */

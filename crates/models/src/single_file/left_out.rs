@@ -9,7 +9,7 @@ const REASONS: [(&str, &str); 6] = [
     ("model_ema.", "averaged weights (EMA)"),
     (".transformer.resblocks.23.", "the last of 24 text layers, which Stable Diffusion 2 does not use"),
     ("text_projection", "a text projection that nothing uses"),
-    ("logit_scale", "the scale of CLIP’s training"),
+    ("logit_scale", "the scale of CLIP's training"),
     ("loss.", "what only training needs"),
     ("position_ids", "position numbers"),
 ];
