@@ -28,8 +28,7 @@ for (const name of ['moving.webp', 'moving.gif', 'moving.png']) {
   await moving.save(`${out}/${name}`)
 }
 
-const last = call.numFrames - 1
-const promptTravel = { 0: prompt, [last]: 'a yellow square on a green background' }
+const promptTravel = { [call.numFrames - 1]: 'a yellow square on a green background' }
 const [travel] = (await pipe.generate({ ...call, promptTravel })).videos
 await travel.save(`${out}/travel.webp`)
 

@@ -12,14 +12,18 @@ const programs = (await readdir(folder)).filter((name) => name.endsWith('.ts'))
 const fewSteps = 4
 const sources = await Promise.all(programs.map((name) => readFile(join(folder, name), 'utf8')))
 const scratch = await mkdtemp(join(tmpdir(), 'node-diffusion-examples-'))
-test.after.always(() => rm(scratch, { recursive: true, force: true }))
-
 const hub = await HubServer.start(filesOf((await localFolder('shapes')) ?? ''))
-test.after.always(() => hub[Symbol.asyncDispose]())
+test.after.always(async () => {
+  await hub[Symbol.asyncDispose]()
+  await rm(scratch, { recursive: true, force: true })
+})
 process.env.HF_ENDPOINT = hub.endpoint
 
 /** What an example needs beside the number of steps and the place for its files. */
-const more: Record<string, string[]> = { 'hub.ts': ['--model', 'org/tiny', '--cache', join(scratch, 'cache')] }
+const more: Record<string, string[]> = {
+  'hub.ts': ['--model', 'org/tiny', '--cache', join(scratch, 'cache')],
+  'video.ts': ['--frames', '4'],
+}
 
 const running = runPrograms(
   programs.map((name, i) => {
