@@ -4,16 +4,17 @@ import { ClassifierFreeGuidance } from '../guidance/guidance.ts'
 import { LearnedVarianceGuidance } from '../guidance/learned-variance.ts'
 import { peakScale } from '../guidance/schedule.ts'
 import type { UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
-import { VQModel } from '../models/vq-model.ts'
+import type { VQModel } from '../models/vq-model.ts'
 import { resolveScheduler } from '../schedulers/resolve.ts'
 import type { Scheduler } from '../schedulers/scheduler.ts'
 import type { Scope } from '../scope.ts'
-import { Tensor } from '../tensor.ts'
+import type { Tensor } from '../tensor.ts'
 import type { Call, Filled } from './call.ts'
 import type { Denoiser } from './denoise-options.ts'
 import type { CommonOptions } from './generate-options.ts'
 import type { ImageEmbeds } from './kandinsky-v22-embeds.ts'
-import type { KandinskyEmbeds, KandinskyOptions } from './kandinsky-v22-options.ts'
+import type { KandinskyOptions } from './kandinsky-v22-options.ts'
+import { decoderSlots } from './kandinsky-v22-slots.ts'
 import type { KandinskyStart, LatentsStart } from './kandinsky-v22-starts.ts'
 import { DiffusionPipeline } from './pipeline.ts'
 import type { PipelineOrigin, RunComponents } from './pipeline-class.ts'
@@ -21,7 +22,6 @@ import type { Encoded, Prepared } from './prepared.ts'
 import type { Results } from './result.ts'
 import { noiseSource } from './seeds.ts'
 import type { Slots } from './slot.ts'
-import { baseSlots } from './slots.ts'
 
 /** Components of a decoder of Kandinsky 2.2. */
 export interface KandinskyV22Components {
@@ -32,21 +32,6 @@ export interface KandinskyV22Components {
 
 /** The same, with the autoencoder where every pipeline has it. */
 export type KandinskyParts<C> = C & RunComponents & { vae: VQModel }
-
-const { unet, scheduler } = baseSlots
-
-/** The slots of a decoder. */
-export const decoderSlots: Slots = {
-  ...(unet && { unet }),
-  ...(scheduler && { scheduler }),
-  movq: {
-    folder: 'movq',
-    type: 'VQModel',
-    classNames: ['VQModel'],
-    is: (value) => value instanceof VQModel,
-    load: (dir, options) => VQModel.fromPretrained(dir, options),
-  },
-}
 
 /** Image embeddings of a call, one row for each image. */
 export type CallEmbeds = Pick<ImageEmbeds, 'imageEmbeds'> & Partial<ImageEmbeds>
@@ -118,56 +103,6 @@ export abstract class KandinskyV22Base<O extends KandinskyOptions, C extends Kan
     }
     return encoded
   }
-}
-
-/** Pipelines of Kandinsky 2.2 that are given image embeddings. */
-export abstract class KandinskyV22Decoder<O extends KandinskyOptions & KandinskyEmbeds> extends KandinskyV22Base<
-  O,
-  KandinskyV22Components
-> {
-  protected override check(options: CommonOptions): void {
-    const { imageEmbeds, negativeImageEmbeds, guidanceScale } = options as unknown as Filled<O>
-    const width = Number(this.unet.config.encoder_hid_dim)
-    const rows = checkEmbeds(imageEmbeds, 'imageEmbeds', ['images', width])
-    if (negativeImageEmbeds !== undefined || peakScale(guidanceScale) > 1) {
-      checkEmbeds(negativeImageEmbeds, 'negativeImageEmbeds', [rows, width])
-    }
-  }
-
-  protected override count({ imageEmbeds }: O): number {
-    return rowsOf(listOf(imageEmbeds))
-  }
-
-  protected override async embeds({ options, guidance }: Call<O>, scope: Scope): Promise<CallEmbeds> {
-    const spread = (given: Tensor | Tensor[]): Tensor =>
-      scope.keep(scope.keep(Tensor.cat(listOf(given))).repeatInterleave(options.numImagesPerPrompt, 0))
-    const { imageEmbeds, negativeImageEmbeds } = options
-    const guided = guidance.rows.length > 1 && negativeImageEmbeds !== undefined
-    return { imageEmbeds: spread(imageEmbeds), negativeImageEmbeds: guided ? spread(negativeImageEmbeds) : undefined }
-  }
-}
-
-function listOf(given: Tensor | readonly Tensor[]): Tensor[] {
-  return given instanceof Tensor ? [given] : [...given]
-}
-
-function rowsOf(list: readonly Tensor[]): number {
-  return list.reduce((sum, { shape: [rows = 0] }) => sum + rows, 0)
-}
-
-/** The number of embeddings; throws `InvalidArgumentError` for another number or width. */
-function checkEmbeds(
-  given: Tensor | readonly Tensor[] | undefined,
-  name: string,
-  [rows, width]: readonly [number | 'images', number],
-): number {
-  const list = given === undefined ? [] : listOf(given)
-  const fits = list.every(({ shape }) => shape.length === 2 && shape[1] === width)
-  const sum = fits ? rowsOf(list) : 0
-  if (sum === 0 || (rows !== 'images' && sum !== rows)) {
-    throw expected(`a Tensor of shape (${rows}, ${width})`, name, given)
-  }
-  return sum
 }
 
 /** A scheduler for one call; one that the call names learns no variance, which would be that of the model's own sampler. */

@@ -7,7 +7,7 @@ import type { PriorTransformer } from '../models/prior-transformer.ts'
 import type { Scheduler } from '../schedulers/scheduler.ts'
 import type { Scope } from '../scope.ts'
 import type { Call } from './call.ts'
-import { type CallEmbeds, decoderSlots, KandinskyV22Base, type KandinskyV22Components } from './kandinsky-v22-base.ts'
+import { type CallEmbeds, KandinskyV22Base, type KandinskyV22Components } from './kandinsky-v22-base.ts'
 import { downloadConnected, loadConnected, type PriorSource } from './kandinsky-v22-connected.ts'
 import { drawImageEmbeds, type PriorNetworks, promptLists } from './kandinsky-v22-embeds.ts'
 import {
@@ -16,7 +16,7 @@ import {
   type KandinskyInpaintCombinedOptions,
   kandinskySchemas,
 } from './kandinsky-v22-options.ts'
-import { priorSlots } from './kandinsky-v22-prior.ts'
+import { decoderSlots, priorSlots } from './kandinsky-v22-slots.ts'
 import { type LatentsStart, startFromImage, startFromMask, startFromNoise } from './kandinsky-v22-starts.ts'
 import type { DownloadOptions, LoadedComponents, PipelineLoadOptions } from './load.ts'
 import type { OpenedModel } from './model-index.ts'

@@ -2,8 +2,6 @@ import { checkOptions } from '../checks.ts'
 import { ConfigError, expected } from '../errors.ts'
 import { CLIPImageProcessor } from '../image/clip-image-processor.ts'
 import type { ImageInput } from '../image/load-image.ts'
-import { CLIPTextModelWithProjection } from '../models/clip-text-model.ts'
-import { PriorTransformer } from '../models/prior-transformer.ts'
 import { Scope } from '../scope.ts'
 import { Tensor } from '../tensor.ts'
 import type { DenoiseOptions, StepReport } from './denoise-options.ts'
@@ -11,12 +9,12 @@ import type { RunOptions } from './generate-options.ts'
 import { Job, type JobContext } from './job.ts'
 import { drawImageEmbeds, type ImageEmbeds, type PriorNetworks, promptLists } from './kandinsky-v22-embeds.ts'
 import { type KandinskyPriorOptions, kandinskyPriorSchema } from './kandinsky-v22-options.ts'
+import { priorSlots } from './kandinsky-v22-slots.ts'
 import { LoadablePipeline } from './loadable.ts'
 import { parseOptions } from './parse-options.ts'
 import type { PipelineOrigin } from './pipeline-class.ts'
 import { noiseSource, type Seed } from './seeds.ts'
-import type { Slot, Slots } from './slot.ts'
-import { baseSlots, imageEncoderSlot, textEncoderSlot, tokenizerSlot } from './slots.ts'
+import type { Slots } from './slot.ts'
 
 /** Components of a prior of Kandinsky 2.2. */
 export interface KandinskyV22PriorComponents extends PriorNetworks {
@@ -36,34 +34,6 @@ export interface InterpolateOptions extends Omit<KandinskyPriorOptions, 'prompt'
   negativePrompt?: string
   /** What the prior is steered away from while it draws embeddings for texts. @default nothing */
   negativePriorPrompt?: string
-}
-
-const { scheduler } = baseSlots
-
-/** The slots of a prior; `prefix` is `prior_` inside combined pipelines. */
-export function priorSlots(prefix: '' | 'prior_'): Slots {
-  const at = (slot: Slot): Slot => ({ ...slot, folder: prefix + slot.folder, optional: slot.folder === 'image_processor' })
-  const name = (own: string): string => (prefix === '' ? own : `prior${own.charAt(0).toUpperCase()}${own.slice(1)}`)
-  return {
-    [name('prior')]: at({
-      folder: 'prior',
-      type: 'PriorTransformer',
-      classNames: ['PriorTransformer'],
-      is: (value) => value instanceof PriorTransformer,
-      load: (dir, options) => PriorTransformer.fromPretrained(dir, options),
-    }),
-    [name('imageEncoder')]: at(imageEncoderSlot),
-    [name('textEncoder')]: at(textEncoderSlot('text_encoder', { class: CLIPTextModelWithProjection })),
-    [name('tokenizer')]: at(tokenizerSlot('tokenizer')),
-    ...(scheduler && { [name('scheduler')]: at(scheduler) }),
-    [name('imageProcessor')]: at({
-      folder: 'image_processor',
-      type: 'CLIPImageProcessor',
-      classNames: ['CLIPImageProcessor'],
-      is: (value) => value instanceof CLIPImageProcessor,
-      load: (dir, options) => CLIPImageProcessor.fromPretrained(dir, options),
-    }),
-  }
 }
 
 /** From texts to image embeddings, for the decoders of Kandinsky 2.2. Source: diffusers `KandinskyV22PriorPipeline`. */

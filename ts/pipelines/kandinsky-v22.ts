@@ -1,5 +1,5 @@
 import type { z } from 'zod'
-import { KandinskyV22Decoder } from './kandinsky-v22-base.ts'
+import { KandinskyV22Decoder } from './kandinsky-v22-decoder.ts'
 import {
   type KandinskyHintImageOptions,
   type KandinskyHintOptions,
