@@ -2,6 +2,7 @@
 
 use nd_kernels::memory::Counting;
 use std::os::raw::{c_int, c_long};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 /// glibc maps and unmaps big activations at every allocation, which costs more than computing them.
@@ -26,4 +27,19 @@ pub fn init() {
 pub fn release_pages() {
     // SAFETY: may be called by any thread at any time.
     unsafe { libmimalloc_sys::mi_collect(true) };
+}
+
+/// Whether steps have left pages behind since they were last given back.
+static STEPPED: AtomicBool = AtomicBool::new(false);
+
+/// Notes that a step runs.
+pub fn note_step() {
+    STEPPED.store(true, Relaxed);
+}
+
+/// Before a large decoding: gives back what the steps left, once, since images of other sizes would not fit into it and the two would add up.
+pub fn release_after_steps() {
+    if STEPPED.swap(false, Relaxed) {
+        release_pages();
+    }
 }

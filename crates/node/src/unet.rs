@@ -1,5 +1,6 @@
 //! `NativeUnet`: the denoising UNet.
 
+use crate::allocator;
 use crate::error::{Failure, Outcome, Result};
 use crate::estimate::{need_of, saving};
 use crate::ip_adapter::NativeIpAdapter;
@@ -197,7 +198,10 @@ impl NativeUnet {
         saves_memory: Option<bool>,
     ) -> Result<Object<'env>> {
         let (model, cancel, input) = (self.handle.get()?, token.token.clone(), UnetArguments::new(input)?);
-        let work = move || Ok(saving(saves_memory == Some(true), || model.forward(&input.borrowed(&input.prompts(), &cancel)))?);
+        let work = move || {
+            allocator::note_step();
+            Ok(saving(saves_memory == Some(true), || model.forward(&input.borrowed(&input.prompts(), &cancel)))?)
+        };
         Ok(spawn(env, &token.token, work, NativeTensor::wrap)?)
     }
 

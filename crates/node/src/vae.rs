@@ -1,5 +1,6 @@
 //! `NativeAutoencoderKl`: the autoencoder between pixels and latents.
 
+use crate::allocator;
 use crate::error::Result;
 use crate::estimate::{need_of, saving};
 use crate::load::{NativeLoadOptions, OnProgress};
@@ -9,6 +10,9 @@ use crate::tensor::NativeTensor;
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
 use nd_models::vae::{AutoencoderKL, Tiling, VaeConfig, VaeOptions};
+
+/// Latents (height times width) whose decoding takes seconds on the machines of today: pages can be given back before it.
+const LARGE: usize = 64 * 64;
 
 /// Tiles of big pictures.
 #[napi(object, object_to_js = false)]
@@ -71,7 +75,13 @@ impl NativeAutoencoderKl {
         let (model, cancel, latents) = (self.handle.get()?, token.token.clone(), latents.tensor()?.clone());
         let tiling = options.tiling(model.config());
         let saves_memory = options.saves_memory == Some(true);
-        let work = move || Ok(saving(saves_memory, || model.decode(&latents, &VaeOptions { tiling, slicing: options.slicing, cancel: &cancel }))?);
+        let is_large = latents.dims().iter().skip(2).product::<usize>() >= LARGE;
+        let work = move || {
+            if is_large {
+                allocator::release_after_steps();
+            }
+            Ok(saving(saves_memory, || model.decode(&latents, &VaeOptions { tiling, slicing: options.slicing, cancel: &cancel }))?)
+        };
         Ok(spawn(env, &token.token, work, NativeTensor::wrap)?)
     }
 
