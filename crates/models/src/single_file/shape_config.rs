@@ -6,6 +6,9 @@ use serde_json::{json, Map, Value};
 /// Numbers that describe a picture's size and crop, embedded by SDXL as this many values each. Source: sdxl/unet/config.json.
 const TIME_WIDTH: usize = 256;
 
+/// More levels, layers and transformers than any network has; larger numbers in names count for nothing.
+const MOST: usize = 32;
+
 /// The keys of a component's config that the shapes of its weights tell: all that differs between networks of one family, such as the depth of
 /// their transformers. Empty for parts whose family tells everything, and for a file without the part.
 pub fn shape_config(file: &Weights, wanted: Part) -> Map<String, Value> {
@@ -40,7 +43,7 @@ impl Shapes {
     /// How many numbers from 0 on stand after this start of a name.
     fn count(&self, start: &str) -> usize {
         let index = |name: &String| name.strip_prefix(start).and_then(number).map(|(index, _)| index + 1);
-        self.names.iter().filter_map(index).max().unwrap_or(0)
+        self.names.iter().filter_map(index).filter(|count| *count <= MOST).max().unwrap_or(0)
     }
 
     fn levels(&self, side: &str) -> Option<Vec<Level>> {
