@@ -105,6 +105,7 @@ test.serial('--upscale and --hires-scale make larger pictures', async (t) => {
   const tiled = await command(['generate', prompt, ...common, '--upscale', '1.5', '--tile', '128', '--out', 'tiled.png'], cwd)
   t.is(tiled.code, 0, tiled.stderr)
   t.regex(tiled.stderr, /step 4\/4\n/)
+  t.regex(tiled.stderr, /Wrote tiled\.png \(192 x 192\)\n/)
   await generate('hires.png', ['--hires-scale', '1.5', '--hires-strength', '0.6', '--steps', '3'])
   t.is((await sharp(join(cwd, 'hires.png')).metadata()).width, 192)
 })
@@ -140,6 +141,11 @@ const mistakes: [name: string, args: string[], sentence: RegExp][] = [
     'tiles that are no multiple of 8',
     ['--image', picture('circle.png'), '--upscale', '2', '--tile', '100'],
     /^Expected a multiple of 8 for --tile but received 100\n/,
+  ],
+  [
+    'several enlarged pictures',
+    ['--image', picture('circle.png'), '--upscale', '2', '--count', '2'],
+    /^--count cannot be used with --upscale/,
   ],
   ['too much', ['--image', picture('circle.png'), '--upscale', '99'], /for --upscale but received "99"\n/],
 ]

@@ -135,7 +135,7 @@ function near(path: string): string {
 
 function describe(written: readonly Written[], grid: string | undefined, stages: Record<string, number>): void {
   for (const { path, seed, width, height } of written) {
-    note(`Wrote ${near(path)} (${width} x ${height}, seed ${seed})`)
+    note(`Wrote ${near(path)} (${width} x ${height}${seed === undefined ? '' : `, seed ${seed}`})`)
   }
   if (grid !== undefined) {
     note(`Wrote ${near(grid)} (grid)`)

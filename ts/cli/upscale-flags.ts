@@ -27,6 +27,10 @@ export function readUpscale(flags: Record<string, unknown>, task: string): { fac
   if (task !== 'imageToImage') {
     throw new UsageError('--upscale can be used only with --image, and without --mask')
   }
+  const alone = ['count', 'seeds', 'preview'].find((name) => flags[name] !== undefined)
+  if (alone !== undefined) {
+    throw new UsageError(`--${alone} cannot be used with --upscale, which makes one picture`)
+  }
   const factor = Number(text)
   if (!(factor > 1 && factor <= 16)) {
     throw new UsageError(`Expected a number above 1 and up to 16 for --upscale but received ${JSON.stringify(text)}`)
