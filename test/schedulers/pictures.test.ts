@@ -9,6 +9,7 @@ test.after.always(() => pipe.dispose())
 const others: Readonly<Record<string, string>> = {
   DDIMInverseScheduler: 'goes from a picture to noise',
   DPMSolverMultistepInverseScheduler: 'goes from a picture to noise',
+  UnCLIPScheduler: 'the cosine noise of priors is the only one that it knows',
   EDMEulerScheduler: 'its networks are preconditioned by sigma_data',
   EDMDPMSolverMultistepScheduler: 'its networks are preconditioned by sigma_data',
 }

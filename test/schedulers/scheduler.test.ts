@@ -72,7 +72,8 @@ test('a plan is frozen and does not start a run', (t) => {
 for (const { className } of schedulers.list().filter(({ stochastic }) => stochastic === true)) {
   test(`noise comes from one stream per image: ${className}`, (t) => {
     const run = (seeds: number[]): Tensor => {
-      const scheduler = schedulerFromConfig({ _class_name: className, ...sd })
+      // The prior's sampler knows the cosine schedule only.
+      const scheduler = schedulerFromConfig({ _class_name: className, ...(className !== 'UnCLIPScheduler' && sd) })
       scheduler.setTimesteps(4)
       const generators = seeds.map((seed) => new Generator(seed))
       let sample = Tensor.cat(generators.map((generator) => generator.randn([1, 4, 8, 8])))
