@@ -14,6 +14,9 @@ const REASONS: [(&str, &str); 6] = [
     ("position_ids", "position numbers"),
 ];
 
+/// Marks of how a file was trained, which a folder has in its configs.
+const TOLD: [&str; 5] = ["v_pred", "ztsnr", "edm_mean", "edm_std", "edm_vpred.sigma_max"];
+
 /// Tensors of a file that its parts, as a folder has them, do not hold: how many, by what they are.
 pub fn left_out(weights: &Weights, parts: &[Part]) -> Result<BTreeMap<&'static str, usize>> {
     let mut used: HashSet<String> = HashSet::new();
@@ -28,9 +31,26 @@ pub fn left_out(weights: &Weights, parts: &[Part]) -> Result<BTreeMap<&'static s
         }
     }
     let mut found = BTreeMap::new();
-    for name in weights.names().iter().filter(|name| !used.contains(*name)) {
+    for name in weights.names().iter().filter(|name| !used.contains(*name) && !TOLD.contains(&name.as_str())) {
         let reason = REASONS.iter().find(|(part, _)| name.contains(part)).map_or("settings of the training", |(_, reason)| *reason);
         *found.entry(reason).or_default() += 1;
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use candle_core::{DType, Device, Tensor};
+
+    #[test]
+    fn what_a_folder_keeps_is_not_told() {
+        let names = ["model.diffusion_model.input_blocks.0.0.weight", "v_pred", "model_ema.decay", "betas", "cond_stage_model.logit_scale"];
+        let tensor = |name: &str| (name.to_string(), Tensor::ones(1, DType::F32, &Device::Cpu).unwrap());
+        let weights = Weights::from_tensors(names.into_iter().map(tensor).collect());
+        let found = left_out(&weights, &[Part::Unet]).unwrap();
+        let expected = [("averaged weights (EMA)", 1), ("settings of the training", 1), ("the scale of CLIP's training", 1)];
+        assert_eq!(found, BTreeMap::from(expected));
+    }
 }
