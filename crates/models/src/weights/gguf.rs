@@ -1,4 +1,4 @@
-use super::map::release;
+use super::map::{populate, release};
 use super::{missing, Element, WeightSource};
 use crate::error::{ModelError, Result};
 use candle_core::quantized::{GgmlDType, QStorage, QTensor};
@@ -91,7 +91,9 @@ impl WeightSource for GgufFile {
 
     fn view(&self, name: &str) -> Option<&[u8]> {
         let (entry, bytes) = self.entry(name).ok()?;
-        plain(entry.dtype).map(|_| bytes)
+        plain(entry.dtype)?;
+        populate(&self.map, entry.range.clone());
+        Some(bytes)
     }
 
     fn release(&self, name: &str) {

@@ -1,4 +1,4 @@
-use super::map::{map_file, release};
+use super::map::{map_file, populate, release};
 use super::{missing, parse_header, Element, TensorInfo, WeightSource};
 use crate::error::{ModelError, Result};
 use candle_core::{Device, Tensor};
@@ -87,7 +87,10 @@ impl WeightSource for SafetensorsSet {
     }
 
     fn view(&self, name: &str) -> Option<&[u8]> {
-        self.entry(name).ok().map(|(_, bytes)| bytes)
+        let (file, info) = self.tensors.get(name)?;
+        let map = self.files.get(*file)?;
+        populate(map, info.start..info.end);
+        map.get(info.start..info.end)
     }
 
     fn release(&self, name: &str) {

@@ -6,7 +6,7 @@ mod machine;
 mod value;
 mod zip;
 
-use super::map::release;
+use super::map::{populate, release};
 use super::strided::Strided;
 use super::{missing, Element, WeightSource};
 use crate::error::{ModelError, Result};
@@ -81,7 +81,9 @@ impl WeightSource for TorchFile {
     }
 
     fn view(&self, name: &str) -> Option<&[u8]> {
-        self.tensors.get(name)?.1.in_place(&self.map)
+        let view = &self.tensors.get(name)?.1;
+        populate(&self.map, view.range.clone());
+        view.in_place(&self.map)
     }
 
     fn release(&self, name: &str) {
