@@ -1,30 +1,12 @@
 import { ConfigError, expected } from '../errors.ts'
 import { openSingleFile } from '../weights/single-file.ts'
 import type { ControlNetComponent } from './control-call.ts'
-import {
-  StableDiffusionControlNetImg2ImgPipeline,
-  StableDiffusionControlNetInpaintPipeline,
-  StableDiffusionControlNetPipeline,
-} from './controlnet.ts'
 import type { ControlledImage, ControlledText } from './controlnet-options.ts'
-import {
-  StableDiffusionXLControlNetImg2ImgPipeline,
-  StableDiffusionXLControlNetInpaintPipeline,
-  StableDiffusionXLControlNetPipeline,
-} from './controlnet-xl.ts'
+import { DECODERS, familyOf, type Task } from './families.ts'
 import type { CommonOptions } from './generate-options.ts'
 import type { ImageToImageXLOptions, InpaintXLOptions, TextToImageXLOptions } from './generate-options-xl.ts'
-import { StableDiffusionImg2ImgPipeline } from './img2img.ts'
-import { StableDiffusionInpaintPipeline } from './inpaint.ts'
-import { KandinskyV22Img2ImgPipeline, KandinskyV22InpaintPipeline, KandinskyV22Pipeline } from './kandinsky-v22.ts'
-import {
-  type KandinskyV22CombinedComponents,
-  KandinskyV22CombinedPipeline,
-  KandinskyV22Img2ImgCombinedPipeline,
-  KandinskyV22InpaintCombinedPipeline,
-} from './kandinsky-v22-combined.ts'
+import type { KandinskyV22CombinedComponents } from './kandinsky-v22-combined.ts'
 import type { KandinskyPrompts } from './kandinsky-v22-options.ts'
-import { LatentConsistencyModelImg2ImgPipeline, LatentConsistencyModelPipeline } from './latent-consistency.ts'
 import type { DownloadOptions, PipelineLoadOptions } from './load.ts'
 import type { PipelineSingleFileOptions } from './load-single-file.ts'
 import { openModel } from './model-index.ts'
@@ -32,9 +14,7 @@ import { DiffusionPipeline } from './pipeline.ts'
 import type { BaseComponents, PipelineClass, RunComponents } from './pipeline-class.ts'
 import { made } from './pipeline-class.ts'
 import type { Results } from './result.ts'
-import { StableDiffusionPipeline } from './stable-diffusion.ts'
 import type { StableDiffusionComponents } from './stable-diffusion-base.ts'
-import { StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline, StableDiffusionXLPipeline } from './stable-diffusion-xl.ts'
 import type { StableDiffusionXLComponents } from './stable-diffusion-xl-base.ts'
 
 /** A pipeline for one task, of whatever family; what only SDXL takes is refused by the others. Kandinsky's `vae` is a `VQModel`. */
@@ -60,55 +40,6 @@ export interface AutoPipeline<O extends CommonOptions> {
   fromSingleFile(path: string, options?: PipelineSingleFileOptions & AnyComponents): Promise<TaskPipeline<O>>
   /** Makes the task's pipeline from another pipeline's components, without loading anything. */
   fromPipe(pipe: DiffusionPipeline<RunComponents>, overrides?: AnyComponents): TaskPipeline<O>
-}
-
-/** Families of models, each with one pipeline for each task. */
-const FAMILIES = [
-  { textToImage: StableDiffusionPipeline, imageToImage: StableDiffusionImg2ImgPipeline, inpainting: StableDiffusionInpaintPipeline },
-  { textToImage: StableDiffusionXLPipeline, imageToImage: StableDiffusionXLImg2ImgPipeline, inpainting: StableDiffusionXLInpaintPipeline },
-  { textToImage: LatentConsistencyModelPipeline, imageToImage: LatentConsistencyModelImg2ImgPipeline },
-  {
-    textToImage: KandinskyV22CombinedPipeline,
-    imageToImage: KandinskyV22Img2ImgCombinedPipeline,
-    inpainting: KandinskyV22InpaintCombinedPipeline,
-  },
-] as const
-
-/** Decoders alone: their folders are loaded with a prior, as a family above. */
-const DECODERS: Family = {
-  textToImage: KandinskyV22Pipeline,
-  imageToImage: KandinskyV22Img2ImgPipeline,
-  inpainting: KandinskyV22InpaintPipeline,
-}
-
-/** The same families with ControlNet, for calls that bring one. */
-const CONTROLLED: readonly Family[] = [
-  {
-    textToImage: StableDiffusionControlNetPipeline,
-    imageToImage: StableDiffusionControlNetImg2ImgPipeline,
-    inpainting: StableDiffusionControlNetInpaintPipeline,
-  },
-  {
-    textToImage: StableDiffusionXLControlNetPipeline,
-    imageToImage: StableDiffusionXLControlNetImg2ImgPipeline,
-    inpainting: StableDiffusionXLControlNetInpaintPipeline,
-  },
-]
-
-type Task = 'textToImage' | 'imageToImage' | 'inpainting'
-type Family = Partial<Record<Task, { readonly name: string }>>
-
-function familyOf(className: string, controlled: boolean): Family {
-  const has = (family: Family): boolean => Object.values(family).some((pipeline) => pipeline.name === className)
-  const index = has(DECODERS) ? FAMILIES.length - 1 : Math.max(FAMILIES.findIndex(has), CONTROLLED.findIndex(has))
-  const found = (controlled ? CONTROLLED : FAMILIES)[index]
-  if (found === undefined) {
-    const known = FAMILIES.flatMap((family) => Object.values(family).map((pipeline) => pipeline.name))
-    throw new ConfigError(
-      `Expected one of ${known.join(', ')} for _class_name in model_index.json but received ${JSON.stringify(className)}`,
-    )
-  }
-  return found
 }
 
 function autoPipeline<O extends CommonOptions>(task: Task): AutoPipeline<O> {
