@@ -18,7 +18,7 @@ const CACHED: usize = 16 << 20;
 
 /// Whether rows of `columns` numbers at `out`, `len` in all, are better written past the caches: a plain store would read each line first.
 pub(crate) fn streams(out: Shared<f32>, len: usize, columns: usize) -> bool {
-    4 * len >= CACHED && columns % 16 == 0 && out.get() as usize % 64 == 0
+    4 * len >= CACHED && columns.is_multiple_of(16) && (out.get() as usize).is_multiple_of(64)
 }
 
 /// A vector of f32 lanes.
