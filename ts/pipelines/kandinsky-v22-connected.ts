@@ -4,7 +4,7 @@ import { ConfigError, expected } from '../errors.ts'
 import { localFolder } from '../models/source.ts'
 import { KandinskyV22PriorPipeline } from './kandinsky-v22-prior.ts'
 import { type DownloadOptions, downloadComponents, type LoadedComponents, loadComponents, type PipelineLoadOptions } from './load.ts'
-import { type OpenedModel, openModel } from './model-index.ts'
+import { type OpenedModel, opened } from './model-index.ts'
 import type { Slots } from './slot.ts'
 
 /** Where the prior of a decoder is: a folder, an id of the hub, or a loaded pipeline, which stays the caller's. */
@@ -23,7 +23,7 @@ export async function loadConnected(
   pipeline: CombinedClass,
   { prior, ...options }: CombinedLoad,
 ): Promise<LoadedComponents> {
-  const model = typeof source === 'string' ? await openModel(source, options) : source
+  const model = await opened(source, options)
   if (holdsPrior(model) && prior === undefined) {
     return loadComponents(model, pipeline, options)
   }
@@ -46,7 +46,7 @@ export async function downloadConnected(
   { slots }: Pick<CombinedClass, 'slots'>,
   options: DownloadOptions & { prior?: string } = {},
 ): Promise<string> {
-  const model = typeof source === 'string' ? await openModel(source, options) : source
+  const model = await opened(source, options)
   if (holdsPrior(model)) {
     return downloadComponents(model, { slots }, options)
   }

@@ -7,7 +7,7 @@ import type { HubOptions } from '../hub/settings.ts'
 import type { LoadOptions } from '../models/load.ts'
 import type { WeightsDType } from '../models/model.ts'
 import { StableDiffusionSafetyChecker } from '../models/safety-checker.ts'
-import { INDEX, type OpenedModel, openModel, settingsOf, warnSafetyChecker } from './model-index.ts'
+import { INDEX, type OpenedModel, opened, settingsOf, warnSafetyChecker } from './model-index.ts'
 import type { Owned } from './ownership.ts'
 import { checkOverrides, isPresent, type Slot, type Slots } from './slot.ts'
 
@@ -49,7 +49,7 @@ export async function loadComponents(
   { slots, settings }: { slots: Slots; settings: readonly string[] },
   options: PipelineLoadOptions & Record<string, unknown>,
 ): Promise<LoadedComponents> {
-  const { place, index, begun } = typeof source === 'string' ? await openModel(source, options) : source
+  const { place, index, begun } = await opened(source, options)
   const { variant, dtype, device, signal, onProgress, loadSafetyChecker = false, ...others } = options
   const overrides = withoutUndefined(Object.fromEntries(Object.entries(others).filter(([name]) => !FROM_HUB.includes(name))))
   const run = { signal, onProgress }
@@ -126,7 +126,7 @@ export async function downloadComponents(
   { slots }: { slots: Slots },
   options: DownloadOptions = {},
 ): Promise<string> {
-  const { place, index } = typeof source === 'string' ? await openModel(source, options) : source
+  const { place, index } = await opened(source, options)
   const wanted = Object.entries(slots).filter(([name, slot]) => isPresent(index, slot, name))
   return place.fetch({ folders: wanted.map(([, slot]) => slot.folder), files: [INDEX], variant: options.variant })
 }

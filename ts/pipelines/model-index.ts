@@ -41,6 +41,11 @@ export async function openModel(source: string, options: DownloadOptions = {}): 
   return { place, index: await readModelIndex(place), begun }
 }
 
+/** The same model if it is open already. */
+export async function opened(source: string | OpenedModel, options?: DownloadOptions): Promise<OpenedModel> {
+  return typeof source === 'object' && source !== null ? source : openModel(source, options)
+}
+
 /** The settings that `model_index.json` gives. */
 export function settingsOf(index: Record<string, unknown>, settings: readonly string[]): Record<string, unknown> {
   return Object.fromEntries(settings.map((name) => [name, index[name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)]]))
