@@ -172,7 +172,11 @@ impl UNetConfig {
             file: ConfigFile::default(),
         };
         if matches!(config.addition_embed, AdditionEmbed::ImageHint(_)) && config.in_channels <= HINT_CHANNELS {
-            return Err(ModelError::config("in_channels", format!("more than {HINT_CHANNELS}, because addition_embed_type is image_hint,"), config.in_channels));
+            return Err(ModelError::config(
+                "in_channels",
+                format!("more than {HINT_CHANNELS}, because addition_embed_type is image_hint,"),
+                config.in_channels,
+            ));
         }
         Ok(Self { file: r.finish(), ..config })
     }

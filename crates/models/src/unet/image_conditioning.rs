@@ -24,11 +24,7 @@ pub(crate) struct ImageProjection {
 
 impl ImageProjection {
     pub fn new(b: &Builder, inputs: usize, width: usize) -> Result<Self> {
-        Ok(Self {
-            image_embeds: b.linear("image_embeds", inputs, IMAGE_TOKENS * width, Bias::Yes)?,
-            norm: b.layer_norm("norm", width, 1e-5)?,
-            width,
-        })
+        Ok(Self { image_embeds: b.linear("image_embeds", inputs, IMAGE_TOKENS * width, Bias::Yes)?, norm: b.layer_norm("norm", width, 1e-5)?, width })
     }
 
     /// embeds (B, inputs) -> (B, IMAGE_TOKENS, width).

@@ -170,7 +170,9 @@ impl Parts {
         Ok(Self {
             down,
             context_projection: ContextProjection::new(b, config)?,
-            hint: matches!(config.addition_embed, AdditionEmbed::ImageHint(_)).then(|| HintBlock::new(&b.pp("add_embedding.input_hint_block"))).transpose()?,
+            hint: matches!(config.addition_embed, AdditionEmbed::ImageHint(_))
+                .then(|| HintBlock::new(&b.pp("add_embedding.input_hint_block")))
+                .transpose()?,
             up_blocks,
             mid_block,
             conv_norm_out: config.norm_num_groups.map(norm_out).transpose()?,

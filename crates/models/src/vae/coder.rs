@@ -32,10 +32,7 @@ impl Layer {
     /// Layer `index` of a block, with (inputs, outputs) channels.
     pub fn new(b: &Builder, index: usize, shape: &CoderShape, channels: (usize, usize), with_attention: bool) -> Result<Self> {
         let attention = || SpatialAttention::new(&b.pp(format!("attentions.{index}")), shape, channels.1);
-        Ok(Self {
-            resnet: Resnet::new(&b.pp(format!("resnets.{index}")), shape, channels)?,
-            attention: with_attention.then(attention).transpose()?,
-        })
+        Ok(Self { resnet: Resnet::new(&b.pp(format!("resnets.{index}")), shape, channels)?, attention: with_attention.then(attention).transpose()? })
     }
 
     /// x (B, H, W, C) -> (B, H, W, C').

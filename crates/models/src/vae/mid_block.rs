@@ -52,11 +52,7 @@ impl MidBlock {
     pub fn new(b: &Builder, shape: &CoderShape, channels: usize) -> Result<Self> {
         let resnet = |i: usize| Resnet::new(&b.pp(format!("resnets.{i}")), shape, (channels, channels));
         let attention = || SpatialAttention::new(&b.pp("attentions.0"), shape, channels);
-        Ok(Self {
-            first: resnet(0)?,
-            attention: shape.mid_attention.then(attention).transpose()?,
-            second: resnet(1)?,
-        })
+        Ok(Self { first: resnet(0)?, attention: shape.mid_attention.then(attention).transpose()?, second: resnet(1)? })
     }
 
     /// x (B, H, W, C) -> (B, H, W, C).

@@ -30,7 +30,11 @@ impl NormKind {
 pub(super) enum Norm {
     Group(GroupNorm),
     /// The norm, and what makes its scale and shift of the latents; arXiv:2209.09002. Both commute with enlarging by copies, so they see the small grid.
-    Spatial { norm_layer: GroupNorm, conv_y: Linear, conv_b: Linear },
+    Spatial {
+        norm_layer: GroupNorm,
+        conv_y: Linear,
+        conv_b: Linear,
+    },
 }
 
 impl Norm {

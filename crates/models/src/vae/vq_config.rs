@@ -42,7 +42,9 @@ impl VqConfig {
         let norm = match r.string("norm_type", "group")?.as_str() {
             "group" => NormKind::Group,
             "spatial" if vq_embed_dim == latent_channels => NormKind::Spatial(latent_channels),
-            "spatial" => return Err(ModelError::config("vq_embed_dim", format!("{latent_channels} as latent_channels, for norm_type spatial,"), vq_embed_dim)),
+            "spatial" => {
+                return Err(ModelError::config("vq_embed_dim", format!("{latent_channels} as latent_channels, for norm_type spatial,"), vq_embed_dim))
+            }
             other => return Err(ModelError::config("norm_type", "group or spatial", other)),
         };
         r.only("lookup_from_codebook", json!(false), &[json!(false)])?;
