@@ -34,7 +34,7 @@ export class DPTForDepthEstimation extends Model {
     this.config = Object.freeze(JSON.parse(handle.config) as DPTConfig)
   }
 
-  /** Reads `config.json` and safetensors weights from a folder.. */
+  /** Reads `config.json` and safetensors weights from a folder. */
   static fromPretrained(dir: string, options?: LoadOptions): Promise<DPTForDepthEstimation> {
     return networkOfFolder(DPTForDepthEstimation.#network, dir, options)
   }
