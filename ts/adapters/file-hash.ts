@@ -1,15 +1,16 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { open } from 'node:fs/promises'
+import { open, stat } from 'node:fs/promises'
 
 const known = new Map<string, Promise<string | undefined>>()
 
 /**
  * What the web UI calls a file's short hash: 12 digits of the SHA-256 of its bytes, of a LoRA in safetensors of those behind the header. Computed
- * once for each path; undefined for a file that cannot be read. Source: AUTOMATIC1111 modules/hashes.py `addnet_hash_safetensors`.
+ * once as long as the file stays the same; undefined for a file that cannot be read. Source: AUTOMATIC1111 modules/hashes.py `addnet_hash_safetensors`.
  */
-export function shortHash(path: string, kind: 'lora' | 'embedding'): Promise<string | undefined> {
-  const key = `${kind} ${path}`
+export async function shortHash(path: string, kind: 'lora' | 'embedding'): Promise<string | undefined> {
+  const entry = await stat(path).catch(() => undefined)
+  const key = `${kind} ${path} ${entry?.mtimeMs} ${entry?.size}`
   const found = known.get(key) ?? hashOf(path, kind).catch(() => undefined)
   known.set(key, found)
   return found
