@@ -5,12 +5,12 @@ use nd_samplers::{Lin, Plan, PlanOptions, Row, Scheduler};
 use serde_json::{json, Map, Value};
 use std::collections::HashMap;
 
-/// Published SD 1.x betas where the class has them.
+/// Published SD 1.x betas where the class takes them.
 pub fn config(class: &str, more: Value) -> Map<String, Value> {
     let mut map = Map::new();
     map.insert("_class_name".into(), json!(class));
     let defaults: Map<String, Value> = serde_json::from_str(nd_samplers::find(class).unwrap().defaults_json).unwrap();
-    if defaults.contains_key("beta_schedule") {
+    if defaults.get("beta_schedule").is_some_and(|own| own != "squaredcos_cap_v2") {
         map.extend(json!({ "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear" }).as_object().unwrap().clone());
     }
     if class == "PNDMScheduler" {
