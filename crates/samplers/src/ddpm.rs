@@ -87,11 +87,11 @@ fn deviation(kind: &str, between: Between) -> f64 {
 }
 
 pub(crate) fn rows(config: &Config, options: &PlanOptions, schedule: &Schedule) -> Result<Vec<Row>> {
-    rows_by(config, options, schedule, |a, p| a / p)
+    rows_by(config, options, schedule, |a, p, _| a / p)
 }
 
-/// As `rows`, with alpha of a and p as the class rounds it.
-pub(crate) fn rows_by(config: &Config, options: &PlanOptions, schedule: &Schedule, alpha: fn(f64, f64) -> f64) -> Result<Vec<Row>> {
+/// As `rows`, with alpha of a, p and the row's index as the class rounds it.
+pub(crate) fn rows_by(config: &Config, options: &PlanOptions, schedule: &Schedule, alpha: impl Fn(f64, f64, usize) -> f64) -> Result<Vec<Row>> {
     let kind = config.choice("prediction_type", TYPES)?;
     let kinds = &["fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log", "learned", "learned_range"];
     let variance = config.choice("variance_type", kinds)?;
@@ -103,7 +103,7 @@ pub(crate) fn rows_by(config: &Config, options: &PlanOptions, schedule: &Schedul
             let a = bar(schedule, row.t)?;
             let first = timesteps.iter().position(|t| *t == row.t).unwrap_or(i);
             let p = timesteps.get(first + 1).map_or(Ok(1.0), |&t| if t >= 0.0 { bar(schedule, t) } else { Ok(1.0) })?;
-            let alpha = alpha(a, p);
+            let alpha = alpha(a, p, i);
             let between = Between { a, p, alpha };
             row.sigma = ((1.0 - a) / a).sqrt();
             row.x0 = preserving(kind, a.sqrt(), (1.0 - a).sqrt()).x0;
