@@ -33,7 +33,8 @@ pub(super) fn fit(file: &LoraFile, group: &Group, module: &Module) -> Result<(),
             let full = |part| group.parts.contains_key(&part);
             let first = if full(Part::LokrW1) { sizes.rows(Part::LokrW1)? } else { sizes.pair(Part::LokrW1, Part::LokrW1A, Part::LokrW1B)? };
             let second = if full(Part::LokrW2) { sizes.rows(Part::LokrW2)? } else { sizes.pair(Part::LokrT2, Part::LokrW2A, Part::LokrW2B)? };
-            let fits = first.0.checked_mul(second.0) == Some(out) && first.1.checked_mul(second.1) == Some(wide);
+            let whole_taps = second.1.is_multiple_of(taps.max(1));
+            let fits = first.0.checked_mul(second.0) == Some(out) && first.1.checked_mul(second.1) == Some(wide) && whole_taps;
             let first_key = if full(Part::LokrW1) { Part::LokrW1 } else { Part::LokrW1A };
             sizes.expect(first_key, fits, &format!("factors of ({out}, {wide})"))?;
         }
