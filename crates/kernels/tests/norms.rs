@@ -40,7 +40,9 @@ fn concat() {
 }
 
 fn map() {
-    for (b, size, small, c, groups) in [(2, (16, 24), (4, 6), 32, 8), (1, (9, 15), (3, 4), 96, 32), (2, (5, 7), (5, 7), 17, 1), (1, (12, 8), (1, 1), 30, 3)] {
+    for (b, size, small, c, groups) in
+        [(2, (16, 24), (4, 6), 32, 8), (1, (9, 15), (3, 4), 96, 32), (2, (5, 7), (5, 7), 17, 1), (1, (12, 8), (1, 1), 30, 3)]
+    {
         let (x, weight, bias) = (normal(1, &[b, size.0, size.1, c]), normal(2, &[c]), normal(3, &[c]));
         let (scale, shift) = (normal(4, &[b, small.0, small.1, c]), normal(5, &[b, small.0, small.1, c]));
         let norm = || GroupNorm::new(&weight, &bias, groups, 1e-6).unwrap();

@@ -33,13 +33,8 @@ pub(crate) const ENTRY: Entry = Entry {
     rows,
 };
 
-pub(crate) const TCD: Entry = Entry {
-    class: "TCDScheduler",
-    step_options: &["eta"],
-    stochastic: Stochastic::WithOption("eta"),
-    rows: tcd_rows,
-    ..ENTRY
-};
+pub(crate) const TCD: Entry =
+    Entry { class: "TCDScheduler", step_options: &["eta"], stochastic: Stochastic::WithOption("eta"), rows: tcd_rows, ..ENTRY };
 
 /// The distillation grid, ascending. TCD with its own count takes every training step instead.
 fn grid(config: &Config, options: &PlanOptions, train: usize, strength: f64) -> Result<(usize, Vec<f64>)> {

@@ -134,7 +134,9 @@ impl WeightSource for View {
 
     fn release(&self, name: &str) {
         match self.recipes.get(name) {
-            Some(Recipe::Same(name) | Recipe::Shaped(name, _) | Recipe::Rows { of: name, .. } | Recipe::Transposed(name)) => self.source.release(name),
+            Some(Recipe::Same(name) | Recipe::Shaped(name, _) | Recipe::Rows { of: name, .. } | Recipe::Transposed(name)) => {
+                self.source.release(name)
+            }
             Some(Recipe::Joined(names)) => names.iter().for_each(|name| self.source.release(name)),
             None => {}
         }

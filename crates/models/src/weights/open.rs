@@ -1,6 +1,6 @@
 use super::gguf::{is_gguf, GgufFile};
-use super::pickle::{is_pickle, is_zip, TorchFile};
 use super::map::map_file;
+use super::pickle::{is_pickle, is_zip, TorchFile};
 use super::{missing, Element, SafetensorsSet, WeightSource};
 use crate::error::{ModelError, Result};
 use candle_core::{Device, Tensor};
