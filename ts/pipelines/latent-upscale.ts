@@ -2,7 +2,6 @@ import { z } from 'zod'
 import { ConfigError, expected } from '../errors.ts'
 import { ClassifierFreeGuidance } from '../guidance/guidance.ts'
 import { resizeTensor } from '../image/resize-tensor.ts'
-import { VaeImageProcessor } from '../image/vae-image-processor.ts'
 import type { Scope } from '../scope.ts'
 import { Tensor } from '../tensor.ts'
 import type { Call } from './call.ts'
@@ -10,10 +9,8 @@ import { commonShape } from './common-options.ts'
 import type { Denoiser } from './denoise-options.ts'
 import type { CommonOptions, LatentsOptions, PipelineImageInput } from './generate-options.ts'
 import { plainScale } from './guidance-scale.ts'
-import { checkDivides, encodeImages, prepareLatents, repeatBatch } from './latents.ts'
-import { option } from './option.ts'
-import { imageShape, latentsShape } from './options.ts'
-import { loadPictures } from './pictures.ts'
+import { encodeImages, repeatBatch } from './latents.ts'
+import { enlargingShape, loadPicturesToEnlarge, startFromNoise } from './picture-to-enlarge.ts'
 import type { Encoded, Prepared } from './prepared.ts'
 import { StableDiffusionBase, type StableDiffusionComponents } from './stable-diffusion-base.ts'
 
@@ -30,10 +27,7 @@ const { guidance: _g, promptEmbeds: _p, negativePromptEmbeds: _n, conditioning: 
 /** Options of enlarging latents. */
 export const latentUpscaleSchema = z.strictObject({
   ...shape,
-  ...latentsShape,
-  ...imageShape,
-  numInferenceSteps: option(z.int().min(1).max(1_000_000).default(75), 'a whole number of at least 1', 'Number of denoising steps.'),
-  guidanceScale: option(z.number().default(9), 'a finite number', 'Weight of the prompt; 0 leaves it out.'),
+  ...enlargingShape,
 })
 
 /** Channels of the sampler's noise level in the condition: 64 ones, 64 zeros, as the network was trained with. */
@@ -45,7 +39,7 @@ export class StableDiffusionLatentUpscalePipeline extends StableDiffusionBase<St
 
   protected override async prepare(call: Call<LatentUpscaleOptions>, scope: Scope): Promise<Prepared> {
     const { options, images, noise, scheduler, signal } = call
-    const { vae, unet, vaeScaleFactor: factor } = this
+    const { vae, unet } = this
     const channels = vae.config.latent_channels
     if (unet.config.in_channels !== 2 * channels || unet.config.out_channels !== channels + 1) {
       const received = `${unet.config.in_channels} and ${unet.config.out_channels}`
@@ -56,19 +50,12 @@ export class StableDiffusionLatentUpscalePipeline extends StableDiffusionBase<St
     if (scheduler.config._class_name !== 'EulerDiscreteScheduler') {
       throw expected('an EulerDiscreteScheduler', 'scheduler', scheduler.config._class_name)
     }
-    const pictures = await loadPictures(options.image, { name: 'image', signal })
-    const processor = new VaeImageProcessor({ vaeScaleFactor: factor, vaeLatentChannels: channels, resample: 'bicubic' })
-    const pixels = scope.keep(await processor.preprocess(pictures))
-    checkDivides(pixels, images, 'image')
+    const pixels = await loadPicturesToEnlarge(call, this, scope)
     const small = scope.keep(await encodeImages(vae, pixels, { images, generator: noise.generator, spread: 'images', signal }))
     const [rows = 0, columns = 0] = small.shape.slice(2).map((size) => 2 * size)
     const large = scope.keepNew(resizeTensor(small, columns, rows), small)
     return {
-      latents: prepareLatents([images, channels, rows, columns], noise, scheduler, options.latents),
-      timesteps: scheduler.timesteps,
-      begin: 0,
-      height: rows * factor,
-      width: columns * factor,
+      ...startFromNoise(call, this, [rows, columns]),
       guidance: new ClassifierFreeGuidance({ scale: plainScale(options.guidanceScale) }),
       denoiser: this.#denoiser(large, scheduler),
     }

@@ -1,7 +1,6 @@
 import { z } from 'zod'
 import { checkInteger } from '../checks.ts'
 import { ConfigError, expected } from '../errors.ts'
-import { VaeImageProcessor } from '../image/vae-image-processor.ts'
 import { randnTensor } from '../random.ts'
 import { Scheduler } from '../schedulers/scheduler.ts'
 import type { Scope } from '../scope.ts'
@@ -10,10 +9,9 @@ import type { Call } from './call.ts'
 import { commonShape } from './common-options.ts'
 import type { UNetCondition } from './denoise-options.ts'
 import type { CommonOptions, LatentsOptions, PipelineImageInput } from './generate-options.ts'
-import { checkDivides, prepareLatents, repeatBatch } from './latents.ts'
+import { repeatBatch } from './latents.ts'
 import { option } from './option.ts'
-import { imageShape, latentsShape } from './options.ts'
-import { loadPictures } from './pictures.ts'
+import { enlargingShape, loadPicturesToEnlarge, startFromNoise } from './picture-to-enlarge.ts'
 import type { Prepared } from './prepared.ts'
 import type { Slots } from './slot.ts'
 import { StableDiffusionBase, type StableDiffusionComponents } from './stable-diffusion-base.ts'
@@ -37,10 +35,7 @@ export interface UpscaleOptions extends CommonOptions, LatentsOptions {
 /** Options of the x4 upscaler. */
 export const upscaleSchema = z.strictObject({
   ...commonShape,
-  ...latentsShape,
-  ...imageShape,
-  numInferenceSteps: option(z.int().min(1).max(1_000_000).default(75), 'a whole number of at least 1', 'Number of denoising steps.'),
-  guidanceScale: option(z.number().default(9), 'a finite number', 'Weight of the prompt against the negative prompt.'),
+  ...enlargingShape,
   noiseLevel: option(z.int().min(0).default(20), 'a whole number of at least 0', 'Noise on the small picture: more is freer.'),
 })
 
@@ -67,19 +62,16 @@ export class StableDiffusionUpscalePipeline extends StableDiffusionBase<UpscaleC
   }
 
   protected override async prepare(call: Call<UpscaleOptions>, scope: Scope): Promise<Prepared> {
-    const { options, images, noise, scheduler, signal } = call
-    const { vae, unet, vaeScaleFactor: factor } = this
+    const { options, images, noise } = call
+    const { vae, unet } = this
     const channels = vae.config.latent_channels
     if (unet.config.in_channels !== channels + 3) {
       throw new ConfigError(`Expected in_channels ${channels + 3} in the UNet's config but received ${unet.config.in_channels}`)
     }
-    const pictures = await loadPictures(options.image, { name: 'image', signal })
-    const processor = new VaeImageProcessor({ vaeScaleFactor: factor, vaeLatentChannels: channels, resample: 'bicubic' })
-    const pixels = scope.keep(await processor.preprocess(pictures))
+    const pixels = await loadPicturesToEnlarge(call, this, scope)
     if (pixels.shape[1] !== 3) {
       throw expected('pictures of three channels', 'image', options.image)
     }
-    checkDivides(pixels, images, 'image')
     const given = Array.isArray(noise.generator) ? scope.keep(repeatBatch(pixels, images)) : pixels
     const level = options.noiseLevel ?? 20
     const drawn = scope.keep(randnTensor(given.shape, noise.generator))
@@ -87,11 +79,7 @@ export class StableDiffusionUpscalePipeline extends StableDiffusionBase<UpscaleC
     const noised = scope.keep(this.components.lowResScheduler.addNoise(given, drawn, levels))
     const [rows = 0, columns = 0] = pixels.shape.slice(2)
     return {
-      latents: prepareLatents([images, channels, rows, columns], noise, scheduler, options.latents),
-      timesteps: scheduler.timesteps,
-      begin: 0,
-      height: rows * factor,
-      width: columns * factor,
+      ...startFromNoise(call, this, [rows, columns]),
       conditions: [besideSmall(scope.keep(repeatBatch(noised, images)), level)],
       pictures: (latents) => latents.mul(vae.config.scaling_factor / SCALING),
       parameters: { noiseLevel: level },
