@@ -126,7 +126,7 @@ impl Body {
 
     fn winograd<T: Tile>(&self, cell: &OnceLock<Winograd<T>>, call: &Call, finish: &Finish) {
         if self.transforms_each_time(Winograd::<T>::size(self)) {
-            Winograd::<T>::new(self).run(self, call, finish)
+            Winograd::<T>::once(self, |w| w.run(self, call, finish))
         } else {
             with(cell, || Winograd::new(self), |w| w.run(self, call, finish))
         }

@@ -16,8 +16,14 @@ use crate::buffer::Buffer;
 use crate::gemm::Packed;
 use crate::pool;
 use crate::simd::{dispatch, Shared, Simd, Task};
+use std::cell::RefCell;
 use std::marker::PhantomData;
 use transforms::weight;
+
+thread_local! {
+    /// Memory of weights that are used once.
+    static U: RefCell<Buffer<f32>> = RefCell::default();
+}
 
 /// The form that serves a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,9 +62,23 @@ pub(super) struct Winograd<T> {
 impl<T: Tile> Winograd<T> {
     /// From the packed 3x3 weights, whose panels it keeps.
     pub fn new(body: &Body) -> Self {
+        Self::within(Buffer::default(), body)
+    }
+
+    /// Uses the weights once and drops them; their memory stays for the next ones, since fresh pages cost more than the transform.
+    pub fn once(body: &Body, f: impl FnOnce(&Self)) {
+        let made = Self::within(U.take(), body);
+        f(&made);
+        U.set(made.u);
+    }
+
+    fn within(mut u: Buffer<f32>, body: &Body) -> Self {
         let packed = &body.packed;
         let plane = packed.k / 9 * packed.columns();
-        let mut u = Buffer::unfilled(T::A * T::A * plane);
+        if u.len() < T::A * T::A * plane {
+            drop(std::mem::take(&mut u));
+            u = Buffer::unfilled(T::A * T::A * plane);
+        }
         let to = Shared::new(u.as_mut_ptr());
         pool::run(packed.panels.len(), |panel| dispatch(packed.level, Transform::<T> { packed, panel, u: to, plane, tile: PhantomData }));
         Self { u, plane, tile: PhantomData }
@@ -109,10 +129,12 @@ impl<T: Tile> Task for Transform<'_, T> {
                 for (i, row) in half.iter().enumerate().take(T::A) {
                     let row = weight::<S, T>(*row);
                     for (l, value) in row.iter().enumerate().take(T::A) {
-                        S::store(to.add((i * T::A + l) * self.plane + k * width + j), *value);
+                        // Past the caches, which hold less than a large layer's weights; panels are whole vectors.
+                        S::stream(to.add((i * T::A + l) * self.plane + k * width + j), *value);
                     }
                 }
             }
         }
+        S::fence()
     }
 }
