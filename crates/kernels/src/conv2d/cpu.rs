@@ -11,7 +11,8 @@ use crate::{Epilogue, Storage, Weight};
 use candle_core::{Result, Tensor};
 use std::sync::OnceLock;
 
-/// Bytes of transformed weights that are little beside what a program needs anyway.
+/// Transformed weights of more bytes are made for each call and not kept: they take several times the memory of the weights, and reading them from there takes
+/// longer than making them where the last ones were.
 const LARGE: usize = 4 << 20;
 
 /// A packed kernel with its bias.
@@ -118,14 +119,8 @@ impl Body {
         crate::dry::note(kept, scratch);
     }
 
-    /// Whether transformed weights of so many bytes are made for each call and not kept: whoever stores weights as half floats wants little memory, and
-    /// transforming is little work beside products with hundreds of tiles. Small ones are kept.
-    fn transforms_each_time(&self, bytes: usize) -> bool {
-        bytes > LARGE && self.packed.is_half()
-    }
-
     fn winograd<T: Tile>(&self, cell: &OnceLock<Winograd<T>>, call: &Call, finish: &Finish) {
-        if self.transforms_each_time(Winograd::<T>::size(self)) {
+        if Winograd::<T>::size(self) > LARGE {
             Winograd::<T>::once(self, |w| w.run(self, call, finish))
         } else {
             with(cell, || Winograd::new(self), |w| w.run(self, call, finish))
@@ -137,7 +132,7 @@ impl Body {
         let (weights, tiles) = (Winograd::<T>::size(self), Winograd::<T>::scratch(self, call));
         match cell.get() {
             Some(_) => (0, tiles),
-            None if self.transforms_each_time(weights) => (0, weights + tiles),
+            None if weights > LARGE => (0, weights + tiles),
             None => (weights, tiles),
         }
     }

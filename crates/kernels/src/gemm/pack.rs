@@ -140,11 +140,6 @@ impl Packed {
         packed
     }
 
-    /// Whether it is stored as half floats.
-    pub fn is_half(&self) -> bool {
-        matches!(self.data, Data::F16(_) | Data::Bf16(_))
-    }
-
     fn empty(level: Level, (sets, channels): (usize, usize), n: usize, gated: bool) -> Self {
         let (schedule, panels) = (cut_channels(sets, channels), cut_columns(level, n, gated));
         Self { level, n, k: sets * channels, gated, schedule, panels, data: Data::F32(Buffer::default()), columns_of_bytes: None }
