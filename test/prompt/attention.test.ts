@@ -57,13 +57,15 @@ test('any string parses or throws the typed error, printing is stable and loses 
   }
 })
 
-test('a megabyte of brackets takes under a second', (t) => {
+test('a megabyte of brackets takes linear time', (t) => {
+  // about 1 s at most on a quiet machine; a quadratic reader would take hours
+  const most = 10_000
   for (const unit of ['(', ')', '()', '[', '[]', '(a)', '(a:1.1)', ':', ': ', '\\', 'BREAK ', ' ']) {
     const started = cpuMs()
     parseAttention(unit.repeat(1_000_000 / unit.length))
-    t.true(cpuMs() - started < 1000, `${unit}: ${cpuMs() - started} ms`)
+    t.true(cpuMs() - started < most, `${unit}: ${cpuMs() - started} ms`)
   }
   const started = cpuMs()
   t.throws(() => parseAttention('(a'.repeat(500_000)), { code: 'ERR_INVALID_ARGUMENT' })
-  t.true(cpuMs() - started < 1000)
+  t.true(cpuMs() - started < most)
 })

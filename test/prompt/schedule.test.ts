@@ -95,6 +95,7 @@ test('a megabyte of brackets takes linear time', (t) => {
   for (const unit of ['[', '[a', '[a]', '(', ']', '[a:', '[a|']) {
     const started = cpuMs()
     promptSchedule(unit.repeat(1_000_000 / unit.length), 20)
-    t.true(cpuMs() - started < 1000, `${unit}: ${cpuMs() - started} ms`)
+    // well under 1 s on a quiet machine; a quadratic reader would take hours
+    t.true(cpuMs() - started < 10_000, `${unit}: ${cpuMs() - started} ms`)
   }
 })
