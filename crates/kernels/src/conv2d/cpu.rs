@@ -11,8 +11,7 @@ use crate::{Epilogue, Storage, Weight};
 use candle_core::{Result, Tensor};
 use std::sync::OnceLock;
 
-/// Transformed weights of more bytes are made for each call and not kept: they take several times the memory of the weights, and reading them from there takes
-/// longer than making them where the last ones were.
+/// Transformed weights of more bytes are made for each call and not kept: they take several times the memory of the weights.
 const LARGE: usize = 4 << 20;
 
 /// A packed kernel with its bias.
