@@ -1,6 +1,8 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
+// Freed pages go back to the system at once; by default the native allocator keeps them a while. Set before the native part is loaded.
+process.env.MIMALLOC_PURGE_DELAY = '0'
 setFlagsFromString('--expose-gc')
 const collect = runInNewContext('gc') as () => void
 
@@ -13,13 +15,21 @@ async function settledMemory(): Promise<number> {
   return process.memoryUsage.rss() / 2 ** 20
 }
 
+/** Growth in MB that a test may see: single values swing by 20 MB both ways, while a leak of one small picture's memory in each of 50 rounds passes it. */
+export const LIMIT = 20
+
 /**
  * How many MB the memory grows from the first to the last fifth of `rounds` calls of `work`.
  *
- * The least of each fifth counts: the allocator gives pages back some time after they are freed, so single values swing by 20 MB both
- * ways, while a leak lifts them all.
+ * The least of each fifth counts: the allocator gives pages back some time after they are freed, so single values swing, while a leak lifts
+ * them all. Growth over the limit is measured once more: a leak shows again, what the system's page accounting adds once does not.
  */
 export async function growthOver(rounds: number, work: (round: number) => Promise<unknown>): Promise<number> {
+  const first = await growthOnce(rounds, work)
+  return first < LIMIT ? first : growthOnce(rounds, work)
+}
+
+async function growthOnce(rounds: number, work: (round: number) => Promise<unknown>): Promise<number> {
   const memory: number[] = []
   for (let i = 0; i < rounds; i++) {
     await work(i)
