@@ -1,6 +1,3 @@
-import { freemem } from 'node:os'
-import { bytesText } from '../cli/table.ts'
-import { expected, OutOfMemoryError } from '../errors.ts'
 import type { DecodeOptions } from '../models/autoencoder-kl.ts'
 import type { MemoryNeed } from '../models/memory-need.ts'
 import type { UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
@@ -8,7 +5,6 @@ import type { UNetForwardOptions, UNetImageOptions } from '../models/unet-input.
 import { native } from '../native.ts'
 import { Scope } from '../scope.ts'
 import { Tensor } from '../tensor.ts'
-import type { Denoiser } from './denoise-options.ts'
 import type { Autoencoder } from './pipeline-class.ts'
 
 /** What a run would take, in bytes. */
@@ -38,24 +34,21 @@ export type EstimateOptions = { height?: number; width?: number; numImagesPerPro
 /** How a run saves memory. */
 export type Savings = Pick<DecodeOptions, 'tiling' | 'saveMemory'>
 
-type Networks = { unet: UNet2DConditionModel; vae: Autoencoder }
+/** The networks of a run that take memory by its size. */
+export type Networks = { unet: UNet2DConditionModel; vae: Autoencoder }
 
 /** Tokens of a prompt. */
 const TOKENS = 77
 /** Copies of the finished pixels on their way out: as decoded, joined, and as bytes. */
 const PIXEL_COPIES = 3
-const FLOAT = 4
+/** Bytes of a number. */
+export const FLOAT = 4
 /** Resident memory besides native memory when this module was loaded: Node, V8's heap, code. */
 const BASE = process.memoryUsage.rss() - native.nativeMemory(false).live
 /** What a first run adds to it: stacks of threads, small blocks, compiled code. */
 const GROWTH = 64 * 2 ** 20
 /** Resident native memory over what is in use: freed blocks that no later one fits into keep their pages while work goes on. */
 const SLACK = 1.08
-
-/** Tiles that are small beside any picture; a network's own are as large as the pictures that it was trained on. */
-const SMALL_TILES = { tileSampleMinSize: 256 }
-/** From the cheapest to the slowest. */
-const SAVINGS: readonly Savings[] = [{}, { tiling: {} }, { tiling: SMALL_TILES }, { tiling: SMALL_TILES, saveMemory: true }]
 
 /** What a run of this size would take; nothing is computed. */
 export async function estimateRun({ unet, vae }: Networks, size: RunSize, savings: Savings = {}): Promise<MemoryEstimate> {
@@ -110,65 +103,4 @@ function labels(config: UNet2DConditionModel['config'], rows: number, scope: Sco
     return scope.keep(Tensor.zeros([rows, 4 * (config.block_out_channels[0] ?? 1)]))
   }
   return kind === 'timestep' || typeof classes === 'number' ? scope.keep(Tensor.zeros([rows], 'i64')) : undefined
-}
-
-/** Memory that the process may take: what it has and what the system, or its container, has left. */
-function available(): number {
-  const left = (process as { availableMemory?: () => number }).availableMemory?.() ?? freemem()
-  return left + process.memoryUsage.rss()
-}
-
-/** Bytes that any run of this size takes for sure, told by arithmetic alone: three images of the VAE's last block, or of the UNet's first. */
-function floor({ unet, vae }: Networks, { height, width, images, rows }: RunSize): number {
-  const decode = height * width * (vae.config.block_out_channels[0] ?? 1)
-  const cells = (height * width) / vae.scaleFactor ** 2
-  const denoise = rows * images * cells * (unet.config.block_out_channels[0] ?? 1)
-  return 3 * FLOAT * Math.max(decode, denoise)
-}
-
-/** The UNet as one that keeps no second form of its convolutions' weights. */
-export function saving(unet: UNet2DConditionModel): Denoiser {
-  return { forward: (sample, timestep, options) => unet.forward(sample, timestep, { ...options, saveMemory: true }) }
-}
-
-function tooLarge({ height, width, images }: RunSize, limit: number, needed: number): OutOfMemoryError {
-  const pictures = images === 1 ? 'a picture' : `${images} pictures`
-  return new OutOfMemoryError(
-    `Expected ${pictures} within ${bytesText(limit)} of memory for width and height but received ${width} x ${height}, which ${images === 1 ? 'takes' : 'take'} ${bytesText(needed)}`,
-  )
-}
-
-/** Throws `OutOfMemoryError` for a size that no way of running could fit into what the machine has; takes no time. */
-export function refuseHopeless(networks: Networks, size: RunSize): void {
-  const [least, most] = [floor(networks, size), available()]
-  if (least > most) {
-    throw tooLarge(size, most, least)
-  }
-}
-
-/**
- * How a run saves memory so that the process stays within `limit` bytes, by default what the machine has: not at all if it fits, then by decoding in
- * tiles, then also without second forms of the convolutions' weights. Throws `OutOfMemoryError` if nothing helps.
- *
- * Without a limit, sizes that clearly fit cost nothing to check.
- */
-export async function savingsFor(networks: Networks, size: RunSize, limit?: number): Promise<Savings> {
-  if (limit !== undefined && !(limit > 0)) {
-    throw expected('a positive number of bytes', 'memory', limit)
-  }
-  const most = Math.min(limit ?? Number.POSITIVE_INFINITY, available())
-  const least = floor(networks, size)
-  if (limit === undefined && 8 * least < most) {
-    return {}
-  }
-  // Beyond what exists even a dry run could not reserve its address space.
-  refuseHopeless(networks, size)
-  let needed = 0
-  for (const savings of SAVINGS) {
-    needed = (await estimateRun(networks, size, savings)).peak
-    if (needed <= most) {
-      return savings
-    }
-  }
-  throw tooLarge(size, most, needed)
 }

@@ -12,12 +12,12 @@ import type { CommonOptions, SizeOptions } from './generate-options.ts'
 import { guidanceScales } from './guidance-scale.ts'
 import type { PipelineAdapters } from './ip-adapters.ts'
 import type { JobContext } from './job.ts'
-import { refuseHopeless, saving, savingsFor } from './memory.ts'
 import type { DiffusionPipeline } from './pipeline.ts'
 import type { RunComponents } from './pipeline-class.ts'
 import type { Encoded, Prepared } from './prepared.ts'
 import { reporter } from './report.ts'
 import type { GenerateResult } from './result.ts'
+import { refuseHopeless, saving, savingsFor } from './savings.ts'
 
 /** A call that is settled, and the kind of pipeline that runs it. */
 export interface PlannedRun<O extends CommonOptions> {
