@@ -131,12 +131,29 @@ const best = all.filter((line) => {
   const same = all.filter(({ peer, work, dtype }) => peer === line.peer && work === line.work && dtype === line.dtype)
   return same.toSorted((a, b) => time(a) - time(b))[0] === line
 })
+/** Text to image of this many steps, as the sum of its parts, for each program and type of which all were measured. */
+const STEPS = 20
+const pictures = best
+  .filter(({ work }) => work === 'unet')
+  .flatMap((unet): Line[] => {
+    const { peer, dtype } = unet
+    // Text and pixels stay floats where the UNet multiplies bytes.
+    const part = (work: string): Line | undefined =>
+      best.find((line) => line.work === work && line.peer === peer && line.dtype === (dtype === 'int8' ? 'f32' : dtype))
+    const [vae, clip] = [part('vae'), part('clip')]
+    if (vae === undefined || clip === undefined) {
+      return []
+    }
+    const sum = (key: 'seconds' | 'cpuSeconds'): number => STEPS * unet[key] + vae[key] + clip[key]
+    return [{ peer, work: `${STEPS} steps (sum)`, dtype, seconds: sum('seconds'), cpuSeconds: sum('cpuSeconds'), peakBytes: 0 }]
+  })
+best.push(...pictures)
 const rows = best.map((line) => {
   const ratio = (dtype: string): string => {
     const own = best.find((other) => other.peer === 'ours' && other.work === line.work && other.dtype === dtype)
     return own === undefined ? '' : (time(line) / time(own)).toFixed(2)
   }
-  const size = (line.peakBytes / 2 ** 20).toFixed(0)
+  const size = line.peakBytes === 0 ? '' : (line.peakBytes / 2 ** 20).toFixed(0)
   return [line.work, line.peer, line.dtype, time(line).toFixed(3), ratio('f32'), ratio('bf16'), ratio('int8'), size]
 })
 rows.sort(([a = '', , , x], [b = '', , , y]) => a.localeCompare(b) || Number(x) - Number(y))

@@ -1,8 +1,8 @@
 //! Memory for packed weights, scratch and outputs.
 
 use crate::simd::Shared;
+use crate::Weight;
 use candle_core::{CpuStorage, DType, Device, Result, Shape, Storage, Tensor};
-use half::slice::HalfFloatSliceExt;
 use std::alloc::{alloc, alloc_zeroed, dealloc, handle_alloc_error, Layout};
 use std::ops::{Deref, DerefMut};
 use std::sync::RwLockReadGuard;
@@ -98,32 +98,29 @@ impl<T> DerefMut for Buffer<T> {
 
 /// The tensor as contiguous f32; free where it already is.
 pub(crate) fn dense(x: &Tensor) -> Result<Tensor> {
-    if x.elem_count() >= WIDEN && x.device().is_cpu() && x.is_contiguous() {
-        let (storage, layout) = x.storage_and_layout();
-        let range = layout.start_offset()..layout.start_offset() + x.elem_count();
-        match &*storage {
-            Storage::Cpu(CpuStorage::F16(data)) => return widen(x.shape(), &data[range], |from, to| from.convert_to_f32_slice(to)),
-            Storage::Cpu(CpuStorage::BF16(data)) => return widen(x.shape(), &data[range], |from, to| from.convert_to_f32_slice(to)),
-            _ => {}
-        }
+    // A checkpoint has a billion numbers; candle converts one after the other.
+    let is_half = matches!(x.dtype(), DType::F16 | DType::BF16);
+    if is_half && x.elem_count() >= PART && x.device().is_cpu() && x.is_contiguous() {
+        return Weight::from(x).to_f32();
     }
     x.to_dtype(DType::F32)?.contiguous()
 }
 
-/// Numbers that one task widens; fewer than twice as many are left to candle.
-const WIDEN: usize = 1 << 16;
+/// Numbers of a tensor that one task fills.
+const PART: usize = 1 << 16;
 
-/// Half-precision numbers as f32, all threads together: a checkpoint has a billion of them.
-fn widen<T: Sync>(shape: &Shape, from: &[T], convert: impl Fn(&[T], &mut [f32]) + Sync + Send) -> Result<Tensor> {
+/// An f32 tensor filled by all threads: `part(at, to)` writes its numbers from `at` on.
+pub(crate) fn fill(shape: Shape, part: impl Fn(usize, &mut [f32]) + Sync + Send) -> Result<Tensor> {
+    let count = shape.elem_count();
     let task = |out: Shared<f32>| {
-        crate::pool::run(from.len().div_ceil(WIDEN), |i| {
-            let part = &from[i * WIDEN..from.len().min((i + 1) * WIDEN)];
+        crate::pool::run(count.div_ceil(PART), |i| {
+            let range = i * PART..count.min((i + 1) * PART);
             // SAFETY: the parts do not overlap and lie inside the output, whose numbers are plain.
-            convert(part, unsafe { std::slice::from_raw_parts_mut(out.get().add(i * WIDEN), part.len()) })
+            part(range.start, unsafe { std::slice::from_raw_parts_mut(out.get().add(range.start), range.len()) })
         })
     };
     // SAFETY: the parts cover all numbers.
-    unsafe { output(shape.clone(), task) }
+    unsafe { output(shape, task) }
 }
 
 /// The numbers of a tensor as f32.

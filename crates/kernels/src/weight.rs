@@ -1,56 +1,85 @@
 //! Weights where they lie.
 
-use crate::buffer::dense;
+use crate::buffer::fill;
+use crate::LowRank;
 use candle_core::{bail, CpuStorage, DType, Device, Result, Storage, Tensor};
 use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 use half::{bf16, f16};
 
 /// A weight that a layer is made from: a tensor, or numbers of a file that is mapped into memory, which are packed without a copy on the way.
 #[derive(Clone, Copy)]
-pub enum Weight<'a> {
-    /// Of any float dtype.
+pub struct Weight<'a> {
+    source: Source<'a>,
+    changes: &'a [LowRank],
+}
+
+#[derive(Clone, Copy)]
+enum Source<'a> {
     Tensor(&'a Tensor),
-    /// Little-endian F32, F16 or BF16 numbers in row-major order, at any address.
     Bytes { bytes: &'a [u8], dtype: DType, shape: &'a [usize] },
 }
 
 impl<'a> From<&'a Tensor> for Weight<'a> {
     fn from(tensor: &'a Tensor) -> Self {
-        Self::Tensor(tensor)
+        Self { source: Source::Tensor(tensor), changes: &[] }
     }
 }
 
 impl<'a> Weight<'a> {
+    /// Little-endian F32, F16 or BF16 numbers in row-major order, at any address.
+    pub fn bytes(bytes: &'a [u8], dtype: DType, shape: &'a [usize]) -> Self {
+        Self { source: Source::Bytes { bytes, dtype, shape }, changes: &[] }
+    }
+
+    /// With these products added, seen as (out, n); they replace others. Only on the CPU.
+    pub fn changed(self, changes: &'a [LowRank]) -> Self {
+        Self { changes, ..self }
+    }
+
+    /// Its numbers in f32, converted by all threads; on another device than the CPU by candle.
+    /// Errors: bytes that are not as many as the shape says, changes of another shape.
+    pub fn to_f32(&self) -> Result<Tensor> {
+        match self.source {
+            Source::Tensor(tensor) if self.changes.is_empty() && (tensor.dtype() == DType::F32 || !tensor.device().is_cpu()) => tensor.to_dtype(DType::F32),
+            _ => self.read(|numbers| fill(self.dims().into(), |at, to| numbers.to_f32(at, to))),
+        }
+    }
+
     pub(crate) fn dims(&self) -> &'a [usize] {
-        match self {
-            Self::Tensor(tensor) => tensor.dims(),
-            Self::Bytes { shape, .. } => shape,
+        match self.source {
+            Source::Tensor(tensor) => tensor.dims(),
+            Source::Bytes { shape, .. } => shape,
         }
     }
 
     pub(crate) fn device(&self) -> Device {
-        match self {
-            Self::Tensor(tensor) => tensor.device().clone(),
-            Self::Bytes { .. } => Device::Cpu,
+        match self.source {
+            Source::Tensor(tensor) => tensor.device().clone(),
+            Source::Bytes { .. } => Device::Cpu,
         }
     }
 
     /// As a tensor, copied if need be.
     pub(crate) fn tensor(&self) -> Result<Tensor> {
-        match self {
-            Self::Tensor(tensor) => Ok((*tensor).clone()),
-            Self::Bytes { bytes, dtype, shape } => Tensor::from_raw_buffer(bytes, *dtype, shape, &Device::Cpu),
+        match self.source {
+            _ if !self.changes.is_empty() => self.to_f32(),
+            Source::Tensor(tensor) => Ok(tensor.clone()),
+            Source::Bytes { bytes, dtype, shape } => Tensor::from_raw_buffer(bytes, dtype, shape, &Device::Cpu),
         }
     }
 
-    /// Calls `f` with the numbers in row-major order. Errors: bytes that are not as many as the shape says, or of another dtype.
+    /// Calls `f` with the numbers in row-major order. Errors: bytes that are not as many as the shape says, or of another dtype; changes of another shape.
     pub(crate) fn read<R>(&self, f: impl FnOnce(Numbers) -> Result<R>) -> Result<R> {
-        match self {
-            Self::Bytes { bytes, dtype, shape } => {
+        if let Some(other) = self.changes.iter().find(|change| !change.fits(self.dims())) {
+            bail!("Expected low-rank changes of shape {:?} for weight but received {:?}", self.dims(), other.shape())
+        }
+        let f = |kept| f(Numbers { kept, changes: self.changes });
+        match self.source {
+            Source::Bytes { bytes, dtype, shape } => {
                 let numbers = match dtype {
-                    DType::F32 => Numbers::F32(bytes.as_chunks().0),
-                    DType::F16 => Numbers::F16(bytes.as_chunks().0),
-                    DType::BF16 => Numbers::Bf16(bytes.as_chunks().0),
+                    DType::F32 => Kept::F32(bytes.as_chunks().0),
+                    DType::F16 => Kept::F16(bytes.as_chunks().0),
+                    DType::BF16 => Kept::Bf16(bytes.as_chunks().0),
                     other => bail!("Expected F32, F16 or BF16 for weight but received {other:?}"),
                 };
                 let count = shape.iter().product::<usize>();
@@ -59,15 +88,15 @@ impl<'a> Weight<'a> {
                 }
                 f(numbers)
             }
-            Self::Tensor(tensor) => {
+            Source::Tensor(tensor) => {
                 let kept = matches!(tensor.dtype(), DType::F32 | DType::F16 | DType::BF16) && tensor.is_contiguous();
-                let tensor = if kept { (*tensor).clone() } else { dense(tensor)? };
+                let tensor = if kept { tensor.clone() } else { tensor.to_dtype(DType::F32)?.contiguous()? };
                 let (storage, layout) = tensor.storage_and_layout();
                 let range = layout.start_offset()..layout.start_offset() + tensor.elem_count();
                 match &*storage {
-                    Storage::Cpu(CpuStorage::F32(data)) => f(Numbers::F32(bytes_of(&data[range]))),
-                    Storage::Cpu(CpuStorage::F16(data)) => f(Numbers::F16(bytes_of(&data[range]))),
-                    Storage::Cpu(CpuStorage::BF16(data)) => f(Numbers::Bf16(bytes_of(&data[range]))),
+                    Storage::Cpu(CpuStorage::F32(data)) => f(Kept::F32(bytes_of(&data[range]))),
+                    Storage::Cpu(CpuStorage::F16(data)) => f(Kept::F16(bytes_of(&data[range]))),
+                    Storage::Cpu(CpuStorage::BF16(data)) => f(Kept::Bf16(bytes_of(&data[range]))),
                     _ => bail!("Expected floats on the CPU for weight"),
                 }
             }
@@ -84,10 +113,17 @@ fn bytes_of<T, const N: usize>(numbers: &[T]) -> &[[u8; N]] {
 
 /// Numbers as files have them.
 #[derive(Clone, Copy)]
-pub(crate) enum Numbers<'a> {
+enum Kept<'a> {
     F32(&'a [[u8; 4]]),
     F16(&'a [[u8; 2]]),
     Bf16(&'a [[u8; 2]]),
+}
+
+/// Numbers of a weight, and what is added to them.
+#[derive(Clone, Copy)]
+pub(crate) struct Numbers<'a> {
+    kept: Kept<'a>,
+    changes: &'a [LowRank],
 }
 
 /// Numbers that are converted at once.
@@ -96,25 +132,26 @@ const STEP: usize = 128;
 impl Numbers<'_> {
     /// Numbers from `at` on in f32.
     pub fn to_f32(self, at: usize, to: &mut [f32]) {
-        match self {
-            Self::F32(from) => copy(&from[at..], to, f32::from_le_bytes),
-            Self::F16(from) => widen(&from[at..], to, |bits, to| bits.reinterpret_cast::<f16>().convert_to_f32_slice(to)),
-            Self::Bf16(from) => widen(&from[at..], to, |bits, to| bits.reinterpret_cast::<bf16>().convert_to_f32_slice(to)),
+        match self.kept {
+            Kept::F32(from) => copy(&from[at..], to, f32::from_le_bytes),
+            Kept::F16(from) => widen(&from[at..], to, |bits, to| bits.reinterpret_cast::<f16>().convert_to_f32_slice(to)),
+            Kept::Bf16(from) => widen(&from[at..], to, |bits, to| bits.reinterpret_cast::<bf16>().convert_to_f32_slice(to)),
         }
+        self.changes.iter().for_each(|change| change.add(at, to));
     }
 
     /// The bits of numbers from `at` on in f16, rounded unless they are such already.
     pub fn to_f16(self, at: usize, to: &mut [u16]) {
-        match self {
-            Self::F16(from) => copy(&from[at..], to, u16::from_le_bytes),
+        match self.kept {
+            Kept::F16(from) if self.changes.is_empty() => copy(&from[at..], to, u16::from_le_bytes),
             _ => self.round(at, to, |from, to| to.reinterpret_cast_mut::<f16>().convert_from_f32_slice(from)),
         }
     }
 
     /// The same in bf16.
     pub fn to_bf16(self, at: usize, to: &mut [u16]) {
-        match self {
-            Self::Bf16(from) => copy(&from[at..], to, u16::from_le_bytes),
+        match self.kept {
+            Kept::Bf16(from) if self.changes.is_empty() => copy(&from[at..], to, u16::from_le_bytes),
             _ => self.round(at, to, |from, to| to.reinterpret_cast_mut::<bf16>().convert_from_f32_slice(from)),
         }
     }

@@ -1,10 +1,12 @@
 //! Building models from checkpoints: a pass over headers that reports all that is wrong, then one that reads.
 
 mod builder;
+mod changes;
 mod found;
 mod shape;
 
 pub(crate) use builder::Builder;
+pub(crate) use changes::Changes;
 pub(crate) use shape::{Bias, ConvShape};
 
 use crate::cancel::CancelToken;
@@ -79,22 +81,17 @@ pub(crate) fn load_adaptable<T>(
     Ok((loaded, report, origin))
 }
 
-/// Builds a model again from `weights`, of which only the `changed` keys differ from the origin's; all other layers are the origin's own.
-/// `ctx` gives the token and the listener; device and dtype are the origin's. Also tells the number of values in the changed tensors.
-pub(crate) fn rebuild<T>(
-    origin: &Origin,
-    weights: &Weights,
-    changed: &HashSet<String>,
-    ctx: LoadContext,
-    build: impl Fn(&Builder) -> Result<T>,
-) -> Result<(T, u64)> {
+/// Builds a model again with changed weights; all layers without any are the origin's own. `ctx` gives the token and the listener; device and dtype are the
+/// origin's. Also tells the number of values in the changed tensors.
+pub(crate) fn rebuild<T>(origin: &Origin, changes: &dyn Changes, ctx: LoadContext, build: impl Fn(&Builder) -> Result<T>) -> Result<(T, u64)> {
     let ctx = LoadContext { device: origin.device.clone(), dtype: origin.dtype, ..ctx };
-    let sizes = changed.iter().filter_map(|key| weights.describe(key)).map(|(element, shape)| {
+    let weights = &origin.scope.weights;
+    let sizes = origin.keys.iter().filter(|key| changes.touch(key)).filter_map(|key| weights.describe(key)).map(|(element, shape)| {
         let count = shape.iter().product::<usize>() as u64;
         (count, count * element.bytes() as u64)
     });
     let (values, bytes) = sizes.fold((0, 0), |sum, size| (sum.0 + size.0, sum.1 + size.1));
-    let read = Shared { reuse: Reuse::Take(&origin.layers, changed), ..Shared::new(weights, &ctx, Mode::Read, bytes) };
+    let read = Shared { reuse: Reuse::Take(&origin.layers, changes), ..Shared::new(weights, &ctx, Mode::Read, bytes) };
     let model = build(&Builder::new(&read, &origin.scope.prefix))?;
     Ok((model, values))
 }
@@ -131,8 +128,8 @@ enum Reuse<'a> {
     Nothing,
     /// Put there for later.
     Keep(&'a SharedLayers),
-    /// Taken from there, except those of these keys.
-    Take(&'a SharedLayers, &'a HashSet<String>),
+    /// Taken from there, except those that these touch.
+    Take(&'a SharedLayers, &'a dyn Changes),
 }
 
 struct Shared<'a> {
@@ -151,6 +148,14 @@ impl<'a> Shared<'a> {
 
     fn log(&self) -> MutexGuard<'_, Log> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The changes, if they touch this key.
+    fn changes(&self, key: &str) -> Option<&dyn Changes> {
+        match self.reuse {
+            Reuse::Take(_, changes) => Some(changes).filter(|changes| changes.touch(key)),
+            _ => None,
+        }
     }
 
     fn report(&self, model: &str, scope: &WeightScope) -> Result<LoadReport> {

@@ -72,7 +72,10 @@ impl Builder<'_> {
             Mode::Read => {
                 let tensor = self.shared.weights.read(&key, self.device())?;
                 self.advance(&key);
-                Ok(tensor)
+                match self.shared.changes(&key) {
+                    Some(changes) => changes.apply(&key, tensor),
+                    None => Ok(tensor),
+                }
             }
         }
     }
@@ -82,9 +85,12 @@ impl Builder<'_> {
         if self.shared.mode == Mode::Read && self.device().is_cpu() {
             self.shared.ctx.cancel.check()?;
             let key = self.key(name);
-            if let Some(found) = Found::in_file(self.shared.weights, &key) {
+            let weights = self.shared.weights;
+            let products = self.shared.changes(&key).map_or(Ok(Some(Vec::new())), |changes| changes.products(&key))?;
+            if let Some(products) = products {
+                let found = Found::in_file(weights, &key).map_or_else(|| weights.read(&key, self.device()).map(Found::Tensor), Ok)?;
                 self.advance(&key);
-                return Ok(found);
+                return Ok(found.changed(products));
             }
         }
         self.tensor(name, shapes).map(Found::Tensor)
@@ -139,7 +145,7 @@ impl Builder<'_> {
                 layers.put(place(), &layer);
                 Ok(layer)
             }
-            Reuse::Take(_, changed) if keys.iter().any(|key| changed.contains(&self.key(key))) => build(),
+            Reuse::Take(_, changes) if keys.iter().any(|key| changes.touch(&self.key(key))) => build(),
             Reuse::Take(layers, _) => layers.get(&place()).map_or_else(build, Ok),
         }
     }

@@ -1,11 +1,13 @@
 use crate::weights::{Element, Weights};
 use candle_core::{DType, Tensor};
-use nd_kernels::Weight;
+use nd_kernels::{LowRank, Weight};
 
 /// What a layer is packed from.
 pub(super) enum Found<'a> {
     Tensor(Tensor),
     InFile(InFile<'a>),
+    /// With products to be added.
+    Changed(Box<Self>, Vec<LowRank>),
 }
 
 /// Floats in a mapped file, whose pages are given back when the layer is made.
@@ -30,13 +32,22 @@ impl<'a> Found<'a> {
         let bytes = weights.view(key)?;
         Some(Self::InFile(InFile { weights, key: key.to_owned(), bytes, dtype, shape }))
     }
+
+    /// The same with these products added.
+    pub fn changed(self, products: Vec<LowRank>) -> Self {
+        match products.is_empty() {
+            true => self,
+            false => Self::Changed(Box::new(self), products),
+        }
+    }
 }
 
 impl<'a> From<&'a Found<'_>> for Weight<'a> {
     fn from(found: &'a Found) -> Self {
         match found {
-            Found::Tensor(tensor) => Self::Tensor(tensor),
-            Found::InFile(InFile { bytes, dtype, shape, .. }) => Self::Bytes { bytes, dtype: *dtype, shape },
+            Found::Tensor(tensor) => tensor.into(),
+            Found::InFile(InFile { bytes, dtype, shape, .. }) => Self::bytes(bytes, *dtype, shape),
+            Found::Changed(found, products) => Self::from(&**found).changed(products),
         }
     }
 }

@@ -1,12 +1,11 @@
 use super::delta::{change, Change};
 use super::dora::{decomposed, DoraKind};
-use super::group::LoraFile;
+use super::group::{Algorithm, LoraFile};
 use super::index::Module;
 use super::key::Part;
-use super::widen::widen;
 use crate::error::Result;
-use candle_core::{DType, Tensor};
-use nd_kernels::{Epilogue, Linear};
+use candle_core::{DType, Device, Tensor};
+use nd_kernels::{LowRank, Weight};
 use std::sync::Arc;
 
 /// One adapter's change of one layer.
@@ -19,9 +18,33 @@ pub(super) struct Patch {
     pub strength: f64,
 }
 
+impl Patch {
+    /// Whether the change is a product of two matrices and nothing else.
+    fn is_product(&self) -> bool {
+        let group = &self.file.groups[self.group];
+        matches!(group.algorithm, Algorithm::Lora | Algorithm::LoCon) && !group.parts.contains_key(&Part::Mid) && !LoraFile::is_dora(group)
+    }
+
+    fn product(&self) -> Result<Option<LowRank>> {
+        match change(&self.file, &self.file.groups[self.group], &self.module, &Device::Cpu)? {
+            Some(Change::Product { up, down }) => Ok(Some(LowRank::new(&up, &down, self.strength as f32)?)),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// The changes as products that are added while a layer is packed; `None` where they are more than that.
+pub(super) fn products(patches: &[Patch]) -> Result<Option<Vec<LowRank>>> {
+    if !patches.iter().all(Patch::is_product) {
+        return Ok(None);
+    }
+    let products: Vec<Option<LowRank>> = patches.iter().map(Patch::product).collect::<Result<_>>()?;
+    Ok(products.into_iter().collect())
+}
+
 /// `W + sum of strength * dW`, in f32 and the weight's own shape. Every change is that of the weight as it is in the checkpoint.
 pub(super) fn patched_weight(weight: &Tensor, patches: &[Patch]) -> Result<Tensor> {
-    let base = widen(weight)?.reshape((weight.dim(0)?, ()))?;
+    let base = Weight::from(weight).to_f32()?.reshape((weight.dim(0)?, ()))?;
     let mut sum = base.clone();
     for Patch { file, group, module, strength } in patches {
         let group = &file.groups[*group];
@@ -36,7 +59,6 @@ pub(super) fn patched_weight(weight: &Tensor, patches: &[Patch]) -> Result<Tenso
                 let inputs = module.shape.get(1).copied().unwrap_or(1);
                 (sum + decomposed(&base, change, &magnitude, (kind, *strength, inputs))?)?
             }
-            (None, Change::Product { up, down }) => add_product(&sum, &(up * *strength)?, down)?,
             (None, Change::Rotation(rotation)) => (sum + rotation.change(&base, *strength)?)?,
             (None, change) => (sum + (change.dense(&base)? * *strength)?)?,
         };
@@ -53,12 +75,6 @@ pub(super) fn patched_bias(bias: &Tensor, patches: &[Patch]) -> Result<Tensor> {
         }
     }
     Ok(sum)
-}
-
-/// `sum + up @ down` in one pass: the product as a linear layer whose residual is the sum.
-fn add_product(sum: &Tensor, up: &Tensor, down: &Tensor) -> Result<Tensor> {
-    let product = Linear::new(&down.t()?.contiguous()?, None, DType::F32)?;
-    Ok(product.forward_with(up, &Epilogue { residual: Some(sum), ..Default::default() })?)
 }
 
 #[cfg(test)]

@@ -19,7 +19,6 @@ mod report;
 mod rotation;
 mod sgm;
 mod summary;
-mod widen;
 
 pub(crate) use adaptable::Adaptable;
 pub use block_weights::BlockWeights;

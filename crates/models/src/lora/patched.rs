@@ -1,4 +1,4 @@
-use super::apply::{patched_bias, patched_weight, Patch};
+use super::apply::{patched_bias, patched_weight, products, Patch};
 use super::block_weights::BlockWeights;
 use super::fit::fit;
 use super::group::LoraFile;
@@ -6,10 +6,10 @@ use super::index::ModuleIndex;
 use super::key::Part;
 use super::place::Component;
 use crate::error::{ModelError, Result};
-use crate::load::{rebuild, Builder, LoadContext};
+use crate::load::{rebuild, Builder, Changes, LoadContext};
 use crate::shared_layers::Origin;
-use crate::weights::{Element, WeightSource, Weights};
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
+use nd_kernels::LowRank;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -19,11 +19,9 @@ pub struct Adapter {
     pub weights: BlockWeights,
 }
 
-/// A view of weights in which some tensors are changed by adapters, each when it is read.
-struct Patched {
-    base: Weights,
-    patches: HashMap<String, (Target, Vec<Patch>)>,
-}
+/// What adapters change, by checkpoint key.
+#[derive(Default)]
+struct Patches(HashMap<String, (Target, Vec<Patch>)>);
 
 #[derive(Clone, Copy)]
 enum Target {
@@ -31,27 +29,20 @@ enum Target {
     Bias,
 }
 
-impl WeightSource for Patched {
-    fn origin(&self) -> String {
-        self.base.origin()
+impl Changes for Patches {
+    fn touch(&self, key: &str) -> bool {
+        self.0.contains_key(key)
     }
 
-    fn names(&self) -> Vec<String> {
-        self.base.names()
+    fn products(&self, key: &str) -> Result<Option<Vec<LowRank>>> {
+        match self.0.get(key) {
+            Some((Target::Weight, patches)) => products(patches),
+            _ => Ok(None),
+        }
     }
 
-    fn want(&self, name: &str, shape: &[usize]) {
-        self.base.want(name, shape)
-    }
-
-    fn describe(&self, name: &str) -> Option<(Element, Vec<usize>)> {
-        let (element, shape) = self.base.describe(name)?;
-        Some((if self.patches.contains_key(name) { Element::F32 } else { element }, shape))
-    }
-
-    fn read(&self, name: &str, device: &Device) -> Result<Tensor> {
-        let tensor = self.base.read(name, device)?;
-        match self.patches.get(name) {
+    fn apply(&self, key: &str, tensor: Tensor) -> Result<Tensor> {
+        match self.0.get(key) {
             Some((Target::Weight, patches)) => patched_weight(&tensor, patches),
             Some((Target::Bias, patches)) => patched_bias(&tensor, patches),
             None => Ok(tensor),
@@ -68,7 +59,7 @@ pub(crate) fn adapt<T>(
     ctx: LoadContext,
     build: impl Fn(&Builder) -> Result<T>,
 ) -> Result<(T, u64)> {
-    let mut patches: HashMap<String, (Target, Vec<Patch>)> = HashMap::new();
+    let mut patches = Patches::default();
     for Adapter { file, weights } in adapters {
         weights.check(index)?;
         for (at, group) in file.groups.iter().enumerate() {
@@ -81,7 +72,7 @@ pub(crate) fn adapt<T>(
             }
             let mut put = |name: &str, target| {
                 let patch = Patch { file: file.clone(), group: at, module: module.clone(), strength };
-                patches.entry(format!("{}{name}", module.key)).or_insert_with(|| (target, Vec::new())).1.push(patch);
+                patches.0.entry(format!("{}{name}", module.key)).or_insert_with(|| (target, Vec::new())).1.push(patch);
             };
             if group.parts.keys().any(|part| !matches!(part, Part::DiffB | Part::Alpha)) {
                 put("weight", Target::Weight);
@@ -91,9 +82,7 @@ pub(crate) fn adapt<T>(
             }
         }
     }
-    let changed = patches.keys().cloned().collect();
-    let weights = Weights::new(Patched { base: origin.scope.weights.clone(), patches });
-    rebuild(origin, &weights, &changed, ctx, build)
+    rebuild(origin, &patches, ctx, build)
 }
 
 /// The error for tensors whose shapes do not fit.
