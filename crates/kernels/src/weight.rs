@@ -40,7 +40,9 @@ impl<'a> Weight<'a> {
     /// Errors: bytes that are not as many as the shape says, changes of another shape.
     pub fn to_f32(&self) -> Result<Tensor> {
         match self.source {
-            Source::Tensor(tensor) if self.changes.is_empty() && (tensor.dtype() == DType::F32 || !tensor.device().is_cpu()) => tensor.to_dtype(DType::F32),
+            Source::Tensor(tensor) if self.changes.is_empty() && (tensor.dtype() == DType::F32 || !tensor.device().is_cpu()) => {
+                tensor.to_dtype(DType::F32)
+            }
             _ => self.read(|numbers| fill(self.dims().into(), |at, to| numbers.to_f32(at, to))),
         }
     }

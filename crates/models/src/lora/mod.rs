@@ -1,7 +1,7 @@
 //! Low-rank and other adapters: files of any trainer read, matched with a model's layers and added to its weights as they are read.
 //!
-//! An adapted model is a model of its own, loaded from a view that gives `W + sum of w_i * dW_i` for the touched keys; it shares every
-//! other layer with the model that it comes from.
+//! An adapted model is a model of its own: layers that adapters touch are packed from `W + sum of w_i * dW_i`, all others are shared with the model that it comes
+//! from. Products of two matrices are added block by block while a layer is packed from its file; other changes go through a tensor.
 
 mod adaptable;
 mod apply;
