@@ -3,10 +3,11 @@ import { expected } from '../errors.ts'
 import { randnTensor } from '../random.ts'
 import { Scope } from '../scope.ts'
 import { Tensor } from '../tensor.ts'
+import { checkStep } from './check-step.ts'
 import type { SetTimestepsOptions, StepOptions } from './options.ts'
 import type { Row, StepOutput } from './plan.ts'
 import { Run } from './run.ts'
-import { checkStep, Scheduler } from './scheduler.ts'
+import { Scheduler } from './scheduler.ts'
 import { StepSizeController } from './step-size.ts'
 
 /** One attempt at a step from a level to a lower one, and the evaluation that it is at. */

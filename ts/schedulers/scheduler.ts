@@ -1,11 +1,11 @@
-import { checkInteger, checkNumber, checkOptions } from '../checks.ts'
+import { checkInteger, checkNumber } from '../checks.ts'
 import { ConfigError, expected, guard } from '../errors.ts'
 import type { HubOptions } from '../hub/settings.ts'
 import { native } from '../native.ts'
-import { Generator } from '../random.ts'
 import { Tensor } from '../tensor.ts'
 import { intoFolder, writeJson } from '../weights/save.ts'
 import { classInfo } from './catalog.ts'
+import { checkStep, checkTensor } from './check-step.ts'
 import type { SchedulerConfig } from './config.ts'
 import { checkRunOptions, type PlanOptions, planRequest, type SetTimestepsOptions, type StepNumbers, type StepOptions } from './options.ts'
 import { freezePlan, type Plan, type Row, type StepOutput } from './plan.ts'
@@ -350,41 +350,6 @@ function checkConfig(config: string): void {
     if (error instanceof ConfigError) {
       throw error
     }
-  }
-}
-
-/** Checks what `step` gets; returns the options. A model that predicts variances answers with `halves` 2: twice the sample's channels. */
-export function checkStep(modelOutput: Tensor, sample: Tensor, given: StepOptions, halves = 1): StepOptions {
-  checkTensor('modelOutput', modelOutput)
-  checkTensor('sample', sample)
-  const options = checkOptions('options', given)
-  checkSource(options.generator, options.varianceNoise)
-  const alike = { modelOutput, unconditional: options.unconditional }
-  const answer = sample.shape.map((size, i) => (i === 1 ? halves * size : size))
-  for (const [name, tensor] of Object.entries(alike)) {
-    if (tensor !== undefined) {
-      checkTensor(name, tensor)
-    }
-    if (tensor !== undefined && tensor.shape.join() !== answer.join()) {
-      throw expected(`a Tensor of shape [${answer.join(', ')}]`, name, tensor)
-    }
-  }
-  return options
-}
-
-function checkSource(generator: unknown, varianceNoise: unknown): void {
-  const list: unknown[] = Array.isArray(generator) ? generator : generator === undefined ? [] : [generator]
-  if (!list.every((item) => item instanceof Generator)) {
-    throw expected('a Generator or an array of Generators', 'generator', generator)
-  }
-  if (varianceNoise !== undefined) {
-    checkTensor('varianceNoise', varianceNoise)
-  }
-}
-
-function checkTensor(name: string, value: unknown): void {
-  if (!(value instanceof Tensor)) {
-    throw expected('a Tensor', name, value)
   }
 }
 
