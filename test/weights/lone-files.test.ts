@@ -1,10 +1,20 @@
-import { mkdtemp, open, readFile, rm } from 'node:fs/promises'
+import { copyFile, mkdir, mkdtemp, open, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { gunzipSync } from 'node:zlib'
 import test from 'ava'
-import { AutoencoderTiny, ConfigError, ControlNetModel, ControlNetUnionModel, convertCheckpoint, Tensor } from '../../ts/index.ts'
+import {
+  AutoencoderTiny,
+  ConfigError,
+  ControlNetModel,
+  ControlNetUnionModel,
+  convertCheckpoint,
+  InvalidArgumentError,
+  StableDiffusionPipeline,
+  Tensor,
+  WeightsError,
+} from '../../ts/index.ts'
 import { componentConfig, openSingleFile, type Part } from '../../ts/weights/single-file.ts'
 
 const fixtures = fileURLToPath(new URL('../fixtures/weights/lone_files', import.meta.url))
@@ -102,6 +112,45 @@ test('one half of TAESD alone is refused, and two files are saved as one', async
   const [first, second] = await Promise.all([encoder, decoder].map((path) => Tensor.loadSafetensors(path)))
   t.deepEqual(saved['encoder.layers.0.weight']?.toArray(), first?.['0.weight']?.toArray())
   t.deepEqual(saved['decoder.layers.0.weight']?.toArray(), second?.['1.weight']?.toArray())
+})
+
+test('a TAESD file becomes a folder, and the folder a file, without a changed bit', async (t) => {
+  const [out, back] = [join(folder, 'taesd'), join(folder, 'taesd-again.safetensors')]
+  await convertCheckpoint(both, out, { config: fixtures })
+  await convertCheckpoint(out, back)
+  await using first = await AutoencoderTiny.fromPretrained(out, { dtype: 'f32' })
+  await using second = await AutoencoderTiny.fromSingleFile(back, { config: fixtures, dtype: 'f32' })
+  const golden = await Tensor.loadSafetensors(join(fixtures, 'golden.safetensors'))
+  await using direct = await AutoencoderTiny.fromSingleFile(both, { config: fixtures, dtype: 'f32' })
+  const { sample } = await direct.decode(golden.latents as Tensor)
+  for (const vae of [first, second]) {
+    t.deepEqual((await vae.decode(golden.latents as Tensor)).sample.toArray(), sample.toArray())
+  }
+})
+
+test('files that are no part of a pipeline are refused with what takes them', async (t) => {
+  const prompt = fileURLToPath(new URL('../fixtures/adapters/image-prompt/ip-adapter.safetensors', import.meta.url))
+  const night = fileURLToPath(new URL('../fixtures/adapters/night.safetensors', import.meta.url))
+  const refusals = [
+    [prompt, /but received ip-adapter, which pipe.loadIpAdapter\(\) takes/],
+    [night, /but received lora, which pipe.loadLoraWeights\(\) takes/],
+  ] as const
+  for (const [path, message] of refusals) {
+    await t.throwsAsync(StableDiffusionPipeline.fromSingleFile(path), { instanceOf: ConfigError, message })
+  }
+  const alone = join(folder, 'alone', 'ip-adapter.safetensors')
+  await mkdir(join(folder, 'alone'))
+  await copyFile(prompt, alone)
+  await using pipe = await StableDiffusionPipeline.fromPretrained()
+  t.true((pipe.loadMs ?? 0) > 0)
+  await t.throwsAsync(pipe.loadIpAdapter(alone), {
+    instanceOf: InvalidArgumentError,
+    message:
+      /Expected a folder with the image encoder beside .*alone.ip-adapter.safetensors, .* for imageEncoderFolder but received "image_encoder"/,
+  })
+  await t.throwsAsync(pipe.loadLoraWeights(alone), { instanceOf: WeightsError, message: /what looks like an IP-Adapter/ })
+  await t.notThrowsAsync(pipe.loadIpAdapter(alone, { imageEncoderFolder: null }))
+  await t.notThrowsAsync(pipe.loadIpAdapter(prompt))
 })
 
 test('averaged weights are taken when they are asked for', async (t) => {

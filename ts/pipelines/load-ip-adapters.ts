@@ -1,8 +1,11 @@
+import { stat } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { expected } from '../errors.ts'
 import { CLIPVisionModelWithProjection } from '../models/clip-vision-model.ts'
 import { IPAdapter, type IPAdapterLoadOptions } from '../models/ip-adapter.ts'
 import type { Tensor } from '../tensor.ts'
 
-/** An IP-Adapter: a folder or id of the hub, a loaded one (which stays the caller's to dispose), or tensors by checkpoint key. */
+/** An IP-Adapter: a file, a folder or an id of the hub, a loaded one (which stays the caller's to dispose), or tensors by checkpoint key. */
 export type IPAdapterSource = string | IPAdapter | Readonly<Record<string, Tensor>>
 
 /** Options of a pipeline's `loadIpAdapter`. */
@@ -31,6 +34,19 @@ export async function loadEncoder(
   folder: string,
   { subfolder, ...rest }: Omit<IPAdapterLoadOptions, 'weightName'>,
 ): Promise<CLIPVisionModelWithProjection> {
+  if (await isOf(source, 'isFile')) {
+    const beside = join(dirname(source), folder)
+    if (!(await isOf(beside, 'isDirectory'))) {
+      const what = `a folder with the image encoder beside ${source}, null for none, or a pipeline that has the component imageEncoder,`
+      throw expected(what, 'imageEncoderFolder', folder)
+    }
+    return CLIPVisionModelWithProjection.fromPretrained(beside, rest)
+  }
   const place = folder.includes('/') || subfolder === undefined ? folder : `${subfolder}/${folder}`
   return CLIPVisionModelWithProjection.fromPretrained(source, { ...rest, subfolder: place })
+}
+
+async function isOf(path: string, kind: 'isFile' | 'isDirectory'): Promise<boolean> {
+  const entry = await stat(path).catch(() => undefined)
+  return entry?.[kind]() === true
 }

@@ -39,6 +39,9 @@ const PART_OF_CLASS: Readonly<Record<string, Part>> = {
   ControlNetModel: 'controlnet',
 }
 
+/** A class whose lone files have the names of its folder. */
+const TINY = 'AutoencoderTiny'
+
 /**
  * Converts between a diffusers folder and a single file of LDM's or SGM's names, either of a pipeline or of one component: an `output` that ends in
  * `.safetensors` is a file, anything else a folder. Input is a folder, or a file of any readable format. Without `dtype` every bit is kept.
@@ -136,9 +139,12 @@ async function folderToFile(folder: string, output: string, options: SavePretrai
     const { _class_name, architectures } = await readConfig(folder)
     const name: unknown = _class_name ?? (Array.isArray(architectures) ? architectures[0] : undefined)
     const part = PART_OF_CLASS[String(name)]
+    if (name === TINY) {
+      return writeFile([{ path: folder, variant: options.variant }], output, options, { singleFile: false })
+    }
     if (part === undefined) {
       throw new ConfigError(
-        `Expected one of ${Object.keys(PART_OF_CLASS).join(', ')} for _class_name in config.json but received ${String(name)}`,
+        `Expected one of ${[...Object.keys(PART_OF_CLASS), TINY].join(', ')} for _class_name in config.json but received ${String(name)}`,
       )
     }
     return writeFile([{ part, path: folder, variant: options.variant }], output, options, { singleFile: true })

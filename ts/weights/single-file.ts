@@ -27,7 +27,7 @@ export type Part =
 export type CheckpointFamily = 'sd1' | 'sd2' | 'sdxl' | 'sdxl-refiner'
 
 /** Options of every `fromSingleFile`. */
-export type SingleFileOptions = Pick<LoadOptions, 'dtype' | 'device' | 'signal' | 'onProgress'> & {
+export type SingleFileOptions = Pick<LoadOptions, 'dtype' | 'device' | 'loading' | 'signal' | 'onProgress'> & {
   /** Folder with the configs of the model, as diffusers saves it. @default the configs of the family that the file's keys tell */
   config?: string
   /** What the UNet predicts. @default what the file's keys and texts tell, else what the config says */
@@ -105,9 +105,20 @@ export async function openSingleFile(
   return { path, facts, configs, isOwnConfig: config !== undefined, predictionType, extractEma }
 }
 
+/** What loads files that are no part of a pipeline, by their kind. */
+const PLACES: Readonly<Record<string, string>> = {
+  lora: 'pipe.loadLoraWeights()',
+  'textual-inversion': 'pipe.loadTextualInversion()',
+  'ip-adapter': 'pipe.loadIpAdapter()',
+  't2i-adapter': 'T2IAdapter.fromPretrained()',
+  'image-encoder': 'CLIPVisionModelWithProjection.fromPretrained()',
+}
+
 function shippedConfigs(path: string, { kind, family, parts = [] }: FileFacts): string {
   if (parts.length === 0) {
-    throw new ConfigError(`Expected a checkpoint or a component of a pipeline in ${path} but received ${kind}`)
+    const place = PLACES[kind]
+    const hint = place === undefined ? '' : `, which ${place} takes`
+    throw new ConfigError(`Expected a checkpoint or a component of a pipeline in ${path} but received ${kind}${hint}`)
   }
   if (parts.includes('tiny_vae')) {
     return join(CONFIGS, 'taesd')

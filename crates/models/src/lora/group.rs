@@ -244,6 +244,7 @@ fn no_adapter(origin: &str, keys: &[String]) -> ModelError {
     let has = |part: &str| keys.iter().any(|key| key.contains(part));
     let kind = match () {
         () if keys.is_empty() => "an empty file",
+        () if has("image_proj.") => "what looks like an IP-Adapter",
         () if has("string_to_param") || has("emb_params") || keys.len() == 1 => "what looks like a textual inversion",
         () if has("first_stage_model.") || has("model.diffusion_model.") => "what looks like a whole checkpoint",
         () if has("controlnet_cond_embedding") || has("control_model.") => "what looks like a ControlNet",
