@@ -128,11 +128,28 @@ export {
 } from './pipelines/auto.ts'
 export type { PromptOptions, PromptOptionsXL } from './pipelines/check-prompts.ts'
 export { type Condition, type ConditionCall, type ConditionSpan, freeU } from './pipelines/condition.ts'
+export type { ControlledImage, ControlledText, ControlSettings } from './pipelines/control-options.ts'
 export {
+  type ControlNetImageOptions,
+  type ControlNetImageXLOptions,
+  type ControlNetInpaintOptions,
+  type ControlNetInpaintXLOptions,
+  type ControlNetTextOptions,
+  type ControlNetTextXLOptions,
+  controlNetImageSchema,
+  controlNetImageXLSchema,
+  controlNetInpaintSchema,
+  controlNetInpaintXLSchema,
+  controlNetTextSchema,
+  controlNetTextXLSchema,
   type StableDiffusionControlNetComponents,
   StableDiffusionControlNetImg2ImgPipeline,
   StableDiffusionControlNetInpaintPipeline,
   StableDiffusionControlNetPipeline,
+  type StableDiffusionXLControlNetComponents,
+  StableDiffusionXLControlNetImg2ImgPipeline,
+  StableDiffusionXLControlNetInpaintPipeline,
+  StableDiffusionXLControlNetPipeline,
 } from './pipelines/controlnet.ts'
 export {
   type ControlNetOptions,
@@ -142,42 +159,17 @@ export {
   controlNetUnion,
 } from './pipelines/controlnet-condition.ts'
 export {
-  type ControlledImage,
-  type ControlledText,
-  type ControlNetImageOptions,
-  type ControlNetImageXLOptions,
-  type ControlNetInpaintOptions,
-  type ControlNetInpaintXLOptions,
-  type ControlNetTextOptions,
-  type ControlNetTextXLOptions,
-  type ControlSettings,
-  controlNetImageSchema,
-  controlNetImageXLSchema,
-  controlNetInpaintSchema,
-  controlNetInpaintXLSchema,
-  controlNetTextSchema,
-  controlNetTextXLSchema,
-} from './pipelines/controlnet-options.ts'
-export {
-  type StableDiffusionXLControlNetUnionComponents,
-  StableDiffusionXLControlNetUnionImg2ImgPipeline,
-  StableDiffusionXLControlNetUnionInpaintPipeline,
-  StableDiffusionXLControlNetUnionPipeline,
-} from './pipelines/controlnet-union.ts'
-export {
   type ControlNetUnionImageOptions,
   type ControlNetUnionInpaintOptions,
   type ControlNetUnionTextOptions,
   controlNetUnionImageSchema,
   controlNetUnionInpaintSchema,
   controlNetUnionTextSchema,
-} from './pipelines/controlnet-union-options.ts'
-export {
-  type StableDiffusionXLControlNetComponents,
-  StableDiffusionXLControlNetImg2ImgPipeline,
-  StableDiffusionXLControlNetInpaintPipeline,
-  StableDiffusionXLControlNetPipeline,
-} from './pipelines/controlnet-xl.ts'
+  type StableDiffusionXLControlNetUnionComponents,
+  StableDiffusionXLControlNetUnionImg2ImgPipeline,
+  StableDiffusionXLControlNetUnionInpaintPipeline,
+  StableDiffusionXLControlNetUnionPipeline,
+} from './pipelines/controlnet-union.ts'
 export { decodeLatents, type SafetyChecker } from './pipelines/decode.ts'
 export { denoise } from './pipelines/denoise.ts'
 export type { Denoised, DenoiseOptions, Denoiser, StepReport, StepState, UNetCondition, UNetStep } from './pipelines/denoise-options.ts'
@@ -197,8 +189,6 @@ export type {
 export type { ImageToImageXLOptions, InpaintXLOptions, TextToImageXLOptions } from './pipelines/generate-options-xl.ts'
 export { type ImagePromptOptions, imagePrompt } from './pipelines/image-prompt.ts'
 export type { BlockScales, ImagePromptScale } from './pipelines/image-prompt-scale.ts'
-export { StableDiffusionImg2ImgPipeline } from './pipelines/img2img.ts'
-export { StableDiffusionInpaintPipeline } from './pipelines/inpaint.ts'
 export { type InstructPix2PixOptions, instructPix2PixSchema, StableDiffusionInstructPix2PixPipeline } from './pipelines/instruct-pix2pix.ts'
 export { Job, type JobContext } from './pipelines/job.ts'
 export {
@@ -267,6 +257,10 @@ export {
   StableDiffusionPAGImg2ImgPipeline,
   StableDiffusionPAGInpaintPipeline,
   StableDiffusionPAGPipeline,
+  type StableDiffusionXLPAGComponents,
+  StableDiffusionXLPAGImg2ImgPipeline,
+  StableDiffusionXLPAGInpaintPipeline,
+  StableDiffusionXLPAGPipeline,
 } from './pipelines/pag.ts'
 export type {
   PerturbedImageOptions,
@@ -276,12 +270,6 @@ export type {
   PerturbedTextOptions,
   PerturbedTextXLOptions,
 } from './pipelines/pag-options.ts'
-export {
-  type StableDiffusionXLPAGComponents,
-  StableDiffusionXLPAGImg2ImgPipeline,
-  StableDiffusionXLPAGInpaintPipeline,
-  StableDiffusionXLPAGPipeline,
-} from './pipelines/pag-xl.ts'
 export { parseOptions } from './pipelines/parse-options.ts'
 export { DiffusionPipeline } from './pipelines/pipeline.ts'
 export type { Autoencoder, BaseComponents, ComponentsOf, RunComponents } from './pipelines/pipeline-class.ts'
@@ -289,7 +277,7 @@ export type { PromptInputs, PromptTrack, RunConditioning, TrackEntry } from './p
 export type { GenerateResult, ImagesResult, LatentsResult, ResultInfo, Results, TensorResult, Timings } from './pipelines/result.ts'
 export type { NoiseOptions, Seed } from './pipelines/seeds.ts'
 export type { Slot, Slots } from './pipelines/slot.ts'
-export { StableDiffusionPipeline } from './pipelines/stable-diffusion.ts'
+export { StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline, StableDiffusionPipeline } from './pipelines/stable-diffusion.ts'
 export type { PipelineEncodeOptions, StableDiffusionComponents } from './pipelines/stable-diffusion-base.ts'
 export {
   StableDiffusionXLImg2ImgPipeline,

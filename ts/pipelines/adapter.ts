@@ -1,19 +1,17 @@
 import { z } from 'zod'
 import { T2IAdapter } from '../models/t2i-adapter.ts'
-import type { Call } from './call.ts'
 import type { Condition } from './condition.ts'
-import { type ControlImages, controlImageList, controlledSize, netsOf } from './control-call.ts'
+import { type ControlImages, controlImageList, netsOf, severalSlot, sizedBy } from './control-call.ts'
 import type { PipelineImageInput, TextToImageOptions } from './generate-options.ts'
 import type { TextToImageXLOptions } from './generate-options-xl.ts'
 import { oneEach } from './one-each.ts'
 import { option } from './option.ts'
 import { imageShape, textToImageSchema } from './options.ts'
 import { textToImageXLSchema } from './options-xl.ts'
-import type { Prepared } from './prepared.ts'
-import type { Slot, Slots } from './slot.ts'
-import { StableDiffusionBase, type StableDiffusionComponents } from './stable-diffusion-base.ts'
-import { StableDiffusionXLBase, type StableDiffusionXLComponents } from './stable-diffusion-xl-base.ts'
+import { type StableDiffusionComponents, stableDiffusion } from './stable-diffusion-base.ts'
+import { type StableDiffusionXLComponents, stableDiffusionXL } from './stable-diffusion-xl-base.ts'
 import { t2iAdapter } from './t2i-adapter-condition.ts'
+import type { Task, TaskPipeline } from './task.ts'
 import { prepareTextToImage } from './text-to-image-latents.ts'
 
 /** The component that T2I-Adapter pipelines have beside the others. */
@@ -59,50 +57,29 @@ const shape = {
 } as const
 
 /** Options of text to image with a T2I-Adapter. */
-export const adapterSchema = z.strictObject({ ...textToImageSchema.shape, ...shape })
+export const adapterSchema = textToImageSchema.extend(shape)
 
 /** Options of text to image with SDXL and a T2I-Adapter. */
-export const adapterXLSchema = z.strictObject({ ...textToImageXLSchema.shape, ...shape })
+export const adapterXLSchema = textToImageXLSchema.extend(shape)
 
-const adapterSlot: Slot = {
-  folder: 'adapter',
-  type: 'T2IAdapter, or a non-empty array of them',
-  classNames: ['T2IAdapter'],
-  is: (value) => netsOf(value).length > 0 && netsOf(value).every((item) => item instanceof T2IAdapter),
-  load: (dir, options) => T2IAdapter.fromPretrained(dir, options),
+const adapted: Task<{ sd: AdapterOptions; sdxl: AdapterXLOptions }, TaskPipeline<AdapterComponent>> = {
+  options: { sd: adapterSchema, sdxl: adapterXLSchema },
+  slots: { adapter: severalSlot('adapter', T2IAdapter) },
+  async begin(call, pipe) {
+    const { image } = call.options
+    const adapters = netsOf(pipe.components.adapter) as T2IAdapter[]
+    const multiple = Math.max(...adapters.map(({ config }) => config.downscale_factor))
+    const control = adapterConditions(adapters, image, call.options)
+    const sized = await sizedBy(image, call, { nets: adapters.length, name: 'image', multiple })
+    return { ...prepareTextToImage(sized, pipe), control }
+  },
 }
 
 /** Text to image that follows an image through a T2I-Adapter. Source: diffusers `StableDiffusionAdapterPipeline`; arXiv:2302.08453. */
-export class StableDiffusionAdapterPipeline extends StableDiffusionBase<StableDiffusionAdapterComponents, AdapterOptions> {
-  static override readonly slots: Slots = { ...StableDiffusionBase.slots, adapter: adapterSlot }
-  protected override readonly schema: z.ZodObject = adapterSchema
-
-  protected override prepare(call: Call<AdapterOptions>): Promise<Prepared> {
-    return prepareAdapter(call, this)
-  }
-}
+export class StableDiffusionAdapterPipeline extends stableDiffusion(adapted) {}
 
 /** Text to image with SDXL that follows an image through a T2I-Adapter. Source: diffusers `StableDiffusionXLAdapterPipeline`. */
-export class StableDiffusionXLAdapterPipeline extends StableDiffusionXLBase<StableDiffusionXLAdapterComponents, AdapterXLOptions> {
-  static override readonly slots: Slots = { ...StableDiffusionXLBase.slots, adapter: adapterSlot }
-  protected override readonly schema: z.ZodObject = adapterXLSchema
-
-  protected override prepare(call: Call<AdapterXLOptions>): Promise<Prepared> {
-    return prepareAdapter(call, this)
-  }
-}
-
-async function prepareAdapter(
-  call: Call<AdapterOptions | AdapterXLOptions>,
-  pipe: StableDiffusionAdapterPipeline | StableDiffusionXLAdapterPipeline,
-): Promise<Prepared> {
-  const { options, signal } = call
-  const adapters = netsOf(pipe.components.adapter) as T2IAdapter[]
-  const multiple = Math.max(...adapters.map(({ config }) => config.downscale_factor))
-  const control = adapterConditions(adapters, options.image, options)
-  const size = await controlledSize(options.image, { ...options, nets: adapters.length, name: 'image', multiple, signal })
-  return { ...prepareTextToImage({ ...call, options: { ...options, ...size } }, pipe), control }
-}
+export class StableDiffusionXLAdapterPipeline extends stableDiffusionXL(adapted) {}
 
 function adapterConditions(adapters: readonly T2IAdapter[], images: ControlImages, options: AdapterSettings): Condition[] {
   const list = controlImageList(images, adapters.length, 'image')

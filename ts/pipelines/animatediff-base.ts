@@ -5,19 +5,14 @@ import { isMotionUnet } from '../models/motion-unet-config.ts'
 import { encodePrompt } from '../prompt/encode-prompt.ts'
 import type { Scope } from '../scope.ts'
 import { Tensor } from '../tensor.ts'
-import { framesToBatch } from '../video/frames.ts'
-import { checkFreeInit } from '../video/free-init.ts'
-import { checkFreeNoise, frameWindows } from '../video/free-noise.ts'
 import { MotionAdapter } from '../video/motion-adapter.ts'
 import { blendStops, travelStops } from '../video/prompt-travel.ts'
-import { conditionPerFrame, UNetMotionModel } from '../video/unet-motion-model.ts'
-import { type FreeInitSteps, freeInitCounts, freeInitRounds } from './animatediff-free-init.ts'
 import type { VideoOptions, VideoResults } from './animatediff-options.ts'
 import type { Call } from './call.ts'
-import { finishVideos } from './finish-videos.ts'
 import type { Encoded, Prepared } from './prepared.ts'
-import type { Slot, Slots } from './slot.ts'
+import { type Slot, type Slots, slotOf } from './slot.ts'
 import { StableDiffusionBase, type StableDiffusionComponents } from './stable-diffusion-base.ts'
+import { type Task, type TaskClass, type TaskPipeline, taskClass } from './task.ts'
 
 /** Components of AnimateDiff: a Stable Diffusion 1.x model and motion modules for it. */
 export interface AnimateDiffComponents extends StableDiffusionComponents {
@@ -30,52 +25,17 @@ async function loadMotion(dir: string, options: LoadOptions): Promise<MotionAdap
   return MotionAdapter.fromPretrained(dir, isMotionUnet(unet) ? { ...options, subfolder: 'unet' } : options)
 }
 
-/** What the pipelines of AnimateDiff share: the motion adapter, and how a run on videos differs from one on pictures. */
+/** What the pipelines of AnimateDiff share: the motion adapter, and prompts that change from frame to frame. */
 export abstract class AnimateDiffBase<O extends VideoOptions> extends StableDiffusionBase<AnimateDiffComponents, O, VideoResults> {
   static override readonly slots: Slots = {
     ...StableDiffusionBase.slots,
     unet: { ...(StableDiffusionBase.slots.unet as Slot), classNames: ['UNet2DConditionModel', 'UNetMotionModel'] },
-    motionAdapter: {
-      folder: 'motion_adapter',
-      type: 'MotionAdapter',
-      classNames: ['MotionAdapter'],
-      is: (value) => value instanceof MotionAdapter,
-      load: loadMotion,
-    },
+    motionAdapter: slotOf('motion_adapter', MotionAdapter, { load: loadMotion }),
   }
 
   /** The motion modules. */
   get motionAdapter(): MotionAdapter {
     return this.components.motionAdapter
-  }
-
-  /** How a run on videos differs: the network, the rounds, the result. */
-  protected videoRun(
-    { options, noise, scheduler }: Call<VideoOptions>,
-    frames: number,
-    steps: FreeInitSteps,
-  ): Pick<Prepared, 'denoiser' | 'frames' | 'pictures' | 'denoise' | 'finish' | 'parameters'> {
-    const freeNoise = options.freeNoise && checkFreeNoise(options.freeNoise, frames)
-    const freeInit = options.freeInit && checkFreeInit(options.freeInit)
-    const most = this.motionAdapter.config.motion_max_seq_length
-    const [name, length] = freeNoise === undefined ? ['numFrames', frames] : ['freeNoise.contextLength', freeNoise.contextLength]
-    if (length > most) {
-      const advice = freeNoise === undefined ? ', or freeNoise for more' : ''
-      throw expected(`at most ${most}, as the motion adapter was trained with${advice},`, name, length)
-    }
-    if (freeInit !== undefined && (options.timesteps !== undefined || options.sigmas !== undefined)) {
-      throw expected('numInferenceSteps without timesteps or sigmas, beside freeInit,', 'timesteps', options.timesteps ?? options.sigmas)
-    }
-    const counts = freeInit === undefined ? [] : freeInitCounts(freeInit, steps)
-    const denoiser = new UNetMotionModel(this.unet, this.motionAdapter, { windows: freeNoise && frameWindows(freeNoise) })
-    return {
-      denoiser,
-      frames: { count: frames, perFrame: (condition) => conditionPerFrame(condition, denoiser) },
-      pictures: framesToBatch,
-      denoise: freeInit && ((run) => freeInitRounds(run, { freeInit, generator: noise.generator, scheduler, steps, counts })),
-      finish: (run) => finishVideos(run, { frames, fps: options.fps ?? 8 }),
-      parameters: { numFrames: frames },
-    }
   }
 
   /** As for pictures; prompts that change from frame to frame get one row for each frame. */
@@ -111,4 +71,11 @@ export abstract class AnimateDiffBase<O extends VideoOptions> extends StableDiff
     const negative = guided ? { embeds: await journey(negativePrompt, negativePromptTravel, 'negativePromptTravel') } : undefined
     return { truncated, conditioning: { positive, negative } }
   }
+}
+
+/** The class of AnimateDiff for a task. */
+export function animateDiff<O extends VideoOptions>(
+  task: Task<{ video: O }, TaskPipeline<AnimateDiffComponents>>,
+): TaskClass<AnimateDiffComponents, AnimateDiffBase<O>> {
+  return taskClass(AnimateDiffBase, { ...task, schema: task.options.video })
 }

@@ -1,93 +1,95 @@
-import type { z } from 'zod'
 import { expected } from '../errors.ts'
 import { VaeImageProcessor } from '../image/vae-image-processor.ts'
+import type { AutoencoderKL } from '../models/autoencoder-kl.ts'
 import { randnTensor } from '../random.ts'
 import type { Scheduler } from '../schedulers/scheduler.ts'
 import type { Scope } from '../scope.ts'
 import { Tensor } from '../tensor.ts'
 import { Video } from '../video/video.ts'
-import { AnimateDiffBase } from './animatediff-base.ts'
+import { type AnimateDiffComponents, animateDiff } from './animatediff-base.ts'
 import { type AnimateDiffVideoToVideoOptions, animateDiffVideoToVideoSchema } from './animatediff-options.ts'
+import { videoRun } from './animatediff-run.ts'
 import type { Call } from './call.ts'
 import type { PipelineImageInput } from './generate-options.ts'
 import { checkDivides, encodeImages, type RunSteps, repeatBatch, strengthSteps } from './latents.ts'
 import { pictureSize } from './picture-size.ts'
 import { loadPictures } from './pictures.ts'
-import type { Prepared } from './prepared.ts'
+import type { Task, TaskPipeline } from './task.ts'
 
 /** Frames that the autoencoder sees at once; also how the noise of its posterior is drawn. Source: diffusers `decode_chunk_size`. */
 const CHUNK = 16
 
-/** Video to video: noise is added to the frames, and the last part of the steps runs. Source: diffusers `AnimateDiffVideoToVideoPipeline`. */
-export class AnimateDiffVideoToVideoPipeline extends AnimateDiffBase<AnimateDiffVideoToVideoOptions> {
-  protected override readonly schema: z.ZodObject = animateDiffVideoToVideoSchema
-
-  protected override async prepare(call: Call<AnimateDiffVideoToVideoOptions>, scope: Scope): Promise<Prepared> {
+const videoToVideo: Task<{ video: AnimateDiffVideoToVideoOptions }, TaskPipeline<AnimateDiffComponents>> = {
+  options: { video: animateDiffVideoToVideoSchema },
+  async begin(call, pipe, scope) {
     const { options, scheduler } = call
     const { strength = 0.8 } = options
-    const factor = this.vaeScaleFactor
-    const size = pictureSize(options, { unet: this.unet, factor, multiple: Math.max(8, factor) })
+    const factor = pipe.vaeScaleFactor
+    const size = pictureSize(options, { unet: pipe.unet, factor, multiple: Math.max(8, factor) })
     const set = (count: number): readonly number[] => {
-      scheduler.setTimesteps(count, this.schedule(options))
+      scheduler.setTimesteps(count)
       return strengthSteps(scheduler, count, strength).timesteps
     }
     const steps = options.enforceInferenceSteps
       ? allSteps(scheduler, options.numInferenceSteps, strength)
       : strengthSteps(scheduler, call.steps, strength)
-    const clean = scope.keep(options.latents?.clone() ?? (await this.#encode(call, size, scope)))
+    const clean = scope.keep(options.latents?.clone() ?? (await encodeVideos(call, pipe.vae, size, scope)))
     const [, , frames = 1] = clean.shape
     const count = options.enforceInferenceSteps ? options.numInferenceSteps : Math.trunc(options.numInferenceSteps * strength)
-    const video = this.videoRun(call, frames, { set, count, strength })
+    const video = videoRun(pipe, call, frames, { set, count, strength })
     const keep = options.latents !== undefined && !options.enforceInferenceSteps
-    const noised = keep ? clean.clone() : this.#noise(clean, call, steps, scope)
-    return { latents: noised, ...steps, ...size, ...video, parameters: { ...video.parameters, strength } }
-  }
+    const latents = keep ? clean.clone() : noised(clean, call, steps, scope)
+    return { latents, ...steps, ...size, ...video, parameters: { ...video.parameters, strength } }
+  },
+}
 
-  /** Noise is drawn frame by frame where it is added to a video, and channel by channel where to latents, as the reference does. */
-  #noise(
-    clean: Tensor,
-    { options, noise, scheduler, images }: Call<AnimateDiffVideoToVideoOptions>,
-    steps: RunSteps,
-    scope: Scope,
-  ): Tensor {
-    const at = Array.from({ length: images }, () => steps.timesteps[0] ?? 0)
-    if (options.latents !== undefined) {
-      return scheduler.addNoise(clean, scope.keep(randnTensor(clean.shape, noise.generator)), at)
-    }
-    const byFrame = scope.keep(clean.permute([0, 2, 1, 3, 4]))
-    const noised = scope.keep(scheduler.addNoise(byFrame, scope.keep(randnTensor(byFrame.shape, noise.generator)), at))
-    return noised.permute([0, 2, 1, 3, 4])
-  }
+/** Video to video: noise is added to the frames, and the last part of the steps runs. Source: diffusers `AnimateDiffVideoToVideoPipeline`. */
+export class AnimateDiffVideoToVideoPipeline extends animateDiff(videoToVideo) {}
 
-  /** Latents (B, C, F, h, w) of the videos, drawn from the autoencoder's posterior. */
-  async #encode(
-    { options, images, noise, signal }: Call<AnimateDiffVideoToVideoOptions>,
-    size: { height: number; width: number },
-    scope: Scope,
-  ): Promise<Tensor> {
-    const { vae } = this
-    const processor = new VaeImageProcessor({ vaeScaleFactor: vae.scaleFactor, vaeLatentChannels: vae.config.latent_channels })
-    const parts: Tensor[] = []
-    const videos = videosOf(options.video)
-    for (const [i, frames] of videos.entries()) {
-      const pictures = await loadPictures(frames as PipelineImageInput, { name: 'video', signal })
-      const pixels = scope.keep(await processor.preprocess(pictures, { ...size, name: 'video' }))
-      const generator = Array.isArray(noise.generator) ? (noise.generator[i] ?? []) : noise.generator
-      const chunks: Tensor[] = []
-      for (let from = 0; from < (pixels.shape[0] ?? 0); from += CHUNK) {
-        const chunk = scope.keep(pixels.slice(0, from, Math.min(from + CHUNK, pixels.shape[0] ?? 0)))
-        const count = chunk.shape[0] ?? 0
-        chunks.push(scope.keep(await encodeImages(vae, chunk, { images: count, generator, spread: 'given', signal })))
-      }
-      parts.push(scope.keep(Tensor.stack([scope.keep(Tensor.cat(chunks))])))
-    }
-    if (new Set(parts.map(({ shape }) => shape[1])).size !== 1) {
-      throw expected('videos with as many frames each', 'video', options.video)
-    }
-    const all = scope.keep(Tensor.cat(parts))
-    checkDivides(all, images, 'video')
-    return scope.keep(repeatBatch(all, images)).permute([0, 2, 1, 3, 4])
+/** Noise is drawn frame by frame where it is added to a video, and channel by channel where to latents, as the reference does. */
+function noised(
+  clean: Tensor,
+  { options, noise, scheduler, images }: Call<AnimateDiffVideoToVideoOptions>,
+  steps: RunSteps,
+  scope: Scope,
+): Tensor {
+  const at = Array.from({ length: images }, () => steps.timesteps[0] ?? 0)
+  if (options.latents !== undefined) {
+    return scheduler.addNoise(clean, scope.keep(randnTensor(clean.shape, noise.generator)), at)
   }
+  const byFrame = scope.keep(clean.permute([0, 2, 1, 3, 4]))
+  const noised = scope.keep(scheduler.addNoise(byFrame, scope.keep(randnTensor(byFrame.shape, noise.generator)), at))
+  return noised.permute([0, 2, 1, 3, 4])
+}
+
+/** Latents (B, C, F, h, w) of the videos, drawn from the autoencoder's posterior. */
+async function encodeVideos(
+  { options, images, noise, signal }: Call<AnimateDiffVideoToVideoOptions>,
+  vae: AutoencoderKL,
+  size: { height: number; width: number },
+  scope: Scope,
+): Promise<Tensor> {
+  const processor = new VaeImageProcessor({ vaeScaleFactor: vae.scaleFactor, vaeLatentChannels: vae.config.latent_channels })
+  const parts: Tensor[] = []
+  const videos = videosOf(options.video)
+  for (const [i, frames] of videos.entries()) {
+    const pictures = await loadPictures(frames as PipelineImageInput, { name: 'video', signal })
+    const pixels = scope.keep(await processor.preprocess(pictures, { ...size, name: 'video' }))
+    const generator = Array.isArray(noise.generator) ? (noise.generator[i] ?? []) : noise.generator
+    const chunks: Tensor[] = []
+    for (let from = 0; from < (pixels.shape[0] ?? 0); from += CHUNK) {
+      const chunk = scope.keep(pixels.slice(0, from, Math.min(from + CHUNK, pixels.shape[0] ?? 0)))
+      const count = chunk.shape[0] ?? 0
+      chunks.push(scope.keep(await encodeImages(vae, chunk, { images: count, generator, spread: 'given', signal })))
+    }
+    parts.push(scope.keep(Tensor.stack([scope.keep(Tensor.cat(chunks))])))
+  }
+  if (new Set(parts.map(({ shape }) => shape[1])).size !== 1) {
+    throw expected('videos with as many frames each', 'video', options.video)
+  }
+  const all = scope.keep(Tensor.cat(parts))
+  checkDivides(all, images, 'video')
+  return scope.keep(repeatBatch(all, images)).permute([0, 2, 1, 3, 4])
 }
 
 /** The last `count` steps of as many more as the strength asks for. */

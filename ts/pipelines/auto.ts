@@ -1,8 +1,8 @@
 import { ConfigError, expected } from '../errors.ts'
 import { openSingleFile } from '../weights/single-file.ts'
 import type { ControlNetComponent } from './control-call.ts'
-import type { ControlledImage, ControlledText } from './controlnet-options.ts'
-import { DECODERS, familyOf, type Task } from './families.ts'
+import type { ControlledImage, ControlledText } from './control-options.ts'
+import { DECODERS, familyOf, type TaskName } from './families.ts'
 import type { CommonOptions } from './generate-options.ts'
 import type { ImageToImageXLOptions, InpaintXLOptions, TextToImageXLOptions } from './generate-options-xl.ts'
 import type { KandinskyV22CombinedComponents } from './kandinsky-v22-combined.ts'
@@ -42,7 +42,7 @@ export interface AutoPipeline<O extends CommonOptions> {
   fromPipe(pipe: DiffusionPipeline<RunComponents>, overrides?: AnyComponents): TaskPipeline<O>
 }
 
-function autoPipeline<O extends CommonOptions>(task: Task): AutoPipeline<O> {
+function autoPipeline<O extends CommonOptions>(task: TaskName): AutoPipeline<O> {
   const classFor = (className: string, options: object = {}): AutoPipeline<O> & PipelineClass<TaskPipeline<O>> => {
     const controlled = 'controlnet' in options && options.controlnet !== undefined
     const found = familyOf(className, controlled)[task]

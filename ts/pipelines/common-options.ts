@@ -28,6 +28,11 @@ export function guidanceScale(fallback: number): z.ZodDefault<z.ZodType<Guidance
   )
 }
 
+/** How many steps run, with a default. */
+export function numInferenceSteps(fallback: number): z.ZodDefault<z.ZodInt> {
+  return option(count.default(fallback), 'a whole number of at least 1', 'Number of denoising steps.')
+}
+
 const given = z.custom<unknown>((value) => value !== undefined && value !== null)
 const isCondition = (value: unknown): boolean => typeof value === 'function' || has(value, 'prepare')
 const isGuidance = (value: unknown): boolean => has(value, 'combine') && has(value, 'withScale')
@@ -39,7 +44,7 @@ function has(value: unknown, method: string): boolean {
 /** Options that every text-conditioned pipeline takes; names and defaults are those of diffusers, in camelCase. */
 export const commonShape = {
   ...promptShape,
-  numInferenceSteps: option(count.default(50), 'a whole number of at least 1', 'Number of denoising steps.'),
+  numInferenceSteps: numInferenceSteps(50),
   timesteps: option(
     z.array(finite).min(1).optional(),
     'a non-empty array of finite numbers',
@@ -72,11 +77,6 @@ export const commonShape = {
   ),
   promptEmbeds: option(tensor.optional(), 'a Tensor', 'Encoded prompts (prompts, tokens, width), instead of `prompt`.'),
   negativePromptEmbeds: option(tensor.optional(), 'a Tensor', 'Encoded negative prompts, instead of `negativePrompt`.'),
-  clipSkip: option(
-    z.int().min(0).max(100).optional(),
-    'a whole number from 0 to 100',
-    'Text encoder layers to leave out; 1 = the layer before the last.',
-  ),
   scheduler: option(
     z.union([z.string().min(1), z.custom<object>((value) => typeof value === 'object' && value !== null)]).optional(),
     'a sampler name, a scheduler config or a Scheduler',

@@ -1,12 +1,13 @@
 import { expected, InvalidArgumentError } from '../errors.ts'
-import { ControlNetModel } from '../models/controlnet.ts'
+import type { ControlNetModel } from '../models/controlnet.ts'
+import type { Call } from './call.ts'
 import type { Condition } from './condition.ts'
 import { controlImageSize } from './control-image.ts'
+import type { ControlSettings } from './control-options.ts'
 import { controlNet } from './controlnet-condition.ts'
-import type { ControlSettings } from './controlnet-options.ts'
-import type { PipelineImageInput, SizeOptions } from './generate-options.ts'
+import type { CommonOptions, PipelineImageInput, SizeOptions } from './generate-options.ts'
 import { oneEach } from './one-each.ts'
-import type { Slot } from './slot.ts'
+import { type Slot, slotOf } from './slot.ts'
 
 /** The component that ControlNet pipelines have beside the others. */
 export interface ControlNetComponent {
@@ -14,13 +15,11 @@ export interface ControlNetComponent {
   controlnet: ControlNetModel | readonly ControlNetModel[]
 }
 
-/** The slot of one ControlNet or several. */
-export const controlNetSlot: Slot = {
-  folder: 'controlnet',
-  type: 'ControlNetModel, or a non-empty array of them',
-  classNames: ['ControlNetModel'],
-  is: (value) => netsOf(value).length > 0 && netsOf(value).every((net) => net instanceof ControlNetModel),
-  load: (dir, options) => ControlNetModel.fromPretrained(dir, options),
+/** The slot of one model of a class, or several that act together. */
+export function severalSlot(folder: string, model: Parameters<typeof slotOf>[1]): Slot {
+  const one = slotOf(folder, model)
+  const is = (value: unknown): boolean => netsOf(value).length > 0 && netsOf(value).every((net) => one.is(net))
+  return { ...one, type: `${one.type}, or a non-empty array of them`, is }
 }
 
 /** What each ControlNet follows: one entry, or one for each of several nets. */
@@ -56,17 +55,19 @@ export function controlConditions(
   })
 }
 
-/** Size of the pictures of a controlled call: the given one, else that of the first control image. */
-export async function controlledSize(
+/** A call for pictures of the given size, else of that of the first control image. */
+export async function sizedBy<O extends CommonOptions & SizeOptions>(
   images: ControlImages,
-  { height, width, nets, ...rest }: SizeOptions & { nets: number; name: string; multiple: number; signal?: AbortSignal },
-): Promise<{ height: number; width: number }> {
-  if (height !== undefined && width !== undefined) {
-    return { height, width }
+  call: Call<O>,
+  { nets, name, multiple }: { nets: number; name: string; multiple: number },
+): Promise<Call<O>> {
+  const { options, signal } = call
+  if (options.height !== undefined && options.width !== undefined) {
+    return call
   }
-  const [first] = controlImageList(images, nets, rest.name)
-  const size = await controlImageSize(first as PipelineImageInput, rest)
-  return { height: height ?? size.height, width: width ?? size.width }
+  const [first] = controlImageList(images, nets, name)
+  const { height, width } = await controlImageSize(first as PipelineImageInput, { name, multiple, signal })
+  return { ...call, options: { ...options, height: options.height ?? height, width: options.width ?? width } }
 }
 
 /** How many nets a component is. */

@@ -3,14 +3,10 @@ import {
   StableDiffusionControlNetImg2ImgPipeline,
   StableDiffusionControlNetInpaintPipeline,
   StableDiffusionControlNetPipeline,
-} from './controlnet.ts'
-import {
   StableDiffusionXLControlNetImg2ImgPipeline,
   StableDiffusionXLControlNetInpaintPipeline,
   StableDiffusionXLControlNetPipeline,
-} from './controlnet-xl.ts'
-import { StableDiffusionImg2ImgPipeline } from './img2img.ts'
-import { StableDiffusionInpaintPipeline } from './inpaint.ts'
+} from './controlnet.ts'
 import { KandinskyV22Img2ImgPipeline, KandinskyV22InpaintPipeline, KandinskyV22Pipeline } from './kandinsky-v22.ts'
 import {
   KandinskyV22CombinedPipeline,
@@ -18,7 +14,7 @@ import {
   KandinskyV22InpaintCombinedPipeline,
 } from './kandinsky-v22-combined.ts'
 import { LatentConsistencyModelImg2ImgPipeline, LatentConsistencyModelPipeline } from './latent-consistency.ts'
-import { StableDiffusionPipeline } from './stable-diffusion.ts'
+import { StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline, StableDiffusionPipeline } from './stable-diffusion.ts'
 import { StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline, StableDiffusionXLPipeline } from './stable-diffusion-xl.ts'
 
 /** Families of models, each with one pipeline for each task. */
@@ -55,10 +51,10 @@ const CONTROLLED: readonly Family[] = [
 ]
 
 /** What a pipeline makes pictures from. */
-export type Task = 'textToImage' | 'imageToImage' | 'inpainting'
+export type TaskName = 'textToImage' | 'imageToImage' | 'inpainting'
 
 /** A pipeline class for each task. */
-export type Family = Partial<Record<Task, { readonly name: string }>>
+export type Family = Partial<Record<TaskName, { readonly name: string }>>
 
 /** The pipelines of a class's family by task; throws `ConfigError` for a class that belongs to none. */
 export function familyOf(className: string, controlled: boolean): Family {

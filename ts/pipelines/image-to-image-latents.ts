@@ -1,7 +1,9 @@
+import { expected } from '../errors.ts'
 import { VaeImageProcessor } from '../image/vae-image-processor.ts'
 import type { AutoencoderKL } from '../models/autoencoder-kl.ts'
 import { randnTensor } from '../random.ts'
 import type { Scope } from '../scope.ts'
+import { Tensor } from '../tensor.ts'
 import type { Call } from './call.ts'
 import { imageSteps } from './denoising-range.ts'
 import type { ImageToImageXLOptions } from './generate-options-xl.ts'
@@ -12,7 +14,7 @@ import type { Prepared } from './prepared.ts'
 /**
  * The start of an image-to-image run: the encoded picture, noised to the first timestep unless another model has run the steps before (`denoisingStart`).
  *
- * Source: diffusers `StableDiffusionImg2ImgPipeline.prepare_latents`.
+ * Throws `InvalidArgumentError` for pictures in place of that model's latents. Source: diffusers `StableDiffusionImg2ImgPipeline.prepare_latents`.
  */
 export async function prepareImageToImage(
   call: Call<ImageToImageXLOptions>,
@@ -21,6 +23,9 @@ export async function prepareImageToImage(
   { timesteps, begin }: RunSteps = imageSteps(call),
 ): Promise<Prepared> {
   const { options, images, noise, scheduler, signal } = call
+  if (options.denoisingStart !== undefined && !(options.image instanceof Tensor)) {
+    throw expected('latents of the first model beside denoisingStart', 'image', options.image)
+  }
   const pictures = await loadPictures(options.image, { name: 'image', signal })
   const processor = new VaeImageProcessor({ vaeScaleFactor: vae.scaleFactor, vaeLatentChannels: vae.config.latent_channels })
   const pixels = scope.keep(await processor.preprocess(pictures))

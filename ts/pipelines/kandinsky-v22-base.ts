@@ -8,20 +8,19 @@ import type { VQModel } from '../models/vq-model.ts'
 import { resolveScheduler } from '../schedulers/resolve.ts'
 import type { Scheduler } from '../schedulers/scheduler.ts'
 import type { Scope } from '../scope.ts'
-import type { Tensor } from '../tensor.ts'
 import type { Call, Filled } from './call.ts'
-import type { Denoiser } from './denoise-options.ts'
 import type { CommonOptions } from './generate-options.ts'
+import { kandinskyDenoiser } from './kandinsky-v22-denoiser.ts'
 import type { ImageEmbeds } from './kandinsky-v22-embeds.ts'
 import type { KandinskyOptions } from './kandinsky-v22-options.ts'
 import { decoderSlots } from './kandinsky-v22-slots.ts'
-import type { KandinskyStart, LatentsStart } from './kandinsky-v22-starts.ts'
 import { DiffusionPipeline } from './pipeline.ts'
 import type { PipelineOrigin, RunComponents } from './pipeline-class.ts'
 import type { Encoded, Prepared } from './prepared.ts'
 import type { Results } from './result.ts'
 import { noiseSource } from './seeds.ts'
 import type { Slots } from './slot.ts'
+import type { FamilyTask } from './task.ts'
 
 /** Components of a decoder of Kandinsky 2.2. */
 export interface KandinskyV22Components {
@@ -44,9 +43,9 @@ export abstract class KandinskyV22Base<O extends KandinskyOptions, C extends Kan
 > {
   static override readonly slots: Slots = decoderSlots
 
-  constructor(components: C, origin?: PipelineOrigin) {
+  constructor(task: FamilyTask<O>, components: C, origin?: PipelineOrigin) {
     const given = checkOptions('components', components)
-    super({ ...given, vae: given.movq } as KandinskyParts<C>, origin)
+    super(task, { ...given, vae: given.movq } as KandinskyParts<C>, origin)
     const { encoder_hid_dim_type: kind } = this.unet.config
     if (kind !== 'image_proj') {
       throw new ConfigError(
@@ -65,9 +64,6 @@ export abstract class KandinskyV22Base<O extends KandinskyOptions, C extends Kan
 
   /** The image embeddings of a call; they belong to `scope`. */
   protected abstract embeds(call: Call<O>, scope: Scope): Promise<CallEmbeds>
-
-  /** How the latents of a call are made. */
-  protected abstract readonly start: LatentsStart<O>
 
   protected override plan(options: Filled<O>, signal: AbortSignal): Call<O> {
     const images = this.count(options) * options.numImagesPerPrompt
@@ -88,11 +84,10 @@ export abstract class KandinskyV22Base<O extends KandinskyOptions, C extends Kan
 
   protected override async prepare(call: Call<O>, scope: Scope): Promise<Prepared> {
     const { imageEmbeds, negativeImageEmbeds, truncated = [] } = await this.embeds(call, scope)
-    const start: KandinskyStart = await this.start(call, this, scope)
     const negative = negativeImageEmbeds && { embeds: negativeImageEmbeds }
     return {
-      ...start,
-      denoiser: denoiserOf(this.unet, call.scheduler, start.hint),
+      denoiser: kandinskyDenoiser(this.unet, call.scheduler),
+      ...(await super.prepare(call, scope)),
       encoded: { conditioning: { positive: { embeds: imageEmbeds }, negative }, truncated },
     }
   }
@@ -109,20 +104,4 @@ export abstract class KandinskyV22Base<O extends KandinskyOptions, C extends Kan
 function ownScheduler(wanted: CommonOptions['scheduler'], base: Scheduler): Scheduler {
   const { variance_type: _, thresholding: _thresholding, ...config } = base.config
   return wanted === undefined ? base.clone() : resolveScheduler(wanted, config)
-}
-
-/** The UNet as the loop asks for it: embeddings stand in the place of text, and samplers of a fixed variance see no predicted one. */
-function denoiserOf(unet: UNet2DConditionModel, scheduler: Scheduler, hint: Tensor | undefined): Denoiser {
-  return {
-    forward: async (sample, timestep, { encoderHiddenStates: imageEmbeds, ...options }) => {
-      const [rows = 1] = sample.shape
-      using control = hint?.repeat([rows / (hint.shape[0] ?? 1), 1, 1, 1])
-      const output = await unet.forward(sample, timestep, { ...options, addedCondKwargs: { imageEmbeds, hint: control } })
-      if (scheduler.learnsVariance) {
-        return output
-      }
-      using both = output.sample
-      return { sample: both.slice(1, 0, (both.shape[1] ?? 0) / 2) }
-    },
-  }
 }

@@ -1,4 +1,3 @@
-import type { z } from 'zod'
 import type { CLIPImageProcessor } from '../image/clip-image-processor.ts'
 import type { CLIPTextModelWithProjection } from '../models/clip-text-model.ts'
 import type { CLIPTokenizer } from '../models/clip-tokenizer.ts'
@@ -10,17 +9,14 @@ import type { Call } from './call.ts'
 import { type CallEmbeds, KandinskyV22Base, type KandinskyV22Components } from './kandinsky-v22-base.ts'
 import { downloadConnected, loadConnected, type PriorSource } from './kandinsky-v22-connected.ts'
 import { drawImageEmbeds, type PriorNetworks, promptLists } from './kandinsky-v22-embeds.ts'
-import {
-  type KandinskyCombinedOptions,
-  type KandinskyImageCombinedOptions,
-  type KandinskyInpaintCombinedOptions,
-  kandinskySchemas,
-} from './kandinsky-v22-options.ts'
+import type { KandinskyCombinedOptions } from './kandinsky-v22-options.ts'
 import { decoderSlots, priorSlots } from './kandinsky-v22-slots.ts'
-import { type LatentsStart, startFromImage, startFromMask, startFromNoise } from './kandinsky-v22-starts.ts'
+import type { KandinskyNetworks } from './kandinsky-v22-starts.ts'
+import { kandinskyImage, kandinskyInpainting, kandinskyText } from './kandinsky-v22-tasks.ts'
 import type { DownloadOptions, LoadedComponents, PipelineLoadOptions } from './load.ts'
 import type { OpenedModel } from './model-index.ts'
 import type { Slots } from './slot.ts'
+import { type Task, type TaskClass, taskClass } from './task.ts'
 
 /** Components of a decoder and its prior. */
 export interface KandinskyV22CombinedComponents extends KandinskyV22Components {
@@ -83,20 +79,18 @@ abstract class KandinskyV22Combined<O extends KandinskyCombinedOptions> extends 
   }
 }
 
-/** Text to image with Kandinsky 2.2: prior and decoder in one. Source: diffusers `KandinskyV22CombinedPipeline`. */
-export class KandinskyV22CombinedPipeline extends KandinskyV22Combined<KandinskyCombinedOptions> {
-  protected override readonly schema: z.ZodObject = kandinskySchemas.combined
-  protected override readonly start: LatentsStart<KandinskyCombinedOptions> = startFromNoise
+/** The class of priors with decoders of Kandinsky 2.2 for a task. */
+function kandinskyCombined<O extends KandinskyCombinedOptions>(
+  task: Task<{ combined: O }, KandinskyNetworks>,
+): TaskClass<KandinskyV22CombinedComponents, KandinskyV22Combined<O>> {
+  return taskClass(KandinskyV22Combined, { ...task, schema: task.options.combined })
 }
+
+/** Text to image with Kandinsky 2.2: prior and decoder in one. Source: diffusers `KandinskyV22CombinedPipeline`. */
+export class KandinskyV22CombinedPipeline extends kandinskyCombined(kandinskyText) {}
 
 /** Image to image with Kandinsky 2.2: prior and decoder in one. Source: diffusers `KandinskyV22Img2ImgCombinedPipeline`. */
-export class KandinskyV22Img2ImgCombinedPipeline extends KandinskyV22Combined<KandinskyImageCombinedOptions> {
-  protected override readonly schema: z.ZodObject = kandinskySchemas.combinedImage
-  protected override readonly start: LatentsStart<KandinskyImageCombinedOptions> = startFromImage
-}
+export class KandinskyV22Img2ImgCombinedPipeline extends kandinskyCombined(kandinskyImage) {}
 
 /** Inpainting with Kandinsky 2.2: prior and decoder in one. Source: diffusers `KandinskyV22InpaintCombinedPipeline`. */
-export class KandinskyV22InpaintCombinedPipeline extends KandinskyV22Combined<KandinskyInpaintCombinedOptions> {
-  protected override readonly schema: z.ZodObject = kandinskySchemas.combinedInpaint
-  protected override readonly start: LatentsStart<KandinskyInpaintCombinedOptions> = startFromMask
-}
+export class KandinskyV22InpaintCombinedPipeline extends kandinskyCombined(kandinskyInpainting) {}

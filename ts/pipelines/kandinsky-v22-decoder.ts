@@ -6,6 +6,8 @@ import type { Call, Filled } from './call.ts'
 import type { CommonOptions } from './generate-options.ts'
 import { type CallEmbeds, KandinskyV22Base, type KandinskyV22Components } from './kandinsky-v22-base.ts'
 import type { KandinskyEmbeds, KandinskyOptions } from './kandinsky-v22-options.ts'
+import type { KandinskyNetworks } from './kandinsky-v22-starts.ts'
+import { type Task, type TaskClass, taskClass } from './task.ts'
 
 /** Pipelines of Kandinsky 2.2 that are given image embeddings. */
 export abstract class KandinskyV22Decoder<O extends KandinskyOptions & KandinskyEmbeds> extends KandinskyV22Base<
@@ -32,6 +34,13 @@ export abstract class KandinskyV22Decoder<O extends KandinskyOptions & Kandinsky
     const guided = guidance.rows.length > 1 && negativeImageEmbeds !== undefined
     return { imageEmbeds: spread(imageEmbeds), negativeImageEmbeds: guided ? spread(negativeImageEmbeds) : undefined }
   }
+}
+
+/** The class of decoders of Kandinsky 2.2 for a task. */
+export function kandinskyDecoder<O extends KandinskyOptions & KandinskyEmbeds>(
+  task: Task<{ decoder: O }, KandinskyNetworks>,
+): TaskClass<KandinskyV22Components, KandinskyV22Decoder<O>> {
+  return taskClass(KandinskyV22Decoder, { ...task, schema: task.options.decoder })
 }
 
 function listOf(given: Tensor | readonly Tensor[]): Tensor[] {

@@ -1,9 +1,9 @@
 import { z } from 'zod'
 import type { Tensor } from '../tensor.ts'
-import { commonShape, guidanceScale } from './common-options.ts'
+import { commonShape, guidanceScale, numInferenceSteps } from './common-options.ts'
 import type { CommonOptions, LatentsOptions, PipelineImageInput, SizeOptions } from './generate-options.ts'
-import { option, share, tensor, text } from './option.ts'
-import { imageShape, latentsShape, sizeShape } from './options.ts'
+import { option, tensor, text } from './option.ts'
+import { imageShape, latentsShape, sizeShape, strength } from './options.ts'
 
 type Taken =
   | ('numInferenceSteps' | 'guidanceScale' | 'numImagesPerPrompt' | 'seed' | 'seeds' | 'rng' | 'generator')
@@ -61,7 +61,7 @@ const whole = z.int().max(1_000_000)
 
 /** Options of all decoders. */
 const decoderShape = {
-  numInferenceSteps: option(whole.min(1).default(100), 'a whole number of at least 1', 'Number of denoising steps.'),
+  numInferenceSteps: numInferenceSteps(100),
   guidanceScale: guidanceScale(4),
   numImagesPerPrompt: commonShape.numImagesPerPrompt,
   seed: commonShape.seed,
@@ -92,7 +92,7 @@ const promptsShape = {
 
 const imagedShape = {
   image: picture,
-  strength: option(share.default(0.3), 'a number from 0 to 1', 'How much to change: the share of the steps that run.'),
+  strength: strength(0.3),
 }
 
 const maskedShape = { image: picture, maskImage: option(picture, 'an image', 'White is repainted, black kept.'), ...latentsShape }

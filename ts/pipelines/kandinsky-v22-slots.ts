@@ -2,7 +2,7 @@ import { CLIPImageProcessor } from '../image/clip-image-processor.ts'
 import { CLIPTextModelWithProjection } from '../models/clip-text-model.ts'
 import { PriorTransformer } from '../models/prior-transformer.ts'
 import { VQModel } from '../models/vq-model.ts'
-import type { Slot, Slots } from './slot.ts'
+import { type Slot, type Slots, slotOf } from './slot.ts'
 import { baseSlots, imageEncoderSlot, textEncoderSlot, tokenizerSlot } from './slots.ts'
 
 const { unet, scheduler } = baseSlots
@@ -11,13 +11,7 @@ const { unet, scheduler } = baseSlots
 export const decoderSlots: Slots = {
   ...(unet && { unet }),
   ...(scheduler && { scheduler }),
-  movq: {
-    folder: 'movq',
-    type: 'VQModel',
-    classNames: ['VQModel'],
-    is: (value) => value instanceof VQModel,
-    load: (dir, options) => VQModel.fromPretrained(dir, options),
-  },
+  movq: slotOf('movq', VQModel),
 }
 
 /** The slots of a prior; `prefix` is `prior_` inside combined pipelines. */
@@ -25,23 +19,11 @@ export function priorSlots(prefix: '' | 'prior_'): Slots {
   const at = (slot: Slot): Slot => ({ ...slot, folder: prefix + slot.folder, optional: slot.folder === 'image_processor' })
   const name = (own: string): string => (prefix === '' ? own : `prior${own.charAt(0).toUpperCase()}${own.slice(1)}`)
   return {
-    [name('prior')]: at({
-      folder: 'prior',
-      type: 'PriorTransformer',
-      classNames: ['PriorTransformer'],
-      is: (value) => value instanceof PriorTransformer,
-      load: (dir, options) => PriorTransformer.fromPretrained(dir, options),
-    }),
+    [name('prior')]: at(slotOf('prior', PriorTransformer)),
     [name('imageEncoder')]: at(imageEncoderSlot),
     [name('textEncoder')]: at(textEncoderSlot('text_encoder', { class: CLIPTextModelWithProjection })),
     [name('tokenizer')]: at(tokenizerSlot('tokenizer')),
     ...(scheduler && { [name('scheduler')]: at(scheduler) }),
-    [name('imageProcessor')]: at({
-      folder: 'image_processor',
-      type: 'CLIPImageProcessor',
-      classNames: ['CLIPImageProcessor'],
-      is: (value) => value instanceof CLIPImageProcessor,
-      load: (dir, options) => CLIPImageProcessor.fromPretrained(dir, options),
-    }),
+    [name('imageProcessor')]: at(slotOf('image_processor', CLIPImageProcessor)),
   }
 }

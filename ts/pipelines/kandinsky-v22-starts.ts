@@ -8,19 +8,18 @@ import { Tensor } from '../tensor.ts'
 import type { Call } from './call.ts'
 import type { LatentsOptions, PipelineImageInput } from './generate-options.ts'
 import { concatenate, reblend } from './inpaint-steps.ts'
+import { kandinskyDenoiser } from './kandinsky-v22-denoiser.ts'
 import { keptLatents } from './kandinsky-v22-mask.ts'
 import type { KandinskyHint, KandinskyImage, KandinskyMask, KandinskyOptions } from './kandinsky-v22-options.ts'
 import { checkDivides, initialNoise, prepareLatents, strengthSteps } from './latents.ts'
 import { loadPictures } from './pictures.ts'
 import type { Prepared } from './prepared.ts'
 
-/** The start of a run, before its embeddings are added. */
-export type KandinskyStart = Prepared & { hint?: Tensor }
-
 /** Makes the latents of a call; temporary tensors belong to `scope`. */
-export type LatentsStart<O extends KandinskyOptions> = (call: Call<O>, networks: Networks, scope: Scope) => Promise<KandinskyStart>
+export type LatentsStart<O extends KandinskyOptions> = (call: Call<O>, networks: KandinskyNetworks, scope: Scope) => Promise<Prepared>
 
-type Networks = { unet: UNet2DConditionModel; movq: VQModel }
+/** What the start of a run sees of its pipeline. */
+export type KandinskyNetworks = { unet: UNet2DConditionModel; movq: VQModel }
 type Size = { height: number; width: number }
 
 /** From pure noise. Source: diffusers `KandinskyV22Pipeline.__call__`. */
@@ -85,7 +84,7 @@ export function withHint<O extends KandinskyOptions>(start: LatentsStart<O>): La
     const pictures = await loadPictures(call.options.hint, { name: 'hint', signal: call.signal })
     const hint = scope.keep(await new VaeImageProcessor({ doNormalize: false }).preprocess(pictures, { ...size, name: 'hint' }))
     checkDivides(hint, call.images, 'hint')
-    return { ...begun, hint: spread(hint, call, scope) }
+    return { ...begun, denoiser: kandinskyDenoiser(networks.unet, call.scheduler, spread(hint, call, scope)) }
   }
 }
 

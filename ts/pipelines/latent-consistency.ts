@@ -1,15 +1,12 @@
 import { z } from 'zod'
 import { ClassifierFreeGuidance } from '../guidance/guidance.ts'
-import type { SetTimestepsOptions } from '../schedulers/options.ts'
-import type { Scope } from '../scope.ts'
-import type { Call } from './call.ts'
 import { commonShape } from './common-options.ts'
 import type { CommonOptions, ImageToImageOptions, LatentsOptions, SizeOptions } from './generate-options.ts'
 import { prepareImageToImage } from './image-to-image-latents.ts'
 import { option } from './option.ts'
 import { imageToImageSchema, latentsShape, sizeShape } from './options.ts'
-import type { Prepared } from './prepared.ts'
-import { StableDiffusionBase, type StableDiffusionComponents } from './stable-diffusion-base.ts'
+import { stableDiffusion } from './stable-diffusion-base.ts'
+import type { Task } from './task.ts'
 import { prepareTextToImage } from './text-to-image-latents.ts'
 
 type Unused = 'negativePrompt' | 'negativePromptEmbeds' | 'negativePromptFrom' | 'guidance' | 'guidanceRescale' | 'eta' | 'sigmas'
@@ -63,29 +60,23 @@ export const latentConsistencyImageSchema = z.strictObject({
 /** The model is conditioned on the guidance scale, so that one plain prediction does. */
 const plain = new ClassifierFreeGuidance({ scale: 1 })
 
-/** Text to image in a few steps. Source: diffusers `LatentConsistencyModelPipeline`; arXiv:2310.04378. */
-export class LatentConsistencyModelPipeline extends StableDiffusionBase<StableDiffusionComponents, LatentConsistencyTextOptions> {
-  protected override readonly schema: z.ZodObject = latentConsistencyTextSchema
-
-  protected override async prepare(call: Call<LatentConsistencyTextOptions>): Promise<Prepared> {
-    return { ...prepareTextToImage(call, this), guidance: plain }
-  }
-
-  protected override schedule({ originalInferenceSteps }: LatentConsistencyOptions): SetTimestepsOptions {
-    return { originalInferenceSteps }
-  }
+const consistentText: Task<{ sd: LatentConsistencyTextOptions }> = {
+  options: { sd: latentConsistencyTextSchema },
+  schedule: ({ originalInferenceSteps }) => ({ originalInferenceSteps }),
+  begin: (call, pipe) => ({ ...prepareTextToImage(call, pipe), guidance: plain }),
 }
+
+const consistentImage: Task<{ sd: LatentConsistencyImageOptions }> = {
+  options: { sd: latentConsistencyImageSchema },
+  schedule: ({ originalInferenceSteps, strength }) => ({ originalInferenceSteps, strength }),
+  async begin(call, pipe, scope) {
+    const steps = { timesteps: call.scheduler.timesteps, begin: 0 }
+    return { ...(await prepareImageToImage(call, pipe, scope, steps)), guidance: plain }
+  },
+}
+
+/** Text to image in a few steps. Source: diffusers `LatentConsistencyModelPipeline`; arXiv:2310.04378. */
+export class LatentConsistencyModelPipeline extends stableDiffusion(consistentText) {}
 
 /** Image to image in a few steps. Source: diffusers `LatentConsistencyModelImg2ImgPipeline`. */
-export class LatentConsistencyModelImg2ImgPipeline extends StableDiffusionBase<StableDiffusionComponents, LatentConsistencyImageOptions> {
-  protected override readonly schema: z.ZodObject = latentConsistencyImageSchema
-
-  protected override async prepare(call: Call<LatentConsistencyImageOptions>, scope: Scope): Promise<Prepared> {
-    const steps = { timesteps: call.scheduler.timesteps, begin: 0 }
-    return { ...(await prepareImageToImage(call, this, scope, steps)), guidance: plain }
-  }
-
-  protected override schedule({ originalInferenceSteps, strength }: LatentConsistencyImageOptions): SetTimestepsOptions {
-    return { originalInferenceSteps, strength }
-  }
-}
+export class LatentConsistencyModelImg2ImgPipeline extends stableDiffusion(consistentImage) {}

@@ -9,7 +9,7 @@ import type { WeightsDType } from '../models/model.ts'
 import { StableDiffusionSafetyChecker } from '../models/safety-checker.ts'
 import { INDEX, type OpenedModel, opened, settingsOf, warnSafetyChecker } from './model-index.ts'
 import type { Owned } from './ownership.ts'
-import { checkOverrides, isPresent, type Slot, type Slots } from './slot.ts'
+import { checkOverrides, isPresent, type Slot, type Slots, slotOf } from './slot.ts'
 
 /** How to load a pipeline; component overrides (`unet`, `scheduler`, `safetyChecker: null`, ...) stand beside these. */
 export interface PipelineLoadOptions extends Omit<LoadOptions, 'subfolder' | 'dtype'> {
@@ -20,13 +20,7 @@ export interface PipelineLoadOptions extends Omit<LoadOptions, 'subfolder' | 'dt
 }
 
 /** The safety checker, which is loaded only when it is asked for. */
-export const safetyCheckerSlot: Slot = {
-  folder: 'safety_checker',
-  type: 'StableDiffusionSafetyChecker',
-  classNames: ['StableDiffusionSafetyChecker'],
-  is: (value) => value instanceof StableDiffusionSafetyChecker,
-  load: (dir, options) => StableDiffusionSafetyChecker.fromPretrained(dir, options),
-}
+export const safetyCheckerSlot: Slot = slotOf('safety_checker', StableDiffusionSafetyChecker)
 
 /** What is downloaded, from where, and who follows it. */
 export type DownloadOptions = HubOptions & Pick<LoadOptions, 'variant' | 'signal' | 'onProgress'>

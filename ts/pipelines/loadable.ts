@@ -1,6 +1,5 @@
-import { Adaptable } from '../adapters/adaptable.ts'
 import { checkOptions } from '../checks.ts'
-import { DisposedError, expected } from '../errors.ts'
+import { expected } from '../errors.ts'
 import type { SavePretrainedOptions } from '../weights/save.ts'
 import { savePipeline } from '../weights/save-pipeline.ts'
 import {
@@ -13,38 +12,12 @@ import {
 } from './load.ts'
 import { loadSingleFile, type PipelineSingleFileOptions } from './load-single-file.ts'
 import type { OpenedModel } from './model-index.ts'
-import { Ownership } from './ownership.ts'
-import type { ComponentsOf, PipelineClass, PipelineOrigin } from './pipeline-class.ts'
+import { OwningPipeline } from './owning-pipeline.ts'
+import type { ComponentsOf, PipelineClass } from './pipeline-class.ts'
 import { made } from './pipeline-class.ts'
-import { checkComponents, type Slots } from './slot.ts'
 
-/**
- * Where the components of pipelines come from and go to: loading, sharing, saving, disposing.
- *
- * Components that a pipeline loaded are freed by `dispose()`, those that it was given are not; pipelines made by `fromPipe` own theirs together.
- */
-export abstract class LoadablePipeline<C extends object> extends Adaptable<C> implements AsyncDisposable {
-  /** The components of the class, by name. */
-  static readonly slots: Slots = {}
-  /** Settings of the class that stand beside the components, in `model_index.json` in snake_case. */
-  static readonly settings: readonly string[] = []
-  /** The folder or id that it was loaded from. */
-  readonly source: string | undefined
-  readonly #origin: PipelineOrigin
-  readonly #ownership: Ownership
-  #disposed = false
-
-  constructor(components: C, origin: PipelineOrigin = {}) {
-    if (typeof components !== 'object' || components === null) {
-      throw expected('an object of components', 'components', components)
-    }
-    checkComponents(components, new.target.slots)
-    super(components, origin.adapters)
-    this.source = origin.source
-    this.#origin = origin
-    this.#ownership = new Ownership(origin.owned)
-  }
-
+/** Pipelines that are loaded from folders and single files, saved as folders, and made of each other's components. */
+export abstract class LoadablePipeline<C extends object> extends OwningPipeline<C> {
   /**
    * Loads a pipeline folder (with `model_index.json`) or the built-in model 'shapes', which is the default.
    *
@@ -110,8 +83,7 @@ export abstract class LoadablePipeline<C extends object> extends Adaptable<C> im
     // biome-ignore lint/complexity/noThisInStatic: the subclass it is called on
     const names = [...Object.keys(this.slots), ...this.settings, 'safetyChecker']
     const picked = Object.fromEntries(names.map((name) => [name, known[name]]))
-    const owned = pipe.#ownership.among(Object.values(picked))
-    const sharing = new this(picked as never, { ...pipe.#origin, owned, adapters: pipe.adapterState })
+    const sharing = new this(picked as never, pipe.originOf(picked))
     sharing.loras = pipe.loras
     return sharing
   }
@@ -124,36 +96,5 @@ export abstract class LoadablePipeline<C extends object> extends Adaptable<C> im
     this.assertUsable()
     const { name: className, slots, settings } = this.constructor as unknown as PipelineClass<this>
     await savePipeline(dir, { className, slots, settings, components: this.components }, options)
-  }
-
-  /** How long loading took, in milliseconds, where it was loaded. */
-  protected get loadMs(): number | undefined {
-    return this.#origin.loadMs
-  }
-
-  /** True after `dispose()`. */
-  get disposed(): boolean {
-    return this.#disposed
-  }
-
-  /** Frees the components that this pipeline owns, unless another pipeline owns them too. Safe to call twice. */
-  dispose(): void {
-    if (!this.#disposed) {
-      this.releaseAdapters()
-    }
-    this.#disposed = true
-    this.#ownership.release()
-  }
-
-  /** Same as `dispose()`, for `await using`. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.dispose()
-  }
-
-  /** Throws `DisposedError` after `dispose()`. */
-  protected override assertUsable(): void {
-    if (this.#disposed) {
-      throw new DisposedError(`Expected a ${this.constructor.name} in use for this call but received a disposed one`)
-    }
   }
 }

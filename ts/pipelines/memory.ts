@@ -1,3 +1,4 @@
+import { checkInteger } from '../checks.ts'
 import type { DecodeOptions } from '../models/autoencoder-kl.ts'
 import type { MemoryNeed } from '../models/memory-need.ts'
 import type { UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
@@ -5,6 +6,7 @@ import type { UNetForwardOptions, UNetImageOptions } from '../models/unet-input.
 import { native } from '../native.ts'
 import { Scope } from '../scope.ts'
 import { Tensor } from '../tensor.ts'
+import { pictureSize } from './picture-size.ts'
 import type { Autoencoder } from './pipeline-class.ts'
 
 /** What a run would take, in bytes. */
@@ -49,6 +51,17 @@ const BASE = process.memoryUsage.rss() - native.nativeMemory(false).live
 const GROWTH = 64 * 2 ** 20
 /** Resident native memory over what is in use: freed blocks that no later one fits into keep their pages while work goes on. */
 const SLACK = 1.08
+
+/** What a call would take, for pictures of the size that the UNet was trained on unless said otherwise; nothing is computed. */
+export async function estimateCall(
+  networks: Networks,
+  { numImagesPerPrompt = 1, guided = true, ...size }: EstimateOptions,
+): Promise<MemoryEstimate> {
+  const { unet, vae } = networks
+  const { height, width } = pictureSize(size, { unet, factor: vae.scaleFactor, multiple: vae.scaleFactor })
+  const images = checkInteger('numImagesPerPrompt', numImagesPerPrompt, { min: 1 })
+  return estimateRun(networks, { height, width, images, rows: guided ? 2 : 1 })
+}
 
 /** What a run of this size would take; nothing is computed. */
 export async function estimateRun({ unet, vae }: Networks, size: RunSize, savings: Savings = {}): Promise<MemoryEstimate> {

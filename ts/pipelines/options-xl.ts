@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { guidanceScale } from './common-options.ts'
 import { option, tensor, text } from './option.ts'
-import { imageToImageSchema, inpaintSchema, textToImageSchema } from './options.ts'
+import { imageToImageSchema, inpaintSchema, strength, textToImageSchema } from './options.ts'
 
 const share = z.number().gt(0).lt(1)
 const pair = z.tuple([z.int().min(0), z.int().min(0)])
@@ -41,22 +41,17 @@ const imageShape = {
 
 const guidance = { guidanceScale: guidanceScale(5) } as const
 
-const strength = (value: number): { strength: z.ZodDefault<z.ZodNumber> } => ({
-  strength: option(z.number().min(0).max(1).default(value), 'a number from 0 to 1', 'How much to change: the share of the steps that run.'),
-})
-
 /** Options of text to image with SDXL. */
-export const textToImageXLSchema = z.strictObject({ ...textToImageSchema.shape, ...textShape, ...sizeShape, ...endShape, ...guidance })
+export const textToImageXLSchema = textToImageSchema.extend({ ...textShape, ...sizeShape, ...endShape, ...guidance })
 
 /** Options of image to image with SDXL. */
-export const imageToImageXLSchema = z.strictObject({
-  ...imageToImageSchema.shape,
+export const imageToImageXLSchema = imageToImageSchema.extend({
   ...textShape,
   ...sizeShape,
   ...imageShape,
   ...guidance,
-  ...strength(0.3),
+  strength: strength(0.3),
 })
 
 /** Options of inpainting with SDXL. */
-export const inpaintXLSchema = z.strictObject({ ...inpaintSchema.shape, ...textShape, ...sizeShape, ...imageShape, ...strength(0.9999) })
+export const inpaintXLSchema = inpaintSchema.extend({ ...textShape, ...sizeShape, ...imageShape, strength: strength(0.9999) })

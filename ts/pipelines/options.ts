@@ -29,6 +29,11 @@ export const imageShape = {
   image: option(image, 'an image (path, URL, data URL, Buffer, Blob, sharp, pixels or Tensor)', 'Picture to start from.'),
 } as const
 
+/** How much of a picture changes, with a default. */
+export function strength(fallback: number): z.ZodDefault<z.ZodNumber> {
+  return option(share.default(fallback), 'a number from 0 to 1', 'How much to change: the share of the steps that run.')
+}
+
 /** Options of text to image. */
 export const textToImageSchema = z.strictObject({ ...commonShape, ...sizeShape, ...latentsShape })
 
@@ -36,7 +41,7 @@ export const textToImageSchema = z.strictObject({ ...commonShape, ...sizeShape, 
 export const imageToImageSchema = z.strictObject({
   ...commonShape,
   ...imageShape,
-  strength: option(share.default(0.8), 'a number from 0 to 1', 'How much to change: the share of the steps that run.'),
+  strength: strength(0.8),
 })
 
 /** Options of inpainting. */
@@ -52,5 +57,5 @@ export const inpaintSchema = z.strictObject({
     'a whole number of at least 0',
     'Work only on the masked part plus this margin in pixels, and paste it back.',
   ),
-  strength: option(share.default(1), 'a number from 0 to 1', 'How much to change: the share of the steps that run.'),
+  strength: strength(1),
 })

@@ -7,8 +7,6 @@ import type { Filled } from './call.ts'
 import type { ImageToImageOptions, InpaintOptions, TextToImageOptions } from './generate-options.ts'
 import type { ImageToImageXLOptions, InpaintXLOptions, TextToImageXLOptions } from './generate-options-xl.ts'
 import { option } from './option.ts'
-import { imageToImageSchema, inpaintSchema, textToImageSchema } from './options.ts'
-import { imageToImageXLSchema, inpaintXLSchema, textToImageXLSchema } from './options-xl.ts'
 
 /** What pipelines with perturbed-attention guidance have beside the components. */
 export interface PerturbedComponent {
@@ -37,7 +35,8 @@ export interface PerturbedImageXLOptions extends ImageToImageXLOptions, Perturbe
 /** Options of inpainting with SDXL and perturbed-attention guidance. */
 export interface PerturbedInpaintXLOptions extends InpaintXLOptions, PerturbedSettings {}
 
-const shape = {
+/** The options that perturbed-attention guidance adds to a task. */
+export const perturbedShape = {
   pagScale: option(z.number().min(0).default(3), 'a number of at least 0', 'Weight of the plain prediction against the perturbed one.'),
   pagAdaptiveScale: option(
     z.number().min(0).default(0),
@@ -45,19 +44,6 @@ const shape = {
     'Share of `pagScale` lost with each timestep below 1000.',
   ),
 } as const
-
-/** Options of text to image with perturbed-attention guidance. */
-export const perturbedTextSchema = z.strictObject({ ...textToImageSchema.shape, ...shape })
-/** Options of image to image with perturbed-attention guidance. */
-export const perturbedImageSchema = z.strictObject({ ...imageToImageSchema.shape, ...shape })
-/** Options of inpainting with perturbed-attention guidance. */
-export const perturbedInpaintSchema = z.strictObject({ ...inpaintSchema.shape, ...shape })
-/** Options of text to image with SDXL and perturbed-attention guidance. */
-export const perturbedTextXLSchema = z.strictObject({ ...textToImageXLSchema.shape, ...shape })
-/** Options of image to image with SDXL and perturbed-attention guidance. */
-export const perturbedImageXLSchema = z.strictObject({ ...imageToImageXLSchema.shape, ...shape })
-/** Options of inpainting with SDXL and perturbed-attention guidance. */
-export const perturbedInpaintXLSchema = z.strictObject({ ...inpaintXLSchema.shape, ...shape })
 
 /** The guidance of a call, unless it brings its own; throws `InvalidArgumentError` for layers that the UNet does not have. */
 export function perturbedGuidance(

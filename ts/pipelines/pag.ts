@@ -1,54 +1,43 @@
-import type { z } from 'zod'
-import type { Scope } from '../scope.ts'
-import type { Call } from './call.ts'
 import type { CommonOptions } from './generate-options.ts'
-import { prepareImageToImage } from './image-to-image-latents.ts'
-import { prepareInpaint } from './inpaint-latents.ts'
-import {
-  type PerturbedComponent,
-  type PerturbedImageOptions,
-  type PerturbedInpaintOptions,
-  type PerturbedTextOptions,
-  perturbedGuidance,
-  perturbedImageSchema,
-  perturbedInpaintSchema,
-  perturbedTextSchema,
-} from './pag-options.ts'
-import type { Prepared } from './prepared.ts'
-import { StableDiffusionBase, type StableDiffusionComponents } from './stable-diffusion-base.ts'
-import { prepareTextToImage } from './text-to-image-latents.ts'
+import type { TextToImageXLOptions } from './generate-options-xl.ts'
+import { type PerturbedComponent, type PerturbedSettings, perturbedGuidance, perturbedShape } from './pag-options.ts'
+import { type StableDiffusionComponents, stableDiffusion } from './stable-diffusion-base.ts'
+import { type StableDiffusionXLComponents, stableDiffusionXL } from './stable-diffusion-xl-base.ts'
+import type { Task, TaskPipeline } from './task.ts'
+import { imageToImage, inpainting, textToImage } from './tasks.ts'
 
 /** Components of Stable Diffusion with perturbed-attention guidance. */
 export interface StableDiffusionPAGComponents extends StableDiffusionComponents, PerturbedComponent {}
 
-/** Pipelines of Stable Diffusion with perturbed-attention guidance. */
-abstract class PerturbedBase<O extends CommonOptions> extends StableDiffusionBase<StableDiffusionPAGComponents, O> {
-  static override readonly settings: readonly string[] = [...StableDiffusionBase.settings, 'pagAppliedLayers']
+/** Components of Stable Diffusion XL with perturbed-attention guidance. */
+export interface StableDiffusionXLPAGComponents extends StableDiffusionXLComponents, PerturbedComponent {}
+
+/** A task with perturbed-attention guidance, unless the call brings a guidance of its own. */
+function perturbed<S extends CommonOptions, X extends TextToImageXLOptions>(
+  task: Task<{ sd: S; sdxl: X }>,
+): Task<{ sd: S & PerturbedSettings; sdxl: X & PerturbedSettings }, TaskPipeline<PerturbedComponent>> {
+  return {
+    ...task,
+    options: { sd: task.options.sd.extend(perturbedShape), sdxl: task.options.sdxl.extend(perturbedShape) },
+    settings: [...(task.settings ?? []), 'pagAppliedLayers'],
+    begin: async (call, pipe, scope) => ({ guidance: perturbedGuidance(pipe, call.options), ...(await task.begin(call, pipe, scope)) }),
+  }
 }
 
 /** Text to image with perturbed-attention guidance. Source: diffusers `StableDiffusionPAGPipeline`; arXiv:2403.17377. */
-export class StableDiffusionPAGPipeline extends PerturbedBase<PerturbedTextOptions> {
-  protected override readonly schema: z.ZodObject = perturbedTextSchema
-
-  protected override async prepare(call: Call<PerturbedTextOptions>): Promise<Prepared> {
-    return { guidance: perturbedGuidance(this, call.options), ...prepareTextToImage(call, this) }
-  }
-}
+export class StableDiffusionPAGPipeline extends stableDiffusion(perturbed(textToImage)) {}
 
 /** Image to image with perturbed-attention guidance. Source: diffusers `StableDiffusionPAGImg2ImgPipeline`. */
-export class StableDiffusionPAGImg2ImgPipeline extends PerturbedBase<PerturbedImageOptions> {
-  protected override readonly schema: z.ZodObject = perturbedImageSchema
-
-  protected override async prepare(call: Call<PerturbedImageOptions>, scope: Scope): Promise<Prepared> {
-    return { guidance: perturbedGuidance(this, call.options), ...(await prepareImageToImage(call, this, scope)) }
-  }
-}
+export class StableDiffusionPAGImg2ImgPipeline extends stableDiffusion(perturbed(imageToImage)) {}
 
 /** Inpainting with perturbed-attention guidance. Source: diffusers `StableDiffusionPAGInpaintPipeline`. */
-export class StableDiffusionPAGInpaintPipeline extends PerturbedBase<PerturbedInpaintOptions> {
-  protected override readonly schema: z.ZodObject = perturbedInpaintSchema
+export class StableDiffusionPAGInpaintPipeline extends stableDiffusion(perturbed(inpainting)) {}
 
-  protected override async prepare(call: Call<PerturbedInpaintOptions>, scope: Scope): Promise<Prepared> {
-    return { guidance: perturbedGuidance(this, call.options), ...(await prepareInpaint(call, this, scope)) }
-  }
-}
+/** Text to image with SDXL and perturbed-attention guidance. Source: diffusers `StableDiffusionXLPAGPipeline`. */
+export class StableDiffusionXLPAGPipeline extends stableDiffusionXL(perturbed(textToImage)) {}
+
+/** Image to image with SDXL and perturbed-attention guidance. Source: diffusers `StableDiffusionXLPAGImg2ImgPipeline`. */
+export class StableDiffusionXLPAGImg2ImgPipeline extends stableDiffusionXL(perturbed(imageToImage)) {}
+
+/** Inpainting with SDXL and perturbed-attention guidance. Source: diffusers `StableDiffusionXLPAGInpaintPipeline`. */
+export class StableDiffusionXLPAGInpaintPipeline extends stableDiffusionXL(perturbed(inpainting)) {}

@@ -4,6 +4,7 @@ import type { AutoencoderKL } from '../models/autoencoder-kl.ts'
 import type { Scope } from '../scope.ts'
 import type { Tensor } from '../tensor.ts'
 import type { Call } from './call.ts'
+import { numInferenceSteps } from './common-options.ts'
 import type { LatentsOptions, PipelineImageInput } from './generate-options.ts'
 import { checkDivides, prepareLatents } from './latents.ts'
 import { option } from './option.ts'
@@ -15,7 +16,7 @@ import type { Prepared } from './prepared.ts'
 export const enlargingShape = {
   ...latentsShape,
   ...imageShape,
-  numInferenceSteps: option(z.int().min(1).max(1_000_000).default(75), 'a whole number of at least 1', 'Number of denoising steps.'),
+  numInferenceSteps: numInferenceSteps(75),
   guidanceScale: option(z.number().default(9), 'a finite number', 'Weight of the prompt; 0 leaves it out.'),
 }
 

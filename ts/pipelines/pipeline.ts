@@ -1,8 +1,5 @@
 import { performance } from 'node:perf_hooks'
-import type { z } from 'zod'
 import { throwIfAborted } from '../abort.ts'
-import { checkInteger } from '../checks.ts'
-import type { SetTimestepsOptions } from '../schedulers/options.ts'
 import { Scope } from '../scope.ts'
 import { type Call, type Filled, planCall } from './call.ts'
 import type { CommonOptions, RunOptions } from './generate-options.ts'
@@ -11,22 +8,22 @@ import { PipelineAdapters } from './ip-adapters.ts'
 import { Job, type JobContext } from './job.ts'
 import type { IPAdapterSource, LoadIpAdapterOptions } from './load-ip-adapters.ts'
 import { LoadablePipeline } from './loadable.ts'
-import { type EstimateOptions, estimateRun, type MemoryEstimate } from './memory.ts'
+import { type EstimateOptions, estimateCall, type MemoryEstimate } from './memory.ts'
 import { namedLoras, placed } from './named-loras.ts'
 import { parseOptions } from './parse-options.ts'
-import { pictureSize } from './picture-size.ts'
-import type { BaseComponents, RunComponents } from './pipeline-class.ts'
+import type { BaseComponents, PipelineOrigin, RunComponents } from './pipeline-class.ts'
 import type { Encoded, Prepared } from './prepared.ts'
 import { checkPreview } from './report.ts'
 import type { GenerateResult, Results } from './result.ts'
 import { runCall } from './run.ts'
+import type { FamilyTask } from './task.ts'
 
 /**
  * What all pipelines share: components and their ownership, loading, and the course of a call.
  *
  * A pipeline has no run state: several calls may run at once. Components that it loaded are freed by `dispose()`, those that it was
- * given are not; pipelines made by `fromPipe` own theirs together. A kind of pipeline says what its options are (`schema`), how a run begins
- * (`prepare`) and how prompts are encoded (`encode`).
+ * given are not; pipelines made by `fromPipe` own theirs together. A family of pipelines says how prompts are encoded, a task which options calls
+ * take and how a run begins.
  */
 export abstract class DiffusionPipeline<
   C extends RunComponents = BaseComponents,
@@ -34,6 +31,12 @@ export abstract class DiffusionPipeline<
   R extends Record<keyof Results, unknown> = Record<keyof Results, unknown>,
 > extends LoadablePipeline<C> {
   readonly #adapters = new PipelineAdapters()
+  readonly #task: FamilyTask<O>
+
+  constructor(task: FamilyTask<O>, components: C, origin?: PipelineOrigin) {
+    super(components, origin)
+    this.#task = task
+  }
 
   /** The denoiser. */
   get unet(): C['unet'] {
@@ -85,40 +88,33 @@ export abstract class DiffusionPipeline<
    *
    * `guided` says whether the prompt is weighed against a negative one, which doubles the batch.
    */
-  async estimate({ numImagesPerPrompt = 1, guided = true, ...size }: EstimateOptions = {}): Promise<MemoryEstimate> {
+  async estimate(options: EstimateOptions = {}): Promise<MemoryEstimate> {
     this.assertUsable()
-    const { height, width } = pictureSize(size, { unet: this.unet, factor: this.vaeScaleFactor, multiple: this.vaeScaleFactor })
-    const images = checkInteger('numImagesPerPrompt', numImagesPerPrompt, { min: 1 })
-    return estimateRun(this.components, { height, width, images, rows: guided ? 2 : 1 })
+    return estimateCall(this.components, options)
   }
 
   /** Starts a generation; the job rejects with `InvalidArgumentError` before any work if an option is wrong. */
   generate<T extends keyof Results = 'image'>(options: O & { outputType?: T }, { signal }: RunOptions = {}): Job<R[T]> {
     const work = (context: JobContext<GenerateResult>): Promise<GenerateResult> =>
-      this.#run(parseOptions(this.schema, options) as unknown as Filled<O>, context)
+      this.#run(parseOptions(this.#task.schema, options) as unknown as Filled<O>, context)
     return new Job(work, { signal }) as unknown as Job<R[T]>
   }
-
-  /** The options that calls take, with their defaults. */
-  protected abstract readonly schema: z.ZodObject
-
-  /** The start of a run: latents, timesteps, size, and what the UNet sees beside them; temporary tensors belong to `scope`. */
-  protected abstract prepare(call: Call<O>, scope: Scope): Promise<Prepared>
 
   /** Encodes the prompts of a call; the tensors belong to `scope`. */
   protected abstract encode(call: Call, prepared: Prepared, scope: Scope): Promise<Encoded>
 
-  /** Checks what only this kind of pipeline knows, before any work. */
+  /** The start of a run, as the task has it; temporary tensors belong to `scope`. */
+  protected async prepare(call: Call<O>, scope: Scope): Promise<Prepared> {
+    return this.#task.begin(call, this, scope)
+  }
+
+  /** Checks what only this family knows, before any work. */
   protected check(_options: CommonOptions): void {}
 
   /** Settles a call before any model runs. */
   protected plan(options: Filled<O>, signal: AbortSignal): Call<O> {
-    return planCall(options, { unet: this.unet, scheduler: this.scheduler, schedule: this.schedule(options), signal })
-  }
-
-  /** What this kind of pipeline asks of its sampler beside the number of steps. */
-  protected schedule(_options: CommonOptions): SetTimestepsOptions {
-    return {}
+    const schedule = this.#task.schedule?.(options) ?? {}
+    return planCall(options, { unet: this.unet, scheduler: this.scheduler, schedule, signal })
   }
 
   async #run(options: Filled<O>, context: JobContext<GenerateResult>): Promise<GenerateResult> {

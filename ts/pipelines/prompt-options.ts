@@ -26,6 +26,11 @@ export const promptShape = {
     'Encoded prompts, instead of `prompt`.',
   ),
   negativePromptFrom: option(share.optional(), 'a number from 0 to 1', 'Share of the run after which the negative prompt begins to act.'),
+  clipSkip: option(
+    z.int().min(0).max(100).optional(),
+    'a whole number from 0 to 100',
+    'Text encoder layers to leave out; 1 = the layer before the last.',
+  ),
   styles: option(
     z.array(style).optional(),
     'an array of styles with a name, prompt and negativePrompt',

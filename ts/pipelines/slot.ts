@@ -23,6 +23,25 @@ export interface Slot {
 /** The components of a pipeline class, by their names. */
 export type Slots = Readonly<Record<string, Slot>>
 
+/** A class whose instances are loaded from a folder. */
+interface ComponentClass {
+  readonly name: string
+  [Symbol.hasInstance](value: unknown): boolean
+  fromPretrained(dir: string, options: LoadOptions): Promise<object>
+}
+
+/** The slot of a component that instances of a class fill. */
+export function slotOf(folder: string, component: ComponentClass, more: Partial<Slot> = {}): Slot {
+  return {
+    folder,
+    type: component.name,
+    classNames: [component.name],
+    is: (value) => value instanceof component,
+    load: (dir, options) => component.fromPretrained(dir, options),
+    ...more,
+  }
+}
+
 /** Throws unless the values fit the slots and none that is required is missing. */
 export function checkComponents(components: object, slots: Slots): void {
   const given = components as Readonly<Record<string, unknown>>

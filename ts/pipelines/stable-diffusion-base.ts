@@ -15,6 +15,7 @@ import type { Encoded, Prepared } from './prepared.ts'
 import type { Results } from './result.ts'
 import type { Slots } from './slot.ts'
 import { baseSlots, imageEncoderSlot, textEncoderSlot, tokenizerSlot } from './slots.ts'
+import { type FamilyTask, type Task, type TaskClass, type TaskPipeline, taskClass } from './task.ts'
 
 /** Components of Stable Diffusion 1.x and 2.x. */
 export interface StableDiffusionComponents extends BaseComponents {
@@ -41,8 +42,8 @@ export abstract class StableDiffusionBase<
   /** Encoded texts, kept for the next call. */
   readonly promptCache: PromptCache = new PromptCache()
 
-  constructor(components: C, origin?: PipelineOrigin) {
-    super(components, origin)
+  constructor(task: FamilyTask<O>, components: C, origin?: PipelineOrigin) {
+    super(task, components, origin)
     const kind = this.unet.config.addition_embed_type
     if (kind !== null) {
       throw new ConfigError(
@@ -76,6 +77,13 @@ export abstract class StableDiffusionBase<
   }
 
   protected override async encode(call: Call, prepared: Prepared, scope: Scope): Promise<Encoded> {
-    return encodeCall(call, { prepared, components: this.components, cache: this.promptCache, scope })
+    return prepared.encoded ?? encodeCall(call, { prepared, components: this.components, cache: this.promptCache, scope })
   }
+}
+
+/** The class of Stable Diffusion 1.x and 2.x for a task. */
+export function stableDiffusion<O extends CommonOptions, C>(
+  task: Task<{ sd: O }, TaskPipeline<C>>,
+): TaskClass<StableDiffusionComponents & C, StableDiffusionBase<StableDiffusionComponents & C, O>> {
+  return taskClass(StableDiffusionBase, { ...task, schema: task.options.sd })
 }

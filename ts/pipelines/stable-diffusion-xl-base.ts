@@ -18,6 +18,7 @@ import type { Results } from './result.ts'
 import type { Slots } from './slot.ts'
 import { baseSlots, imageEncoderSlot, textEncoderSlot, tokenizerSlot } from './slots.ts'
 import type { PipelineEncodeOptions } from './stable-diffusion-base.ts'
+import { type FamilyTask, type Task, type TaskClass, type TaskPipeline, taskClass } from './task.ts'
 import { timeIds, timeIdsTensor } from './time-ids.ts'
 
 /** Components and settings of Stable Diffusion XL. */
@@ -46,8 +47,8 @@ export abstract class StableDiffusionXLBase<
   /** Encoded texts, kept for the next call. */
   readonly promptCache: PromptCache = new PromptCache()
 
-  constructor(components: C, origin?: PipelineOrigin) {
-    super(components, origin)
+  constructor(task: FamilyTask<O>, components: C, origin?: PipelineOrigin) {
+    super(task, components, origin)
     const kind = this.unet.config.addition_embed_type
     if (kind !== 'text_time') {
       throw new ConfigError(
@@ -91,4 +92,11 @@ export abstract class StableDiffusionXLBase<
       timeIds: (role, pooled) => timeIdsTensor(ids[role], call.images, this.unet, pooled.shape[1] ?? 0),
     })
   }
+}
+
+/** The class of Stable Diffusion XL for a task. */
+export function stableDiffusionXL<O extends TextToImageXLOptions, C>(
+  task: Task<{ sdxl: O }, TaskPipeline<C>>,
+): TaskClass<StableDiffusionXLComponents & C, StableDiffusionXLBase<StableDiffusionXLComponents & C, O>> {
+  return taskClass(StableDiffusionXLBase, { ...task, schema: task.options.sdxl })
 }

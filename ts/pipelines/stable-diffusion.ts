@@ -1,10 +1,5 @@
-import type { z } from 'zod'
-import type { Call } from './call.ts'
-import type { TextToImageOptions } from './generate-options.ts'
-import { textToImageSchema } from './options.ts'
-import type { Prepared } from './prepared.ts'
-import { StableDiffusionBase, type StableDiffusionComponents } from './stable-diffusion-base.ts'
-import { prepareTextToImage } from './text-to-image-latents.ts'
+import { stableDiffusion } from './stable-diffusion-base.ts'
+import { imageToImage, inpainting, textToImage } from './tasks.ts'
 
 /**
  * Text to image with Stable Diffusion 1.x and 2.x. Source: diffusers `StableDiffusionPipeline`.
@@ -14,10 +9,19 @@ import { prepareTextToImage } from './text-to-image-latents.ts'
  * const { images } = await pipe.generate({ prompt: 'a red circle on a blue background', seed: 7 })
  * ```
  */
-export class StableDiffusionPipeline extends StableDiffusionBase<StableDiffusionComponents, TextToImageOptions> {
-  protected override readonly schema: z.ZodObject = textToImageSchema
+export class StableDiffusionPipeline extends stableDiffusion(textToImage) {}
 
-  protected override async prepare(call: Call<TextToImageOptions>): Promise<Prepared> {
-    return prepareTextToImage(call, this)
-  }
-}
+/**
+ * Image to image with Stable Diffusion 1.x and 2.x: noise is added to the picture, and the last part of the steps runs.
+ *
+ * The result has the picture's size, down to a multiple of 8. Source: diffusers `StableDiffusionImg2ImgPipeline`.
+ */
+export class StableDiffusionImg2ImgPipeline extends stableDiffusion(imageToImage) {}
+
+/**
+ * Repaints the white part of a mask with Stable Diffusion 1.x and 2.x.
+ *
+ * A UNet of 4 input channels gets the kept part blended back in after every step; one of 9 gets mask and masked picture as further
+ * channels. Source: diffusers `StableDiffusionInpaintPipeline`.
+ */
+export class StableDiffusionInpaintPipeline extends stableDiffusion(inpainting) {}

@@ -1,29 +1,15 @@
-import { z } from 'zod'
-import { ControlNetUnionModel } from '../models/controlnet-union.ts'
+import type { ControlNetUnionModel } from '../models/controlnet-union.ts'
 import type { Condition } from './condition.ts'
 import { controlImageList, netsOf } from './control-call.ts'
+import type { ControlledImage } from './control-options.ts'
 import { controlNetUnion } from './controlnet-condition.ts'
-import { type ControlledImage, controlImageShape, controlNetImageXLSchema, controlNetInpaintXLSchema } from './controlnet-options.ts'
-import type { PipelineImageInput, SizeOptions } from './generate-options.ts'
-import type { ImageToImageXLOptions, InpaintXLOptions, TextToImageXLOptions } from './generate-options-xl.ts'
+import type { PipelineImageInput } from './generate-options.ts'
 import { oneEach } from './one-each.ts'
-import { option } from './option.ts'
-import { textToImageXLSchema } from './options-xl.ts'
-import type { Slot } from './slot.ts'
 
 /** The component that pipelines with a union ControlNet have beside the others. */
 export interface ControlNetUnionComponent {
   /** One union ControlNet, or several whose residuals are summed. */
   controlnet: ControlNetUnionModel | readonly ControlNetUnionModel[]
-}
-
-/** The slot of a union ControlNet. */
-export const unionSlot: Slot = {
-  folder: 'controlnet',
-  type: 'ControlNetUnionModel, or a non-empty array of them',
-  classNames: ['ControlNetUnionModel'],
-  is: (value) => netsOf(value).length > 0 && netsOf(value).every((net) => net instanceof ControlNetUnionModel),
-  load: (dir, options) => ControlNetUnionModel.fromPretrained(dir, options),
 }
 
 /** What pictures follow, and of which kinds it is. */
@@ -34,34 +20,6 @@ export interface ControlNetUnionSettings extends ControlledImage {
    */
   controlMode: number | readonly (number | readonly number[])[]
 }
-
-/** Options of text to image with a union ControlNet. */
-export interface ControlNetUnionTextOptions extends TextToImageXLOptions, ControlNetUnionSettings {}
-
-/** Options of image to image with a union ControlNet. */
-export interface ControlNetUnionImageOptions extends ImageToImageXLOptions, SizeOptions, ControlNetUnionSettings {}
-
-/** Options of inpainting with a union ControlNet. */
-export interface ControlNetUnionInpaintOptions extends InpaintXLOptions, ControlNetUnionSettings {}
-
-const kind = z.int().min(0).max(1000)
-const shape = {
-  ...controlImageShape,
-  controlMode: option(
-    z.union([kind, z.array(z.union([kind, z.array(kind).min(1)])).min(1)]),
-    'a whole number of at least 0, or one for each control image,',
-    'Kind of the control image.',
-  ),
-} as const
-
-/** Options of text to image with a union ControlNet. */
-export const controlNetUnionTextSchema = z.strictObject({ ...textToImageXLSchema.shape, ...shape })
-
-/** Options of image to image with a union ControlNet. */
-export const controlNetUnionImageSchema = z.strictObject({ ...controlNetImageXLSchema.shape, controlMode: shape.controlMode })
-
-/** Options of inpainting with a union ControlNet. */
-export const controlNetUnionInpaintSchema = z.strictObject({ ...controlNetInpaintXLSchema.shape, controlMode: shape.controlMode })
 
 /** What one of the ControlNets follows, and how. */
 type OneNet = { images: PipelineImageInput[]; modes: readonly number[]; scale?: OneOrEach; start?: OneOrEach; end?: OneOrEach }
@@ -98,7 +56,10 @@ function imagesOf(
 }
 
 /** The control of a call as conditions, one for each ControlNet. Throws `InvalidArgumentError`. Source: diffusers `MultiControlNetUnionModel`. */
-export function unionControl(components: ControlNetUnionComponent, options: ControlNetUnionSettings): Condition[] {
+export function unionControl(
+  { components }: { components: ControlNetUnionComponent },
+  { options }: { options: ControlNetUnionSettings },
+): Condition[] {
   const nets = netsOf(components.controlnet) as ControlNetUnionModel[]
   const guessMode = options.guessMode || undefined
   return unionNets(components, options).map((own, i) => controlNetUnion(nets[i] as ControlNetUnionModel, { ...own, guessMode }))
