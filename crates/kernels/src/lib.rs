@@ -18,6 +18,7 @@ mod epilogue;
 mod geglu;
 mod gemm;
 mod group_norm;
+pub mod large_blocks;
 mod layer_norm;
 mod layout;
 mod linear;

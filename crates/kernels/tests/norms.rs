@@ -29,6 +29,21 @@ fn group() {
     }
 }
 
+/// The same bits as in memory of its own, also for a part of a tensor.
+fn in_place() {
+    for (b, h, w, c, groups) in [(2, 16, 16, 32, 32), (1, 40, 40, 96, 32), (2, 5, 5, 30, 3), (1, 7, 3, 17, 1)] {
+        let norm = GroupNorm::new(&single(&normal(2, &[c])), &single(&normal(3, &[c])), groups, 1e-5).unwrap();
+        for activation in [None, Some(Activation::Silu)] {
+            let whole = single(&normal(1, &[b + 1, h, w, c]));
+            let x = whole.narrow(0, 1, b).unwrap();
+            let want = norm.forward(&x, activation).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            let got = norm.forward_in_place(x.clone(), activation).unwrap();
+            assert_eq!(got.dims(), x.dims());
+            assert_eq!(got.flatten_all().unwrap().to_vec1::<f32>().unwrap(), want, "{:?} {activation:?}", (b, h, w, c, groups));
+        }
+    }
+}
+
 fn concat() {
     for (c1, c2, groups) in [(32, 32, 32), (20, 44, 4), (7, 3, 2)] {
         let (x1, x2) = (normal(1, &[2, 6, 9, c1]), normal(2, &[2, 6, 9, c2]));
@@ -74,4 +89,4 @@ fn layer() {
     }
 }
 
-each_level!(group, concat, map, large_mean, layer);
+each_level!(group, in_place, concat, map, large_mean, layer);

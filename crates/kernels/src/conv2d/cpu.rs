@@ -11,7 +11,7 @@ use crate::{Epilogue, Storage, Weight};
 use candle_core::{Result, Tensor};
 use std::sync::OnceLock;
 
-/// Transformed weights of more bytes are made for each call and not kept: they take several times the memory of the weights.
+/// Transformed weights of more bytes are made for each call, panels after panels, and not kept: they take several times the memory of the weights.
 const LARGE: usize = 4 << 20;
 
 /// A packed kernel with its bias.
@@ -120,7 +120,7 @@ impl Body {
 
     fn winograd<T: Tile>(&self, cell: &OnceLock<Winograd<T>>, call: &Call, finish: &Finish) {
         if Winograd::<T>::size(self) > LARGE {
-            Winograd::<T>::once(self, |w| w.run(self, call, finish))
+            Winograd::<T>::once(self, call, finish)
         } else {
             with(cell, || Winograd::new(self), |w| w.run(self, call, finish))
         }
@@ -131,7 +131,7 @@ impl Body {
         let (weights, tiles) = (Winograd::<T>::size(self), Winograd::<T>::scratch(self, call));
         match cell.get() {
             Some(_) => (0, tiles),
-            None if weights > LARGE => (0, weights + tiles),
+            None if weights > LARGE => (0, Winograd::<T>::size_of_group(self) + tiles),
             None => (weights, tiles),
         }
     }

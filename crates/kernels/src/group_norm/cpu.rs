@@ -59,7 +59,8 @@ impl Body {
                 for (data, width) in &sources {
                     let at = (sample * positions + first) * width;
                     let task = Apply {
-                        x: &data[at..at + rows * width],
+                        x: data[at..at + rows * width].as_ptr(),
+                        rows,
                         width: *width,
                         // Scale and shift of every channel of this sample.
                         scale: &coefficients[2 * sample * channels + column..][..*width],
@@ -81,16 +82,18 @@ impl Body {
 }
 
 /// `activation(x * scale + shift)` of some rows.
-struct Apply<'a> {
-    x: &'a [f32],
-    width: usize,
-    scale: &'a [f32],
-    shift: &'a [f32],
-    out: *mut f32,
+pub(super) struct Apply<'a> {
+    /// May be `out`.
+    pub x: *const f32,
+    pub rows: usize,
+    pub width: usize,
+    pub scale: &'a [f32],
+    pub shift: &'a [f32],
+    pub out: *mut f32,
     /// Between rows of the output.
-    stride: usize,
-    activation: Option<Activation>,
-    streamed: bool,
+    pub stride: usize,
+    pub activation: Option<Activation>,
+    pub streamed: bool,
 }
 
 impl Task for Apply<'_> {
@@ -114,8 +117,8 @@ impl Apply<'_> {
         let whole = self.width / S::LANES * S::LANES;
         let rest = self.width - whole;
         let (scale, shift) = (self.scale.as_ptr(), self.shift.as_ptr());
-        for (i, row) in self.x.chunks_exact(self.width).enumerate() {
-            let (from, to) = (row.as_ptr(), self.out.add(i * self.stride));
+        for i in 0..self.rows {
+            let (from, to) = (self.x.add(i * self.width), self.out.add(i * self.stride));
             let mut j = 0;
             while j < whole {
                 let y = S::fma(S::load(from.add(j)), S::load(scale.add(j)), S::load(shift.add(j)));

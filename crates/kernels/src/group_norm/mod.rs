@@ -1,6 +1,7 @@
 //! Group normalisation of channels-last images and tokens.
 
 mod cpu;
+mod in_place;
 mod map;
 mod reference;
 mod statistics;
@@ -43,6 +44,17 @@ impl GroupNorm {
     /// x (B, .., C) -> the same shape, followed by the activation.
     pub fn forward(&self, x: &Tensor, activation: Option<Activation>) -> Result<Tensor> {
         self.run(&[x], None, activation)
+    }
+
+    /// As `forward`, in the memory of x where that is possible: for the last reader of a tensor, whose other shares would see the result.
+    pub fn forward_in_place(&self, x: Tensor, activation: Option<Activation>) -> Result<Tensor> {
+        match &self.body {
+            Body::Cpu(body) if in_place::fits(&x, self.channels) => {
+                let _op = crate::profile::op("group norm", || (format!("{:?} x {}, in place", &x.dims()[..x.rank() - 1], self.channels), 0.0));
+                in_place::forward(body, x, activation)
+            }
+            _ => self.forward(&x, activation),
+        }
     }
 
     /// The normalised concatenation (B, H, W, C1 + C2) of x1 (B, H, W, C1) and x2 (B, H, W, C2).

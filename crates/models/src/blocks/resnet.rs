@@ -83,10 +83,22 @@ impl ResnetBlock {
                 let halves = time.chunk(2, 1)?;
                 self.norm2.forward_scale_shift(&hidden, &halves[0].contiguous()?, &halves[1].contiguous()?, activation)?
             }
-            _ => self.norm2.forward(&hidden, activation)?,
+            _ => self.norm2.forward_in_place(hidden, activation)?,
         };
         let shortcut = self.shortcut(x, skip)?;
         self.second_convolution(&hidden, shortcut.as_ref().unwrap_or(x))
+    }
+
+    /// As `forward` without skip and time, for the last reader of x: where only the shortcut reads x again, that comes first, and x's memory is written over.
+    pub fn forward_owned(&self, x: Tensor) -> Result<Tensor> {
+        let own = self.conv_shortcut.as_ref().filter(|_| self.shape.resample == Resample::Keep);
+        let Some(shortcut) = own.map(|conv| conv.forward(&x)).transpose()? else { return self.forward(&x, None, None) };
+        let activation = Some(self.shape.activation);
+        let normed = self.norm1.forward_in_place(x, activation)?;
+        let hidden = self.first_convolution(&normed, &Epilogue::default())?;
+        drop(normed);
+        let hidden = self.norm2.forward_in_place(hidden, activation)?;
+        self.second_convolution(&hidden, &shortcut)
     }
 
     fn project_time(&self, time: Option<&TimeEmbedding>) -> Result<Option<Tensor>> {

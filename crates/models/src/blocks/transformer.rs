@@ -56,11 +56,10 @@ impl Transformer2D {
     /// x (B, H, W, C) -> (B, H, W, C).
     pub fn forward(&self, x: &Tensor, cond: &Conditioning) -> Result<Tensor> {
         let (batch, height, width, channels) = x.dims4()?;
-        let tokens = self.norm.forward(x, None)?.reshape((batch, height * width, channels))?;
-        let mut hidden = self.proj_in.forward(&tokens)?;
+        let mut hidden = self.proj_in.forward(&self.norm.forward(x, None)?.reshape((batch, height * width, channels))?)?;
         for block in &self.blocks {
             cond.cancel.check()?;
-            hidden = block.forward(&hidden, cond)?;
+            hidden = block.forward(hidden, cond)?;
         }
         let residual = x.reshape((batch, height * width, channels))?;
         let out = self.proj_out.forward_with(&hidden, &Epilogue { residual: Some(&residual), ..Default::default() })?;
@@ -101,13 +100,13 @@ impl TransformerBlock {
         })
     }
 
-    fn forward(&self, x: &Tensor, cond: &Conditioning) -> Result<Tensor> {
-        let normed = self.norm1.forward(x)?;
-        let x = match self.first {
-            FirstAttention::Image => self.attn1.forward_image(&normed, cond, x)?,
-            FirstAttention::Prompt => self.attn1.forward_cross(&normed, cond, None, x)?,
+    fn forward(&self, mut x: Tensor, cond: &Conditioning) -> Result<Tensor> {
+        // Overwritten, not shadowed: each sum is freed when the next one is there.
+        x = match self.first {
+            FirstAttention::Image => self.attn1.forward_image(&self.norm1.forward(&x)?, cond, &x)?,
+            FirstAttention::Prompt => self.attn1.forward_cross(&self.norm1.forward(&x)?, cond, None, &x)?,
         };
-        let x = self.attn2.forward_cross(&self.norm2.forward(&x)?, cond, cond.context_bias, &x)?;
+        x = self.attn2.forward_cross(&self.norm2.forward(&x)?, cond, cond.context_bias, &x)?;
         let gated = self.ff_in.forward(&self.norm3.forward(&x)?)?;
         Ok(self.ff_out.forward_with(&gated, &Epilogue { residual: Some(&x), ..Default::default() })?)
     }

@@ -145,7 +145,7 @@ impl UNet2DConditionModel {
             let next = residuals.last().and_then(Option::as_ref).filter(|_| is_odd && i + 1 < blocks.len());
             let size = next.map(|next| Ok::<_, candle_core::Error>((next.dim(1)?, next.dim(2)?))).transpose()?;
             let free_u = input.freeu.and_then(|factors| factors.of_block(i));
-            x = block.forward(&x, &own, cond, size, free_u)?;
+            x = block.forward(x, own, cond, size, free_u)?;
         }
         Ok(x)
     }

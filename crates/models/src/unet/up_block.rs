@@ -101,27 +101,26 @@ impl UpBlock {
         self.layers.len()
     }
 
-    /// x (B, H, W, C) and the block's residuals, last one first used -> (B, H', W', C'). `size` is the (height, width) to reach when doubling
+    /// x (B, H, W, C) and the block's residuals, last one first used, each freed after that -> (B, H', W', C'). `size` is the (height, width) to reach when doubling
     /// does not hit the size of the next residual; `free_u` scales (backbone, skip) of this block.
     pub fn forward(
         &self,
-        x: &Tensor,
-        residuals: &[Option<Tensor>],
+        mut x: Tensor,
+        mut residuals: Vec<Option<Tensor>>,
         cond: &Conditioning,
         size: Option<(usize, usize)>,
         free_u: Option<FreeU>,
     ) -> Result<Tensor> {
-        let mut x = x.clone();
         let is_k = matches!(self.kind, UpKind::K | UpKind::KCrossAttn);
         let free_u = free_u.filter(|_| matches!(self.kind, UpKind::Plain | UpKind::CrossAttn));
-        for (i, (layer, skip)) in self.layers.iter().zip(residuals.iter().rev()).enumerate() {
-            let skip = if is_k && i > 0 { None } else { skip.as_ref() };
-            x = match (free_u, skip) {
+        for (i, layer) in self.layers.iter().enumerate() {
+            let skip = residuals.pop().flatten().filter(|_| !is_k || i == 0);
+            x = match (free_u, &skip) {
                 (Some(free_u), Some(skip)) => {
                     let (backbone, filtered) = free_u.apply(&x, skip)?;
                     layer.forward(&backbone, Some(&filtered), cond)?
                 }
-                _ => layer.forward(&x, skip, cond)?,
+                _ => layer.forward(&x, skip.as_ref(), cond)?,
             };
             x = cond.after_layer(MotionPlace::Up(self.index, i), x)?;
         }

@@ -35,8 +35,8 @@ impl Layer {
         Ok(Self { resnet: Resnet::new(&b.pp(format!("resnets.{index}")), shape, channels)?, attention: with_attention.then(attention).transpose()? })
     }
 
-    /// x (B, H, W, C) -> (B, H, W, C').
-    pub fn forward(&self, x: &Tensor, latents: Option<&Tensor>) -> Result<Tensor> {
+    /// x (B, H, W, C), of which there is no other share, -> (B, H, W, C').
+    pub fn forward(&self, x: Tensor, latents: Option<&Tensor>) -> Result<Tensor> {
         let x = self.resnet.forward(x, latents)?;
         match &self.attention {
             Some(attention) => attention.forward(&x, latents),

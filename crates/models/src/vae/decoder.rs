@@ -48,11 +48,11 @@ impl Decoder {
 
     /// z (B, h, w, inputs) -> (B, H, W, outputs). `latents` (B, h, w, C) is what spatial norms read.
     pub fn forward(&self, z: &Tensor, latents: Option<&Tensor>, cancel: &CancelToken) -> Result<Tensor> {
-        let mut x = self.mid_block.forward(&self.conv_in.forward(z)?, latents)?;
+        let mut x = self.mid_block.forward(self.conv_in.forward(z)?, latents)?;
         for block in &self.up_blocks {
             for layer in &block.layers {
                 cancel.check()?;
-                x = layer.forward(&x, latents)?;
+                x = layer.forward(x, latents)?;
             }
             if let Some(upsampler) = &block.upsampler {
                 x = upsampler.forward_upsampled(&x, (2 * x.dim(1)?, 2 * x.dim(2)?), &Epilogue::default())?;

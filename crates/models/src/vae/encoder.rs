@@ -52,14 +52,14 @@ impl Encoder {
         for block in &self.down_blocks {
             for layer in &block.layers {
                 cancel.check()?;
-                x = layer.forward(&x, None)?;
+                x = layer.forward(x, None)?;
             }
             if let Some(downsampler) = &block.downsampler {
                 x = downsampler.forward(&x)?;
             }
         }
         cancel.check()?;
-        let x = self.mid_block.forward(&x, None)?;
+        let x = self.mid_block.forward(x, None)?;
         Ok(self.conv_out.forward(&self.conv_norm_out.forward(&x, None, Some(Activation::Silu))?)?)
     }
 }

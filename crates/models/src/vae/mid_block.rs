@@ -55,12 +55,12 @@ impl MidBlock {
         Ok(Self { first: resnet(0)?, attention: shape.mid_attention.then(attention).transpose()?, second: resnet(1)? })
     }
 
-    /// x (B, H, W, C) -> (B, H, W, C).
-    pub fn forward(&self, x: &Tensor, latents: Option<&Tensor>) -> Result<Tensor> {
+    /// x (B, H, W, C), of which there is no other share, -> (B, H, W, C).
+    pub fn forward(&self, x: Tensor, latents: Option<&Tensor>) -> Result<Tensor> {
         let mut x = self.first.forward(x, latents)?;
         if let Some(attention) = &self.attention {
             x = attention.forward(&x, latents)?;
         }
-        self.second.forward(&x, latents)
+        self.second.forward(x, latents)
     }
 }

@@ -33,11 +33,11 @@ impl Resnet {
         Ok(Self::Plain(Box::new(ResnetBlock::new(b, shape)?)))
     }
 
-    /// x (B, H, W, inputs) -> (B, H, W, outputs); `latents` (B, h, w, L) is what spatial norms read.
-    pub fn forward(&self, x: &Tensor, latents: Option<&Tensor>) -> Result<Tensor> {
+    /// x (B, H, W, inputs), of which there is no other share, -> (B, H, W, outputs); `latents` (B, h, w, L) is what spatial norms read.
+    pub fn forward(&self, x: Tensor, latents: Option<&Tensor>) -> Result<Tensor> {
         match self {
-            Self::Plain(resnet) => resnet.forward(x, None, None),
-            Self::Spatial(resnet) => resnet.forward(x, latents),
+            Self::Plain(resnet) => resnet.forward_owned(x),
+            Self::Spatial(resnet) => resnet.forward(&x, latents),
         }
     }
 }

@@ -16,14 +16,14 @@ use crate::buffer::Buffer;
 use crate::gemm::Packed;
 use crate::pool;
 use crate::simd::{dispatch, Shared, Simd, Task};
-use std::cell::RefCell;
 use std::marker::PhantomData;
+use std::ops::Range;
 use transforms::weight;
 
-thread_local! {
-    /// Memory of weights that are used once.
-    static U: RefCell<Buffer<f32>> = RefCell::default();
-}
+/// Most bytes of weights that are made for one call at a time, unless the threads need more to have work: some panels after the others.
+const GROUP: usize = 48 << 20;
+/// Channels per task that transforms weights.
+const CHANNELS: usize = 64;
 
 /// The form that serves a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,42 +51,58 @@ pub(super) fn choose(body: &Body, call: &Call) -> Option<Kind> {
     }
 }
 
-/// Transformed weights U: `[position][panel][channel][column]`.
+/// Transformed weights U of some panels: `[position][panel][channel][column]`.
 pub(super) struct Winograd<T> {
     u: Buffer<f32>,
+    panels: Range<usize>,
     /// Numbers per position.
     plane: usize,
     tile: PhantomData<T>,
 }
 
 impl<T: Tile> Winograd<T> {
-    /// From the packed 3x3 weights, whose panels it keeps.
+    /// All, from the packed 3x3 weights, whose panels it keeps.
     pub fn new(body: &Body) -> Self {
-        Self::within(Buffer::default(), body)
+        Self::within(Buffer::default(), body, 0..body.packed.panels.len())
     }
 
-    /// Uses the weights once and drops them; their memory stays for the next ones, since fresh pages cost more than the transform.
-    pub fn once(body: &Body, f: impl FnOnce(&Self)) {
-        let made = Self::within(U.take(), body);
-        f(&made);
-        U.set(made.u);
-    }
-
-    fn within(mut u: Buffer<f32>, body: &Body) -> Self {
+    fn within(mut u: Buffer<f32>, body: &Body, panels: Range<usize>) -> Self {
         let packed = &body.packed;
-        let plane = packed.k / 9 * packed.columns();
+        let channels = packed.k / 9;
+        let plane = channels * columns(packed, &panels);
         if u.len() < T::A * T::A * plane {
             drop(std::mem::take(&mut u));
             u = Buffer::unfilled(T::A * T::A * plane);
         }
-        let to = Shared::new(u.as_mut_ptr());
-        pool::run(packed.panels.len(), |panel| dispatch(packed.level, Transform::<T> { packed, panel, u: to, plane, tile: PhantomData }));
-        Self { u, plane, tile: PhantomData }
+        let (to, parts) = (Shared::new(u.as_mut_ptr()), channels.div_ceil(CHANNELS));
+        pool::run(panels.len() * parts, |i| {
+            let (panel, first) = (panels.start + i / parts, i % parts * CHANNELS);
+            let channels = first..channels.min(first + CHANNELS);
+            dispatch(packed.level, Transform::<T> { packed, panel, start: panels.start, channels, u: to, plane, tile: PhantomData })
+        });
+        Self { u, panels, plane, tile: PhantomData }
+    }
+
+    /// The panels that a call that keeps nothing makes at a time.
+    fn groups(body: &Body) -> Vec<Range<usize>> {
+        let panels = body.packed.panels.len();
+        let most = (GROUP * panels / Self::size(body).max(1)).max(pool::threads());
+        let count = panels.div_ceil(most.max(1));
+        (0..count).map(|i| i * panels / count..(i + 1) * panels / count).collect()
     }
 
     /// Memory that the weights of a convolution take in this form.
     pub fn size(body: &Body) -> usize {
-        4 * T::A * T::A * (body.packed.k / 9) * body.packed.columns()
+        Self::size_of(body, &(0..body.packed.panels.len()))
+    }
+
+    /// Memory that a call that keeps nothing takes for weights.
+    pub fn size_of_group(body: &Body) -> usize {
+        Self::groups(body).iter().map(|group| Self::size_of(body, group)).max().unwrap_or(0)
+    }
+
+    fn size_of(body: &Body, panels: &Range<usize>) -> usize {
+        4 * T::A * T::A * (body.packed.k / 9) * columns(&body.packed, panels)
     }
 
     /// Memory held.
@@ -95,10 +111,19 @@ impl<T: Tile> Winograd<T> {
     }
 }
 
-/// U = G g G^T for one panel.
+/// Columns of some panels, their unused ones included.
+fn columns(packed: &Packed, panels: &Range<usize>) -> usize {
+    let offset = |panel: usize| packed.panels.get(panel).map_or_else(|| packed.columns(), |panel| panel.offset);
+    offset(panels.end) - offset(panels.start)
+}
+
+/// U = G g G^T for some channels of one panel.
 struct Transform<'a, T> {
     packed: &'a Packed,
     panel: usize,
+    /// The first panel of `u`.
+    start: usize,
+    channels: Range<usize>,
     u: Shared<f32>,
     plane: usize,
     tile: PhantomData<T>,
@@ -110,9 +135,9 @@ impl<T: Tile> Task for Transform<'_, T> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let panel = &self.packed.panels[self.panel];
-        let (channels, width) = (self.packed.k / 9, panel.vectors * S::LANES);
-        let to = self.u.get().add(panel.offset * channels);
-        for k in 0..channels {
+        let width = panel.vectors * S::LANES;
+        let to = self.u.get().add((panel.offset - self.packed.panels[self.start].offset) * (self.packed.k / 9));
+        for k in self.channels {
             for j in (0..width).step_by(S::LANES) {
                 let zero = S::splat(0.0);
                 let mut half = [[zero; 3]; 8];

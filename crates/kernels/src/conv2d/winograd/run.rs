@@ -9,6 +9,7 @@ use crate::gemm::{self, kernels, Finish, Float, Run, MR};
 use crate::pool;
 use crate::simd::{dispatch, streams, Shared, Simd, Task};
 use std::cell::RefCell;
+use std::marker::PhantomData;
 
 /// Tiles per chunk: V stays in L3, and U is read once per chunk.
 const CHUNK: usize = 264;
@@ -20,7 +21,6 @@ const SEGMENT: usize = 320;
 const STEP: usize = 1 << 15;
 
 thread_local! {
-    static V: RefCell<Buffer<f32>> = RefCell::default();
     static M: RefCell<Buffer<f32>> = RefCell::default();
 }
 
@@ -56,6 +56,25 @@ impl<T: Tile> Winograd<T> {
     }
 
     pub fn run(&self, body: &Body, call: &Call, finish: &Finish) {
+        Self::each_chunk(body, call, finish, |shape, first, count, finish| self.products_of(shape, first, count, finish));
+    }
+
+    /// With weights that are made for this call, group by group.
+    pub fn once(body: &Body, call: &Call, finish: &Finish) {
+        let groups = Self::groups(body);
+        let mut made = Self { u: Buffer::unfilled(Self::size_of_group(body) / 4), panels: 0..0, plane: 0, tile: PhantomData };
+        Self::each_chunk(body, call, finish, |shape, first, count, finish| {
+            for group in &groups {
+                if made.panels != *group {
+                    made = Self::within(std::mem::take(&mut made.u), body, group.clone());
+                }
+                made.products_of(shape, first, count, finish);
+            }
+        });
+    }
+
+    /// Calls `f` with the first tile and the number of tiles of each chunk, whose V is there.
+    fn each_chunk(body: &Body, call: &Call, finish: &Finish, mut f: impl FnMut(&Shape, usize, usize, &Finish)) {
         let size = call.grid.output;
         let tiles = (size.0.div_ceil(T::M), size.1.div_ceil(T::M));
         let total = call.grid.batch * tiles.0 * tiles.1;
@@ -63,28 +82,28 @@ impl<T: Tile> Winograd<T> {
         let chunk = total.div_ceil(total.div_ceil(CHUNK)).next_multiple_of(MR);
         let v_stride = body.shape.1.next_multiple_of(16);
         let v_plane = plane((chunk + MR) * v_stride);
-        // Taken out, not borrowed: while this thread waits for tasks it may start another call.
-        let mut memory = V.take();
-        let v = Shared::new(memory.at_least(T::A * T::A * v_plane).as_mut_ptr());
+        let mut memory = Buffer::unfilled(T::A * T::A * v_plane);
+        let v = Shared::new(memory.as_mut_ptr());
         let pixels = Pixels::tiled(call.sources, &call.grid, (tiles.0 * T::M + 2, tiles.1 * T::M + 2), body.config, &body.zeros);
         let shape = Shape { body, pixels, size, tiles, v, v_stride, v_plane };
         for first in (0..total).step_by(chunk) {
-            self.chunk(&shape, first, chunk.min(total - first), finish);
+            let count = chunk.min(total - first);
+            let step = (STEP / (T::A * T::A * v_stride)).max(1);
+            pool::run(count.div_ceil(step), |i| {
+                let range = i * step..count.min((i + 1) * step);
+                dispatch(body.packed.level, Input::<T> { shape: &shape, first, range, tile: PhantomData })
+            });
+            f(&shape, first, count, finish);
         }
-        V.set(memory);
     }
 
-    fn chunk(&self, shape: &Shape, first: usize, count: usize, finish: &Finish) {
-        let (packed, level) = (&shape.body.packed, shape.body.packed.level);
-        let step = (STEP / (T::A * T::A * shape.v_stride)).max(1);
-        pool::run(count.div_ceil(step), |i| {
-            let range = i * step..count.min((i + 1) * step);
-            dispatch(level, Input::<T> { shape, first, range, tile: std::marker::PhantomData })
-        });
+    /// Products and output transform of a chunk, for the columns of these weights.
+    fn products_of(&self, shape: &Shape, first: usize, count: usize, finish: &Finish) {
+        let level = shape.body.packed.level;
         let slice = count.div_ceil(count.div_ceil(SLICE)).next_multiple_of(MR);
         let slices = count.div_ceil(slice);
-        pool::run(packed.panels.len() * slices, |i| {
-            let (panel, start) = (i / slices, i % slices * slice);
+        pool::run(self.panels.len() * slices, |i| {
+            let (panel, start) = (self.panels.start + i / slices, i % slices * slice);
             M.with_borrow_mut(|m| {
                 let task = Output { weights: self, shape, finish, panel, first, start, count: slice.min(count - start), m };
                 dispatch(level, task)
@@ -98,7 +117,7 @@ struct Input<'a, T> {
     shape: &'a Shape<'a>,
     first: usize,
     range: std::ops::Range<usize>,
-    tile: std::marker::PhantomData<T>,
+    tile: PhantomData<T>,
 }
 
 impl<T: Tile> Task for Input<'_, T> {
@@ -214,12 +233,14 @@ impl<T: Tile> Winograd<T> {
     /// M = V x U for all positions. A ragged last group of rows is multiplied whole: V has room, and M's extra rows are not used.
     #[inline(always)]
     unsafe fn products<S: Simd>(&self, shape: &Shape, panel: usize, start: usize, count: usize, m: *mut f32, m_plane: usize) {
-        let (channels, panel) = (shape.body.shape.1, &shape.body.packed.panels[panel]);
+        let (channels, panels) = (shape.body.shape.1, &shape.body.packed.panels);
+        let panel = &panels[panel];
+        let offset = (panel.offset - panels[self.panels.start].offset) * channels;
         let width = panel.vectors * S::LANES;
         let kernel = kernels::<Float, S>()[panel.vectors - 1][MR - 1];
         let step = channels.div_ceil(channels.div_ceil(SEGMENT));
         for position in 0..T::A * T::A {
-            let u = self.u.as_ptr().add(position * self.plane + panel.offset * channels);
+            let u = self.u.as_ptr().add(position * self.plane + offset);
             let v = shape.v.get().cast_const().add(position * shape.v_plane + start * shape.v_stride);
             let mut k0 = 0;
             while k0 < channels {
