@@ -14,6 +14,14 @@ export declare class NativeAutoencoderKl {
   get config(): string
   get unknownKeys(): Array<string>
   get unexpectedWeights(): Array<string>
+  /** Bytes that the weights take while they are held. */
+  get weightBytes(): number
+  /** Whether `unload` frees the weights: whether they come from files, and nothing else uses them. */
+  get canUnload(): boolean
+  /** Whether the weights are in memory. */
+  get isHeld(): boolean
+  /** Frees the weights until the next call needs them. */
+  unload(): void
   dispose(): void
   static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeAutoencoderKl>
   /** Pixels to moments: mean and log variance one after the other. */
@@ -28,6 +36,14 @@ export declare class NativeAutoencoderTiny {
   get config(): string
   get unknownKeys(): Array<string>
   get unexpectedWeights(): Array<string>
+  /** Bytes that the weights take while they are held. */
+  get weightBytes(): number
+  /** Whether `unload` frees the weights: whether they come from files, and nothing else uses them. */
+  get canUnload(): boolean
+  /** Whether the weights are in memory. */
+  get isHeld(): boolean
+  /** Frees the weights until the next call needs them. */
+  unload(): void
   dispose(): void
   static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeAutoencoderTiny>
   encode(image: NativeTensor, token: NativeCancelToken): Promise<NativeTensor>
@@ -45,6 +61,14 @@ export declare class NativeClip {
   get config(): string
   get unknownKeys(): Array<string>
   get unexpectedWeights(): Array<string>
+  /** Bytes that the weights take while they are held. */
+  get weightBytes(): number
+  /** Whether `unload` frees the weights: whether they come from files, and nothing else uses them. */
+  get canUnload(): boolean
+  /** Whether the weights are in memory. */
+  get isHeld(): boolean
+  /** Frees the weights until the next call needs them. */
+  unload(): void
   dispose(): void
   static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeClip>
   static loadWithProjection(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeClip>
@@ -63,6 +87,14 @@ export declare class NativeClipVision {
   get config(): string
   get unknownKeys(): Array<string>
   get unexpectedWeights(): Array<string>
+  /** Bytes that the weights take while they are held. */
+  get weightBytes(): number
+  /** Whether `unload` frees the weights: whether they come from files, and nothing else uses them. */
+  get canUnload(): boolean
+  /** Whether the weights are in memory. */
+  get isHeld(): boolean
+  /** Frees the weights until the next call needs them. */
+  unload(): void
   dispose(): void
   static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeClipVision>
   static loadWithProjection(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeClipVision>
@@ -74,6 +106,14 @@ export declare class NativeControlNet {
   get config(): string
   get unknownKeys(): Array<string>
   get unexpectedWeights(): Array<string>
+  /** Bytes that the weights take while they are held. */
+  get weightBytes(): number
+  /** Whether `unload` frees the weights: whether they come from files, and nothing else uses them. */
+  get canUnload(): boolean
+  /** Whether the weights are in memory. */
+  get isHeld(): boolean
+  /** Frees the weights until the next call needs them. */
+  unload(): void
   dispose(): void
   static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeControlNet>
   forward(input: NativeUnetInput, control: NativeControl, token: NativeCancelToken): Promise<NativeControlOutput>
@@ -84,6 +124,14 @@ export declare class NativeControlNetUnion {
   get config(): string
   get unknownKeys(): Array<string>
   get unexpectedWeights(): Array<string>
+  /** Bytes that the weights take while they are held. */
+  get weightBytes(): number
+  /** Whether `unload` frees the weights: whether they come from files, and nothing else uses them. */
+  get canUnload(): boolean
+  /** Whether the weights are in memory. */
+  get isHeld(): boolean
+  /** Frees the weights until the next call needs them. */
+  unload(): void
   dispose(): void
   static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeControlNetUnion>
   forward(input: NativeUnetInput, control: NativeUnionControl, token: NativeCancelToken): Promise<NativeControlOutput>
@@ -94,6 +142,14 @@ export declare class NativeDpt {
   get config(): string
   get unknownKeys(): Array<string>
   get unexpectedWeights(): Array<string>
+  /** Bytes that the weights take while they are held. */
+  get weightBytes(): number
+  /** Whether `unload` frees the weights: whether they come from files, and nothing else uses them. */
+  get canUnload(): boolean
+  /** Whether the weights are in memory. */
+  get isHeld(): boolean
+  /** Frees the weights until the next call needs them. */
+  unload(): void
   dispose(): void
   static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeDpt>
   forward(pixelValues: NativeTensor, token: NativeCancelToken): Promise<NativeTensor>
@@ -126,6 +182,14 @@ export declare class NativeIpAdapter {
   get config(): string
   get unknownKeys(): Array<string>
   get unexpectedWeights(): Array<string>
+  /** Bytes that the weights take while they are held. */
+  get weightBytes(): number
+  /** Whether `unload` frees the weights: whether they come from files, and nothing else uses them. */
+  get canUnload(): boolean
+  /** Whether the weights are in memory. */
+  get isHeld(): boolean
+  /** Frees the weights until the next call needs them. */
+  unload(): void
   dispose(): void
   static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeIpAdapter>
   /** Image embeddings to the tokens that the cross-attention layers read. */
@@ -149,6 +213,14 @@ export declare class NativeMotion {
   get config(): string
   get unknownKeys(): Array<string>
   get unexpectedWeights(): Array<string>
+  /** Bytes that the weights take while they are held. */
+  get weightBytes(): number
+  /** Whether `unload` frees the weights: whether they come from files, and nothing else uses them. */
+  get canUnload(): boolean
+  /** Whether the weights are in memory. */
+  get isHeld(): boolean
+  /** Frees the weights until the next call needs them. */
+  unload(): void
   dispose(): void
   static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeMotion>
   /** These modules with these adapters and no others. */
@@ -160,6 +232,14 @@ export declare class NativePriorTransformer {
   get config(): string
   get unknownKeys(): Array<string>
   get unexpectedWeights(): Array<string>
+  /** Bytes that the weights take while they are held. */
+  get weightBytes(): number
+  /** Whether `unload` frees the weights: whether they come from files, and nothing else uses them. */
+  get canUnload(): boolean
+  /** Whether the weights are in memory. */
+  get isHeld(): boolean
+  /** Frees the weights until the next call needs them. */
+  unload(): void
   dispose(): void
   static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativePriorTransformer>
   forward(input: NativePriorInput, token: NativeCancelToken): Promise<NativeTensor>
@@ -172,6 +252,14 @@ export declare class NativeT2IAdapter {
   get config(): string
   get unknownKeys(): Array<string>
   get unexpectedWeights(): Array<string>
+  /** Bytes that the weights take while they are held. */
+  get weightBytes(): number
+  /** Whether `unload` frees the weights: whether they come from files, and nothing else uses them. */
+  get canUnload(): boolean
+  /** Whether the weights are in memory. */
+  get isHeld(): boolean
+  /** Frees the weights until the next call needs them. */
+  unload(): void
   dispose(): void
   static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeT2IAdapter>
   forward(image: NativeTensor, token: NativeCancelToken): Promise<Array<NativeTensor>>
@@ -237,6 +325,14 @@ export declare class NativeUnet {
   get config(): string
   get unknownKeys(): Array<string>
   get unexpectedWeights(): Array<string>
+  /** Bytes that the weights take while they are held. */
+  get weightBytes(): number
+  /** Whether `unload` frees the weights: whether they come from files, and nothing else uses them. */
+  get canUnload(): boolean
+  /** Whether the weights are in memory. */
+  get isHeld(): boolean
+  /** Frees the weights until the next call needs them. */
+  unload(): void
   dispose(): void
   static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeUnet>
   /** Evaluates the network; `saves_memory` keeps no second form of the convolutions' weights. */
@@ -256,6 +352,14 @@ export declare class NativeVqModel {
   get config(): string
   get unknownKeys(): Array<string>
   get unexpectedWeights(): Array<string>
+  /** Bytes that the weights take while they are held. */
+  get weightBytes(): number
+  /** Whether `unload` frees the weights: whether they come from files, and nothing else uses them. */
+  get canUnload(): boolean
+  /** Whether the weights are in memory. */
+  get isHeld(): boolean
+  /** Frees the weights until the next call needs them. */
+  unload(): void
   dispose(): void
   static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeVqModel>
   encode(image: NativeTensor, token: NativeCancelToken): Promise<NativeTensor>
@@ -389,6 +493,8 @@ export interface NativeLoadOptions {
   variant?: string
   dtype: string
   device: string
+  /** Files are read by the first call that needs the weights; until then only their headers are. */
+  lazy?: boolean
 }
 
 /** Memory that native code holds; `reset` begins a new peak. */

@@ -59,7 +59,7 @@ export class AutoencoderKL extends Model {
   #slicing = false
 
   private constructor(handle: NativeAutoencoderKl, plan: LoadPlan) {
-    super(plan, () => handle.dispose())
+    super(plan, () => handle.dispose(), handle)
     this.#native = handle
     const unscaled = { latents_mean: null, latents_std: null }
     this.config = Object.freeze({ ...unscaled, ...(JSON.parse(handle.config) as AutoencoderKLConfig) })

@@ -66,7 +66,7 @@ abstract class TextEncoder extends Model {
   protected constructor(root: unknown, place: ModelPlace, adapted?: unknown) {
     const clip = root as NativeClip
     const own = adapted instanceof LazyNative ? (adapted as LazyNative<NativeClip>) : new LazyNative(clip)
-    super(place, () => own.dispose())
+    super(place, () => own.dispose(), place instanceof Model ? undefined : clip)
     this.#root = clip
     this.#native = own
     this.config = Object.freeze(JSON.parse(clip.config) as CLIPTextConfig)

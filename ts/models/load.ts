@@ -32,6 +32,8 @@ export type LoadOptions = HubOptions & {
   dtype?: WeightsDType | 'auto'
   /** `meta` reads headers alone: such a model can be asked for its memory, and for nothing else. @default 'cpu' */
   device?: ModelDevice
+  /** `lazy` reads the weights of a file when a call first needs them; until then its headers alone are read and checked. @default 'eager' */
+  loading?: 'eager' | 'lazy'
   /** Stops the loading. */
   signal?: AbortSignal
   /** Hears of every part read. A listener that throws does not stop the loading. */
@@ -61,6 +63,8 @@ export type LoadPlan = {
   device: ModelDevice
   options: LoadOptions
 }
+
+const LOADINGS = ['eager', 'lazy'] as const
 
 const WEIGHTS_DTYPES = ['f32', 'f16', 'bf16', 'int8', 'auto'] as const
 
@@ -103,6 +107,7 @@ export function checkPlan(options: LoadOptions | undefined, component: string): 
     checkString('variant', given.variant)
   }
   const dtype = checkOneOf('dtype', given.dtype ?? 'f32', WEIGHTS_DTYPES)
+  checkOneOf('loading', given.loading ?? 'eager', LOADINGS)
   const device = given.device === 'meta' ? given.device : checkDevice(given.device ?? 'cpu')
   return { component, dtype: dtype === 'auto' ? 'f16' : dtype, device, options: given }
 }
@@ -142,12 +147,12 @@ export async function loadNative<T extends { unknownKeys: string[]; unexpectedWe
   load: NativeLoad<T>,
   elsewhere?: RegExp,
 ): Promise<T> {
-  const { onProgress, signal, variant } = plan.options
+  const { onProgress, signal, variant, loading } = plan.options
   if (plan.options.dtype === 'auto') {
     plan.dtype = fastestDType(config, plan.device)
   }
   const report = onProgress && reporter(plan.component, onProgress)
-  const numbers = { config: JSON.stringify(config), variant, part: plan.part, dtype: plan.dtype, device: plan.device }
+  const numbers = { config: JSON.stringify(config), variant, part: plan.part, dtype: plan.dtype, device: plan.device, lazy: loading === 'lazy' }
   const options = { ...numbers, ...weightsOf(plan.source) }
   const handle = await abortable(signal, (token) => load(options, token, report?.onProgress))
   report?.finish()

@@ -22,6 +22,9 @@ export type ModelPlace = {
   options?: { variant?: string }
 }
 
+/** Weights in memory, as native code holds them. */
+export type HeldWeights = { readonly weightBytes: number; readonly canUnload: boolean; readonly isHeld: boolean; unload(): void }
+
 /** What every neural network of the SDK has in common: where it lives, and how it is freed. */
 export abstract class Model {
   /** Type that the weights are kept in. */
@@ -33,15 +36,42 @@ export abstract class Model {
   /** The folder, file or repository (with its folder) that it was loaded from; undefined for tensors and random weights. */
   readonly source: string | undefined
   readonly #place: ModelPlace
+  readonly #weights: HeldWeights | undefined
   #release: (() => void) | undefined
 
-  protected constructor(place: ModelPlace, release: () => void) {
+  /** `weights` are those that `unload` frees; a model that shares layers with another one has none. */
+  protected constructor(place: ModelPlace, release: () => void, weights?: HeldWeights) {
     this.dtype = place.dtype
     this.device = place.device
     // A model with adapters comes from the file of the one without.
     this.#place = place instanceof Model ? place.#place : place
     this.source = this.#place.from
+    this.#weights = weights
     this.#release = release
+  }
+
+  /** Whether `unload` can free the weights: for UNets, text encoders and `AutoencoderKL`s that were loaded from files, without adapters. */
+  get canUnload(): boolean {
+    return !this.disposed && this.#weights?.canUnload === true
+  }
+
+  /** Whether the weights are in memory: not before the first call of a model that was loaded `lazy`, nor between `unload` and the next call. */
+  get isHeld(): boolean {
+    return !this.disposed && this.#weights?.isHeld !== false
+  }
+
+  /** Bytes that the weights of a model that can be unloaded take while they are held; 0 for others. */
+  get unloadableBytes(): number {
+    return this.canUnload ? (this.#weights?.weightBytes ?? 0) : 0
+  }
+
+  /**
+   * Frees the weights until a call needs them, which reads them from their file again: of SD 1.5 in about a second. Nothing happens to a model whose
+   * weights are nowhere else, as those that were given as tensors. Source: diffusers `enable_model_cpu_offload`.
+   */
+  unload(): void {
+    this.assertUsable()
+    this.#weights?.unload()
   }
 
   /** True after `dispose()`. */

@@ -58,7 +58,7 @@ export class UNet2DConditionModel extends Model {
 
   private constructor(root: NativeUnet, place: ModelPlace, adapted?: AdaptedUNet) {
     const own = adapted?.native ?? new LazyNative(root)
-    super(place, () => own.dispose())
+    super(place, () => own.dispose(), adapted === undefined ? root : undefined)
     this.#root = root
     this.#native = own
     this.#settings = adapted?.settings ?? {}

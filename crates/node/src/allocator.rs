@@ -1,5 +1,6 @@
 //! The allocator of all native memory: it keeps pages while work goes on, so that a step maps nothing, and gives them back when there is none.
 
+use nd_kernels::large_blocks::LargeBlocks;
 use nd_kernels::memory::Counting;
 use std::os::raw::{c_int, c_long};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 /// glibc maps and unmaps big activations at every allocation, which costs more than computing them.
 #[global_allocator]
-static ALLOCATOR: Counting<mimalloc::MiMalloc> = Counting(mimalloc::MiMalloc);
+static ALLOCATOR: Counting<LargeBlocks<mimalloc::MiMalloc>> = Counting(LargeBlocks::new(mimalloc::MiMalloc));
 
 /// Time without work after which freed pages go back to the system: longer than anything between two steps of a run.
 pub const IDLE: Duration = Duration::from_secs(2);
@@ -25,6 +26,7 @@ pub fn init() {
 
 /// Gives all freed pages back to the system.
 pub fn release_pages() {
+    ALLOCATOR.0.release();
     // SAFETY: may be called by any thread at any time.
     unsafe { libmimalloc_sys::mi_collect(true) };
 }

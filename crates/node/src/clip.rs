@@ -65,11 +65,11 @@ impl NativeClip {
         hidden_states: bool,
         token: &NativeCancelToken,
     ) -> Result<Object<'env>> {
-        let (model, cancel) = (self.handle.get()?, token.token.clone());
+        let (share, cancel) = (self.handle.share()?, token.token.clone());
         let ids = input_ids.tensor()?.clone();
         let mask = attention_mask.map(|mask| mask.tensor().cloned()).transpose()?;
         let work = move || {
-            let output = model.forward_masked(&ids, mask.as_ref(), &cancel)?;
+            let output = share.model(&cancel)?.forward_masked(&ids, mask.as_ref(), &cancel)?;
             let mut tensors = vec![output.last_hidden_state, output.pooler_output];
             let embeds = output.text_embeds.is_some();
             tensors.extend(output.text_embeds);
@@ -81,8 +81,8 @@ impl NativeClip {
 
     #[napi(catch_unwind, ts_return_type = "Promise<NativeTensor>")]
     pub fn final_layer_norm<'env>(&self, env: &'env Env, hidden: &NativeTensor, token: &NativeCancelToken) -> Result<Object<'env>> {
-        let (model, hidden) = (self.handle.get()?, hidden.tensor()?.clone());
-        Ok(spawn(env, &token.token, move || Ok(model.final_layer_norm(&hidden)?), NativeTensor::wrap)?)
+        let (share, cancel, hidden) = (self.handle.share()?, token.token.clone(), hidden.tensor()?.clone());
+        Ok(spawn(env, &token.token, move || Ok(share.model(&cancel)?.final_layer_norm(&hidden)?), NativeTensor::wrap)?)
     }
 
     /// This encoder with these adapters and no others; `component` is `text_encoder` or `text_encoder_2`.
@@ -99,8 +99,8 @@ impl NativeClip {
             "text_encoder_2" => Component::TextEncoder2,
             other => return Err(Failure::expected("'text_encoder' or 'text_encoder_2'", "component", format!("{other:?}")).into()),
         };
-        let (model, adapters, context) = (self.handle.get()?, adapters_of(adapters)?, context_of(&token.token));
-        let work = move || Ok(model.with_adapters(component, &adapters, context)?);
+        let (share, adapters, context) = (self.handle.share()?, adapters_of(adapters)?, context_of(&token.token));
+        let work = move || Ok(share.model(&context.cancel)?.with_adapters(component, &adapters, context)?);
         Ok(spawn(env, &token.token, work, |env, model| Ok(NativeClip { handle: adapted(env, model)? }))?)
     }
 

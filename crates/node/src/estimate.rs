@@ -1,8 +1,10 @@
 //! What a run would need, told without running it.
 
+use crate::allocator;
 use crate::error::{Failure, Outcome};
 use napi_derive::napi;
 use nd_kernels::{cpu, dry, memory};
+use std::sync::Arc;
 
 /// Bytes that a run would need beyond what native code holds already.
 #[napi(object, object_from_js = false)]
@@ -23,9 +25,12 @@ impl From<dry::Need> for NativeNeed {
     }
 }
 
-/// Runs `work` dry, as it would run with or without saving memory.
-pub fn need_of<T>(saves_memory: bool, work: impl FnOnce() -> Result<T, nd_models::ModelError>) -> Outcome<NativeNeed> {
-    let (result, need) = saving(saves_memory, || dry::run(work));
+/// Runs `work` on a model dry, as it would run with or without saving memory.
+pub fn need_of<M, T>(saves_memory: bool, model: Arc<M>, work: impl FnOnce(&M) -> Result<T, nd_models::ModelError>) -> Outcome<NativeNeed> {
+    let (result, need) = saving(saves_memory, || dry::run(|| work(&model)));
+    drop(model);
+    // What a dry run frees has pages that nobody touched: they must not count as memory to be had.
+    allocator::release_pages();
     result.map_err(Failure::from)?;
     Ok(need.into())
 }

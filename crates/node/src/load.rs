@@ -1,20 +1,22 @@
 //! What loading a model needs, and the handle on a loaded one.
 
+use crate::allocator;
 use crate::device;
 use crate::error::{Failure, Outcome, DISPOSED, INVALID_ARGUMENT};
-use crate::task::drop_on_engine;
+use crate::task::on_engine;
 use crate::tensor::NativeTensor;
 use candle_core::{DType, Device, Tensor};
 use napi::bindgen_prelude::*;
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;
+use nd_kernels::dry;
 use nd_models::single_file::{self, Part};
 use nd_models::weights::{SeededWeights, WeightScope, Weights, WeightsOptions};
 use nd_models::{CancelToken, ConfigFile, LoadContext, LoadReport, Progress};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Where a model's weights are and how to keep them: `path`, or `names` with `tensors`, or `seed`.
 #[napi(object, object_to_js = false)]
@@ -36,6 +38,8 @@ pub struct NativeLoadOptions<'env> {
     pub variant: Option<String>,
     pub dtype: String,
     pub device: String,
+    /// Files are read by the first call that needs the weights; until then only their headers are.
+    pub lazy: Option<bool>,
 }
 
 /// The device of models that have shapes and no numbers.
@@ -52,6 +56,7 @@ pub struct LoadJob {
     variant: Option<String>,
     device: String,
     dtype: String,
+    lazy: bool,
     cancel: CancelToken,
     progress: Option<Progress>,
 }
@@ -83,6 +88,7 @@ impl LoadJob {
             variant: options.variant,
             device: options.device,
             dtype: options.dtype,
+            lazy: options.lazy == Some(true),
             cancel: cancel.clone(),
             progress,
         })
@@ -91,6 +97,16 @@ impl LoadJob {
     /// Whether only shapes are wanted: torch's `meta`.
     pub fn is_hollow(&self) -> bool {
         self.device == HOLLOW
+    }
+
+    /// Whether the weights are read by the first call that needs them.
+    pub fn is_lazy(&self) -> bool {
+        self.lazy && self.is_from_files()
+    }
+
+    /// Whether the weights can be read again: those that were given, or drawn, are nowhere else.
+    pub fn is_from_files(&self) -> bool {
+        matches!(self.source, Source::Files(_))
     }
 
     /// Opens the weights, on the engine thread.
@@ -137,40 +153,113 @@ pub struct Facts {
     pub config: String,
     pub unknown_keys: Vec<String>,
     pub unexpected_weights: Vec<String>,
-    bytes: i64,
+    pub bytes: i64,
 }
 
 impl Facts {
-    /// Facts from a model's config and report; `element` is the size of a stored weight in bytes.
-    pub fn new(file: &ConfigFile, report: &LoadReport, element: usize) -> Self {
+    /// Facts from a model's config and report, and the bytes that its weights take.
+    pub fn new(file: &ConfigFile, report: &LoadReport, bytes: u64) -> Self {
         let config = Value::Object(file.values.clone()).to_string();
-        let bytes = i64::try_from(report.parameters.saturating_mul(element as u64)).unwrap_or(i64::MAX);
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
         Self { config, unknown_keys: file.unknown.clone(), unexpected_weights: report.unexpected.clone(), bytes }
     }
 }
 
+/// Reads a model again, on the engine thread.
+pub type Again<T> = Box<dyn Fn(&CancelToken) -> Outcome<T> + Send + Sync>;
+
+/// A model that may be unloaded: then its weights are read again when they are needed.
+pub struct Share<T> {
+    held: Mutex<Option<Arc<T>>>,
+    again: Option<Again<T>>,
+}
+
+impl<T: Send + Sync + 'static> Share<T> {
+    /// One that stays.
+    pub fn held(model: T) -> Self {
+        Self { held: Mutex::new(Some(Arc::new(model))), again: None }
+    }
+
+    /// One that `again` reads, once more if it is held already.
+    pub fn unloadable(model: Option<T>, again: Again<T>) -> Self {
+        Self { held: Mutex::new(model.map(Arc::new)), again: Some(again) }
+    }
+
+    /// The model, read if it is not held.
+    pub fn model(&self, cancel: &CancelToken) -> Outcome<Arc<T>> {
+        let mut held = self.lock();
+        match (&*held, &self.again) {
+            (Some(model), _) => Ok(model.clone()),
+            (None, Some(again)) => Ok(held.insert(Arc::new(again(cancel)?)).clone()),
+            (None, None) => Err(disposed()),
+        }
+    }
+
+    /// As `model`, with shapes alone if it is not held: for what computes nothing.
+    pub fn shapes(&self, cancel: &CancelToken) -> Outcome<Arc<T>> {
+        match (&*self.lock(), &self.again) {
+            (Some(model), _) => Ok(model.clone()),
+            (None, Some(again)) => Ok(Arc::new(dry::run(|| again(cancel)).0?)),
+            (None, None) => Err(disposed()),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<T>>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn disposed() -> Failure {
+    Failure::new(DISPOSED, "Expected a model in use but received a disposed one")
+}
+
 /// A loaded model whose weights V8 knows of; running work keeps its own share.
 pub struct Handle<T> {
-    live: Option<Arc<T>>,
+    live: Option<Arc<Share<T>>>,
     pub facts: Facts,
 }
 
 impl<T: Send + Sync + 'static> Handle<T> {
     /// Reports the weights to V8.
-    pub fn new(env: &Env, model: T, facts: Facts) -> Outcome<Self> {
+    pub fn new(env: &Env, share: Share<T>, facts: Facts) -> Outcome<Self> {
         env.adjust_external_memory(facts.bytes)?;
-        Ok(Self { live: Some(Arc::new(model)), facts })
+        Ok(Self { live: Some(Arc::new(share)), facts })
     }
 
-    /// The model, unless disposed.
+    /// A share of the model, for work on the engine thread; unless disposed.
+    pub fn share(&self) -> Outcome<Arc<Share<T>>> {
+        self.live.clone().ok_or_else(disposed)
+    }
+
+    /// The model, unless disposed; one that is unloaded is read here and now.
     pub fn get(&self) -> Outcome<Arc<T>> {
-        self.live.clone().ok_or_else(|| Failure::new(DISPOSED, "Expected a model in use but received a disposed one"))
+        self.share()?.model(&CancelToken::new())
+    }
+
+    /// Whether `unload` frees the weights.
+    pub fn can_unload(&self) -> bool {
+        self.live.as_ref().is_some_and(|share| share.again.is_some())
+    }
+
+    /// Whether the weights are in memory.
+    pub fn is_held(&self) -> bool {
+        self.live.as_ref().is_some_and(|share| share.lock().is_some())
+    }
+
+    /// Frees the weights until the next call needs them, after the jobs before it; nothing for a model that cannot be read again.
+    pub fn unload(&self) {
+        if let Some(share) = self.live.clone().filter(|share| share.again.is_some()) {
+            on_engine(move || {
+                drop(share.lock().take());
+                allocator::release_pages();
+            });
+        }
     }
 
     /// Gives up this share; freeing gigabytes takes a while, so it happens on the engine thread.
     pub fn release(&mut self, env: &Env) -> napi::Result<()> {
         if let Some(model) = self.live.take() {
-            drop_on_engine(model);
+            on_engine(move || drop(model));
             env.adjust_external_memory(-self.facts.bytes)?;
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use crate::clip::NativeClip;
 use crate::error::{Failure, Outcome, Result};
-use crate::load::{Facts, Handle};
+use crate::load::{Facts, Handle, Share};
 use crate::motion::NativeMotion;
 use crate::network::Network;
 use crate::task::{spawn, NativeCancelToken};
@@ -96,9 +96,8 @@ pub fn context_of(token: &CancelToken) -> LoadContext {
 
 /// The handle on a model that shares layers with another one; V8 hears of its own bytes only.
 pub fn adapted<M: Network>(env: &Env, model: M) -> Outcome<Handle<M>> {
-    let own = LoadReport { parameters: model.report().bytes, ..Default::default() };
-    let facts = Facts::new(model.file(), &own, 1);
-    Handle::new(env, model, facts)
+    let facts = Facts::new(model.file(), &LoadReport::default(), model.report().bytes);
+    Handle::new(env, Share::held(model), facts)
 }
 
 /// The tensors of a small weights file of any format, and the free texts beside them as JSON.

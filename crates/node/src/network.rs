@@ -1,10 +1,11 @@
 //! What the classes of all networks share: loading, facts, disposal.
 
+use crate::allocator;
 use crate::error::Outcome;
-use crate::load::{Facts, Handle, LoadJob, NativeLoadOptions, OnProgress};
+use crate::load::{Again, Facts, Handle, LoadJob, NativeLoadOptions, OnProgress, Share};
 use crate::task::{spawn, NativeCancelToken};
 use napi::bindgen_prelude::*;
-use nd_kernels::dry;
+use nd_kernels::{dry, memory};
 use nd_models::weights::WeightScope;
 use nd_models::{ConfigFile, LoadContext, LoadReport};
 use serde_json::Value;
@@ -19,19 +20,34 @@ pub trait Network: Send + Sync + 'static {
 pub fn spawn_load<'env, M: Network, N: ToNapiValue + 'static>(
     env: &'env Env,
     (options, token, on_progress): (NativeLoadOptions, &NativeCancelToken, OnProgress),
-    load: impl FnOnce(&Value, WeightScope, &LoadContext) -> nd_models::Result<M> + Send + 'static,
+    load: fn(&Value, WeightScope, &LoadContext) -> nd_models::Result<M>,
     wrap: fn(Handle<M>) -> N,
 ) -> Outcome<Object<'env>> {
     let job = LoadJob::new(options, &token.token, on_progress)?;
     let work = move || {
-        let (config, is_hollow) = (job.config.clone(), job.is_hollow());
+        let (config, is_hollow, is_lazy, can_unload) = (job.config.clone(), job.is_hollow(), job.is_lazy(), job.is_from_files());
         let (weights, context) = job.open()?;
-        let build = || load(&config, weights, &context);
-        let model = if is_hollow { dry::run(build).0 } else { build() }?;
-        let facts = Facts::new(model.file(), model.report(), context.dtype.float().size_in_bytes());
-        Ok((model, facts))
+        let before = memory::live();
+        let build = || load(&config, weights.clone(), &context);
+        let model = if is_hollow || is_lazy { dry::run(build).0 } else { build() }?;
+        let facts = Facts::new(model.file(), model.report(), memory::live().saturating_sub(before) as u64);
+        let LoadContext { device, dtype, .. } = context;
+        let again: Again<M> = Box::new(move |cancel| {
+            let context = LoadContext { device: device.clone(), dtype, cancel: cancel.clone(), progress: None };
+            Ok(load(&config, weights.clone(), &context)?)
+        });
+        let share = match (is_lazy, can_unload && !is_hollow) {
+            (true, _) => {
+                drop(model);
+                allocator::release_pages();
+                Share::unloadable(None, again)
+            }
+            (_, true) => Share::unloadable(Some(model), again),
+            _ => Share::held(model),
+        };
+        Ok((share, facts))
     };
-    spawn(env, &token.token, work, move |env, (model, facts)| Ok(wrap(Handle::new(env, model, facts)?)))
+    spawn(env, &token.token, work, move |env, (share, facts)| Ok(wrap(Handle::new(env, share, facts)?)))
 }
 
 /// Declares the class of a network, `"doc" NativeX(Model, place of its file in its config)`: the handle, its facts and its disposal.
@@ -74,6 +90,30 @@ macro_rules! network_class {
             #[napi(getter, catch_unwind)]
             pub fn unexpected_weights(&self) -> Vec<String> {
                 self.handle.facts.unexpected_weights.clone()
+            }
+
+            /// Bytes that the weights take while they are held.
+            #[napi(getter, catch_unwind)]
+            pub fn weight_bytes(&self) -> f64 {
+                self.handle.facts.bytes as f64
+            }
+
+            /// Whether `unload` frees the weights: whether they come from files, and nothing else uses them.
+            #[napi(getter, catch_unwind)]
+            pub fn can_unload(&self) -> bool {
+                self.handle.can_unload()
+            }
+
+            /// Whether the weights are in memory.
+            #[napi(getter, catch_unwind)]
+            pub fn is_held(&self) -> bool {
+                self.handle.is_held()
+            }
+
+            /// Frees the weights until the next call needs them.
+            #[napi(catch_unwind)]
+            pub fn unload(&self) {
+                self.handle.unload()
             }
 
             #[napi(catch_unwind)]

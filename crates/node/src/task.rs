@@ -124,10 +124,9 @@ pub fn silence_panics() {
     }
 }
 
-/// Drops a value on the engine thread, after the jobs before it.
-pub fn drop_on_engine(value: impl Send + 'static) {
+/// Does something on the engine thread, after the jobs before it; what it holds is dropped right here if there is no such thread any more.
+pub fn on_engine(work: impl FnOnce() + Send + 'static) {
     if let Ok(engine) = engine() {
-        // A refused job is dropped right here, which is as good.
-        let _ = engine.send(Box::new(move || drop(value)));
+        let _ = engine.send(Box::new(work));
     }
 }

@@ -197,9 +197,10 @@ impl NativeUnet {
         token: &NativeCancelToken,
         saves_memory: Option<bool>,
     ) -> Result<Object<'env>> {
-        let (model, cancel, input) = (self.handle.get()?, token.token.clone(), UnetArguments::new(input)?);
+        let (share, cancel, input) = (self.handle.share()?, token.token.clone(), UnetArguments::new(input)?);
         let work = move || {
             allocator::note_step();
+            let model = share.model(&cancel)?;
             Ok(saving(saves_memory == Some(true), || model.forward(&input.borrowed(&input.prompts(), &cancel)))?)
         };
         Ok(spawn(env, &token.token, work, NativeTensor::wrap)?)
@@ -208,16 +209,16 @@ impl NativeUnet {
     /// What `forward` would need, without computing anything.
     #[napi(catch_unwind, ts_return_type = "Promise<NativeNeed>")]
     pub fn need<'env>(&self, env: &'env Env, input: NativeUnetInput, token: &NativeCancelToken, saves_memory: bool) -> Result<Object<'env>> {
-        let (model, cancel, input) = (self.handle.get()?, token.token.clone(), UnetArguments::new(input)?);
-        let work = move || need_of(saves_memory, || model.forward(&input.borrowed(&input.prompts(), &cancel)));
+        let (share, cancel, input) = (self.handle.share()?, token.token.clone(), UnetArguments::new(input)?);
+        let work = move || need_of(saves_memory, share.shapes(&cancel)?, |model| model.forward(&input.borrowed(&input.prompts(), &cancel)));
         Ok(spawn(env, &token.token, work, |_, need| Ok(need))?)
     }
 
     /// This UNet with these adapters and no others.
     #[napi(catch_unwind, ts_return_type = "Promise<NativeUnet>")]
     pub fn with_adapters<'env>(&self, env: &'env Env, adapters: Vec<NativeAdapter>, token: &NativeCancelToken) -> Result<Object<'env>> {
-        let (model, adapters, context) = (self.handle.get()?, adapters_of(adapters)?, context_of(&token.token));
-        let work = move || Ok(model.with_adapters(&adapters, context)?);
+        let (share, adapters, context) = (self.handle.share()?, adapters_of(adapters)?, context_of(&token.token));
+        let work = move || Ok(share.model(&context.cancel)?.with_adapters(&adapters, context)?);
         Ok(spawn(env, &token.token, work, |env, model| Ok(NativeUnet { handle: adapted(env, model)? }))?)
     }
 

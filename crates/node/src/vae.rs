@@ -10,6 +10,7 @@ use crate::tensor::NativeTensor;
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
 use nd_models::vae::{AutoencoderKL, Tiling, VaeConfig, VaeOptions};
+use nd_models::CancelToken;
 
 /// Latents (height times width) whose decoding takes seconds on the machines of today: pages can be given back before it.
 const LARGE: usize = 64 * 64;
@@ -33,12 +34,13 @@ pub struct NativeVaeOptions {
 }
 
 impl NativeVaeOptions {
-    fn tiling(&self, config: &VaeConfig) -> Option<Tiling> {
-        self.tiling.as_ref().map(|tiling| Tiling {
+    fn borrowed<'a>(&self, config: &VaeConfig, cancel: &'a CancelToken) -> VaeOptions<'a> {
+        let tiling = self.tiling.as_ref().map(|tiling| Tiling {
             tile_sample_min_size: tiling.tile_sample_min_size as usize,
             tile_latent_min_size: (tiling.tile_sample_min_size as usize / config.factor()).max(1),
             tile_overlap_factor: tiling.tile_overlap_factor,
-        })
+        });
+        VaeOptions { tiling, slicing: self.slicing, cancel }
     }
 }
 
@@ -64,23 +66,25 @@ impl NativeAutoencoderKl {
     /// Pixels to moments: mean and log variance one after the other.
     #[napi(catch_unwind, ts_return_type = "Promise<NativeTensor>")]
     pub fn encode<'env>(&self, env: &'env Env, image: &NativeTensor, options: NativeVaeOptions, token: &NativeCancelToken) -> Result<Object<'env>> {
-        let (model, cancel, image) = (self.handle.get()?, token.token.clone(), image.tensor()?.clone());
-        let tiling = options.tiling(model.config());
-        let work = move || Ok(model.encode(&image, &VaeOptions { tiling, slicing: options.slicing, cancel: &cancel })?);
+        let (share, cancel, image) = (self.handle.share()?, token.token.clone(), image.tensor()?.clone());
+        let work = move || {
+            let model = share.model(&cancel)?;
+            Ok(model.encode(&image, &options.borrowed(model.config(), &cancel))?)
+        };
         Ok(spawn(env, &token.token, work, NativeTensor::wrap)?)
     }
 
     #[napi(catch_unwind, ts_return_type = "Promise<NativeTensor>")]
     pub fn decode<'env>(&self, env: &'env Env, latents: &NativeTensor, options: NativeVaeOptions, token: &NativeCancelToken) -> Result<Object<'env>> {
-        let (model, cancel, latents) = (self.handle.get()?, token.token.clone(), latents.tensor()?.clone());
-        let tiling = options.tiling(model.config());
+        let (share, cancel, latents) = (self.handle.share()?, token.token.clone(), latents.tensor()?.clone());
         let saves_memory = options.saves_memory == Some(true);
         let is_large = latents.dims().iter().skip(2).product::<usize>() >= LARGE;
         let work = move || {
             if is_large {
                 allocator::release_after_steps();
             }
-            Ok(saving(saves_memory, || model.decode(&latents, &VaeOptions { tiling, slicing: options.slicing, cancel: &cancel }))?)
+            let model = share.model(&cancel)?;
+            Ok(saving(saves_memory, || model.decode(&latents, &options.borrowed(model.config(), &cancel)))?)
         };
         Ok(spawn(env, &token.token, work, NativeTensor::wrap)?)
     }
@@ -94,9 +98,11 @@ impl NativeAutoencoderKl {
         options: NativeVaeOptions,
         token: &NativeCancelToken,
     ) -> Result<Object<'env>> {
-        let (model, cancel, latents) = (self.handle.get()?, token.token.clone(), latents.tensor()?.clone());
-        let (tiling, saves_memory) = (options.tiling(model.config()), options.saves_memory == Some(true));
-        let work = move || need_of(saves_memory, || model.decode(&latents, &VaeOptions { tiling, slicing: options.slicing, cancel: &cancel }));
+        let (share, cancel, latents) = (self.handle.share()?, token.token.clone(), latents.tensor()?.clone());
+        let work = move || {
+            let saves_memory = options.saves_memory == Some(true);
+            need_of(saves_memory, share.shapes(&cancel)?, |model| model.decode(&latents, &options.borrowed(model.config(), &cancel)))
+        };
         Ok(spawn(env, &token.token, work, |_, need| Ok(need))?)
     }
 }

@@ -71,7 +71,7 @@ impl NativeVqModel {
         token: &NativeCancelToken,
     ) -> Result<Object<'env>> {
         let (model, cancel, latents) = (self.handle.get()?, token.token.clone(), latents.tensor()?.clone());
-        let work = move || need_of(options.saves_memory, || model.decode(&latents, Quantize::Skip, &cancel));
+        let work = move || need_of(options.saves_memory, model, |model| model.decode(&latents, Quantize::Skip, &cancel));
         Ok(spawn(env, &token.token, work, |_, need| Ok(need))?)
     }
 }
