@@ -152,7 +152,14 @@ export async function loadNative<T extends { unknownKeys: string[]; unexpectedWe
     plan.dtype = fastestDType(config, plan.device)
   }
   const report = onProgress && reporter(plan.component, onProgress)
-  const numbers = { config: JSON.stringify(config), variant, part: plan.part, dtype: plan.dtype, device: plan.device, lazy: loading === 'lazy' }
+  const numbers = {
+    config: JSON.stringify(config),
+    variant,
+    part: plan.part,
+    dtype: plan.dtype,
+    device: plan.device,
+    lazy: loading === 'lazy',
+  }
   const options = { ...numbers, ...weightsOf(plan.source) }
   const handle = await abortable(signal, (token) => load(options, token, report?.onProgress))
   report?.finish()

@@ -71,7 +71,10 @@ export interface CommonOptions extends NoiseOptions, CallAdapters {
    * (TAESD), for which each such step waits. @default false
    */
   preview?: boolean | { every?: number; decoder?: AutoencoderTiny }
-  /** Most memory that the process may take, in bytes; the run decodes in tiles and leaves out Winograd's weights as it must. @default what the machine has */
+  /**
+   * Most memory that the process may take, in bytes; as it must, the run unloads networks while they rest, decodes in tiles and leaves out Winograd's
+   * weights. @default what the machine has
+   */
   memory?: number
   /** What an abort does: reject, or decode what the last finished step predicts. @default 'throw' */
   onAbort?: 'throw' | 'return-partial'

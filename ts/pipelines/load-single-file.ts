@@ -12,7 +12,7 @@ import { checkOverrides, type Slot, type Slots } from './slot.ts'
 
 /** How to load a pipeline from one file; component overrides (`vae`, `scheduler`, ...) stand beside these. */
 export interface PipelineSingleFileOptions
-  extends Pick<PipelineLoadOptions, 'dtype' | 'device' | 'signal' | 'onProgress' | 'loadSafetyChecker'>,
+  extends Pick<PipelineLoadOptions, 'dtype' | 'device' | 'loading' | 'signal' | 'onProgress' | 'loadSafetyChecker'>,
     Pick<SingleFileOptions, 'config' | 'predictionType' | 'extractEma'> {}
 
 /** Loads the components of a single file that the caller did not give, all at once; tensors go from the mapped file to the packed weights. */
@@ -25,6 +25,7 @@ export async function loadSingleFile(
   const {
     dtype,
     device,
+    loading,
     signal,
     onProgress,
     config,
@@ -44,7 +45,7 @@ export async function loadSingleFile(
   const wanted = Object.entries(all).filter(([name, slot]) => overrides[name] === undefined && isInside(file, name, slot))
   const load = (_: string, slot: Slot, own: object): Promise<object> =>
     slot.loadFile?.(file, own) ?? Promise.reject(missing(file, slot.folder))
-  const { loaded, owned } = await loadAll(wanted, load, { dtype, device, signal, onProgress })
+  const { loaded, owned } = await loadAll(wanted, load, { dtype, device, loading, signal, onProgress })
   const components = { ...settingsOf(index, settings), ...overrides, ...loaded }
   return { components, owned, loadMs: performance.now() - started }
 }

@@ -44,7 +44,7 @@ export async function loadComponents(
   options: PipelineLoadOptions & Record<string, unknown>,
 ): Promise<LoadedComponents> {
   const { place, index, begun } = await opened(source, options)
-  const { variant, dtype, device, signal, onProgress, loadSafetyChecker = false, ...others } = options
+  const { variant, dtype, device, loading, signal, onProgress, loadSafetyChecker = false, ...others } = options
   const overrides = withoutUndefined(Object.fromEntries(Object.entries(others).filter(([name]) => !FROM_HUB.includes(name))))
   const run = { signal, onProgress }
   checkOverrides(overrides, slots, settings)
@@ -57,7 +57,7 @@ export async function loadComponents(
   const having = await slotsWithVariant(folder, wanted, variant)
   const load = (name: string, slot: Slot, own: LoadOptions): Promise<object> =>
     slot.load(folder, { ...own, variant: having.has(name) ? variant : undefined, subfolder: slot.folder })
-  const { loaded, owned } = await loadAll(wanted, load, { device, dtype, ...run })
+  const { loaded, owned } = await loadAll(wanted, load, { device, dtype, loading, ...run })
   const components: Record<string, unknown> = { ...settingsOf(index, settings), ...overrides, ...loaded }
   return { components, owned, loadMs: performance.now() - begun }
 }
@@ -66,14 +66,14 @@ export async function loadComponents(
 export async function loadAll(
   wanted: readonly (readonly [name: string, slot: Slot])[],
   load: (name: string, slot: Slot, options: LoadOptions) => Promise<object>,
-  { dtype, device, signal, onProgress }: Pick<PipelineLoadOptions, 'dtype' | 'device' | 'signal' | 'onProgress'>,
+  { dtype, device, loading, signal, onProgress }: Pick<PipelineLoadOptions, 'dtype' | 'device' | 'loading' | 'signal' | 'onProgress'>,
 ): Promise<{ loaded: Record<string, object>; owned: Owned[] }> {
   const failed = new AbortController()
   const stop = signal === undefined ? failed.signal : AbortSignal.any([signal, failed.signal])
   const owned: Owned[] = []
   const loaded: Record<string, object> = {}
   const jobs = wanted.map(async ([name, slot]) => {
-    const own = { device, signal: stop, onProgress, dtype: typeof dtype === 'object' ? (dtype[name] ?? dtype.default) : dtype }
+    const own = { device, loading, signal: stop, onProgress, dtype: typeof dtype === 'object' ? (dtype[name] ?? dtype.default) : dtype }
     const component = await load(name, slot, own)
     loaded[name] = component
     if (isOwned(component)) {

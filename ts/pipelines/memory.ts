@@ -1,6 +1,7 @@
 import { checkInteger } from '../checks.ts'
 import type { DecodeOptions } from '../models/autoencoder-kl.ts'
 import type { MemoryNeed } from '../models/memory-need.ts'
+import type { Model } from '../models/model.ts'
 import type { UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
 import type { UNetForwardOptions, UNetImageOptions } from '../models/unet-input.ts'
 import { native } from '../native.ts'
@@ -34,10 +35,16 @@ export type RunSize = {
 export type EstimateOptions = { height?: number; width?: number; numImagesPerPrompt?: number; guided?: boolean }
 
 /** How a run saves memory. */
-export type Savings = Pick<DecodeOptions, 'tiling' | 'saveMemory'>
+export type Savings = Pick<DecodeOptions, 'tiling' | 'saveMemory'> & {
+  /** Which networks free their weights, and read them again, while others work: the text encoders, or whatever rests in a stage. @default none */
+  unload?: 'text encoders' | 'idle'
+}
 
-/** The networks of a run that take memory by its size. */
-export type Networks = { unet: UNet2DConditionModel; vae: Autoencoder }
+/** The networks of a run that take memory by its size, or that may free their weights. */
+export type Networks = { unet: UNet2DConditionModel; vae: Autoencoder; textEncoder?: Model | null; textEncoder2?: Model | null }
+
+/** What a run does, one after the other. */
+export type Stage = 'encoding' | 'denoising' | 'decoding'
 
 /** Tokens of a prompt. */
 const TOKENS = 77
@@ -49,8 +56,8 @@ export const FLOAT = 4
 const BASE = process.memoryUsage.rss() - native.nativeMemory(false).live
 /** What a first run adds to it: stacks of threads, small blocks, compiled code. */
 const GROWTH = 64 * 2 ** 20
-/** Resident native memory over what is in use: freed blocks that no later one fits into keep their pages while work goes on. */
-const SLACK = 1.08
+/** Most that freed blocks which no later one fits into keep while work goes on: `KEPT` of the native allocator. */
+const SPARE = 96 * 2 ** 20
 
 /** What a call would take, for pictures of the size that the UNet was trained on unless said otherwise; nothing is computed. */
 export async function estimateCall(
@@ -63,8 +70,16 @@ export async function estimateCall(
   return estimateRun(networks, { height, width, images, rows: guided ? 2 : 1 })
 }
 
+/** The networks that free their weights before a stage. */
+export function restingIn(stage: Stage, { unet, vae, textEncoder, textEncoder2 }: Networks, { unload }: Savings): Model[] {
+  const text = unload === undefined || stage === 'encoding' ? [] : [textEncoder, textEncoder2]
+  const idle = { encoding: [unet, vae], denoising: [vae], decoding: [unet] }
+  return [...text, ...(unload === 'idle' ? idle[stage] : [])].filter((model) => model?.canUnload === true) as Model[]
+}
+
 /** What a run of this size would take; nothing is computed. */
-export async function estimateRun({ unet, vae }: Networks, size: RunSize, savings: Savings = {}): Promise<MemoryEstimate> {
+export async function estimateRun(networks: Networks, size: RunSize, savings: Savings = {}): Promise<MemoryEstimate> {
+  const { unet, vae, textEncoder, textEncoder2 } = networks
   using scope = new Scope()
   const latent = [size.height / vae.scaleFactor, size.width / vae.scaleFactor]
   const rows = size.rows * size.images
@@ -74,8 +89,19 @@ export async function estimateRun({ unet, vae }: Networks, size: RunSize, saving
   const denoise = await unet.forwardMemory(sample, 1, { ...conditioning(unet, sample, scope), saveMemory: savings.saveMemory })
   const decode = await vae.decodeMemory(latents, savings)
   const pixels = PIXEL_COPIES * FLOAT * vae.config.out_channels * size.images * size.height * size.width
-  const most = Math.max(denoise.activations, decode.activations + pixels)
-  return { held, denoise, decode, peak: BASE + GROWTH + SLACK * (held + denoise.kept + decode.kept + most) }
+  const absent = bytesOf([unet, vae, textEncoder, textEncoder2].filter((model) => model?.isHeld === false))
+  const weights = (stage: Stage): number => held + absent - bytesOf(restingIn(stage, networks, savings))
+  const spare = (bytes: number): number => bytes + Math.min(bytes, SPARE)
+  const most = Math.max(
+    weights('encoding'),
+    weights('denoising') + denoise.kept + spare(denoise.activations),
+    weights('decoding') + denoise.kept + decode.kept + spare(decode.activations + pixels),
+  )
+  return { held, denoise, decode, peak: BASE + GROWTH + most }
+}
+
+function bytesOf(models: readonly (Model | null | undefined)[]): number {
+  return models.reduce((sum, model) => sum + (model?.unloadableBytes ?? 0), 0)
 }
 
 /** Zeros in the shapes of a prompt. */

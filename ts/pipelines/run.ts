@@ -17,7 +17,7 @@ import type { RunComponents } from './pipeline-class.ts'
 import type { Encoded, Prepared } from './prepared.ts'
 import { reporter } from './report.ts'
 import type { GenerateResult } from './result.ts'
-import { refuseHopeless, saving, savingsFor } from './savings.ts'
+import { refuseHopeless, saving, savingsFor, unloadFor } from './savings.ts'
 
 /** A call that is settled, and the kind of pipeline that runs it. */
 export interface PlannedRun<O extends CommonOptions> {
@@ -47,11 +47,13 @@ export async function runCall<O extends CommonOptions>(
   const call: Call = { ...run.call, guidance: prepared.guidance ?? run.call.guidance }
   scope.keep(prepared.latents)
   const size = { height: prepared.height, width: prepared.width, images: call.images, rows: call.guidance.rows.length }
-  const savings = await savingsFor({ unet, vae }, size, call.options.memory)
+  const savings = await savingsFor(pipe.components, size, call.options.memory)
+  unloadFor('encoding', pipe.components, savings)
   const { conditions, controls } = await conditionsOf(run, call, prepared, signal)
   const { conditioning, truncated, guidance = call.guidance } = await run.encode(call, prepared)
   const encoded = performance.now()
   emit({ type: 'encode', elapsedMs: encoded - begun, truncated })
+  unloadFor('denoising', pipe.components, savings)
   const { callbackOnStepEnd: hook, eta, onAbort } = call.options
   const denoised: Denoised = await (prepared.denoise ?? denoise)({
     ...prepared,
@@ -69,6 +71,7 @@ export async function runCall<O extends CommonOptions>(
     onStepEnd: hook && (async (index, timestep, state) => hook(pipe as unknown as DiffusionPipeline, index, timestep, state)),
   })
   scope.keep(denoised.latents)
+  unloadFor('decoding', pipe.components, savings)
   return (prepared.finish ?? finish)({
     call,
     adapted: run.adapted,

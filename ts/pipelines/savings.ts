@@ -3,12 +3,22 @@ import { bytesText } from '../cli/table.ts'
 import { expected, OutOfMemoryError } from '../errors.ts'
 import type { UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
 import type { Denoiser } from './denoise-options.ts'
-import { estimateRun, FLOAT, type Networks, type RunSize, type Savings } from './memory.ts'
+import { estimateRun, FLOAT, type Networks, type RunSize, restingIn, type Savings, type Stage } from './memory.ts'
 
 /** Tiles that are small beside any picture; a network's own are as large as the pictures that it was trained on. */
 const SMALL_TILES = { tileSampleMinSize: 256 }
-/** From the cheapest to the slowest. */
-const SAVINGS: readonly Savings[] = [{}, { tiling: {} }, { tiling: SMALL_TILES }, { tiling: SMALL_TILES, saveMemory: true }]
+/**
+ * From the cheapest to the slowest: packing the weights of SD 1.5 again takes a second or two for each picture, small tiles a whole further decoding, and
+ * direct convolutions half of every step. Pictures are the same to the bit until there are tiles.
+ */
+const SAVINGS: readonly Savings[] = [
+  {},
+  { unload: 'text encoders' },
+  { unload: 'idle' },
+  { unload: 'idle', tiling: {} },
+  { unload: 'idle', tiling: SMALL_TILES },
+  { unload: 'idle', tiling: SMALL_TILES, saveMemory: true },
+]
 
 /** Memory that the process may take: what it has and what the system, or its container, has left. */
 function available(): number {
@@ -29,6 +39,13 @@ export function saving(unet: UNet2DConditionModel): Denoiser {
   return { forward: (sample, timestep, options) => unet.forward(sample, timestep, { ...options, saveMemory: true }) }
 }
 
+/** Frees the weights of the networks that rest in a stage; the calls that need them read them again. */
+export function unloadFor(stage: Stage, networks: Networks, savings: Savings): void {
+  for (const model of restingIn(stage, networks, savings)) {
+    model.unload()
+  }
+}
+
 function tooLarge({ height, width, images }: RunSize, limit: number, needed: number): OutOfMemoryError {
   const pictures = images === 1 ? 'a picture' : `${images} pictures`
   return new OutOfMemoryError(
@@ -45,8 +62,8 @@ export function refuseHopeless(networks: Networks, size: RunSize): void {
 }
 
 /**
- * How a run saves memory so that the process stays within `limit` bytes, by default what the machine has: not at all if it fits, then by decoding in
- * tiles, then also without second forms of the convolutions' weights. Throws `OutOfMemoryError` if nothing helps.
+ * How a run saves memory so that the process stays within `limit` bytes, by default what the machine has: not at all if it fits, then by unloading
+ * networks while they rest, then also by decoding in tiles, then also without second forms of the convolutions' weights. Throws `OutOfMemoryError` if nothing helps.
  *
  * Without a limit, sizes that clearly fit cost nothing to check.
  */
