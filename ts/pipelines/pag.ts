@@ -3,7 +3,7 @@ import type { TextToImageXLOptions } from './generate-options-xl.ts'
 import { type PerturbedComponent, type PerturbedSettings, perturbedGuidance, perturbedShape } from './pag-options.ts'
 import { type StableDiffusionComponents, stableDiffusion } from './stable-diffusion-base.ts'
 import { type StableDiffusionXLComponents, stableDiffusionXL } from './stable-diffusion-xl-base.ts'
-import type { Task, TaskPipeline } from './task.ts'
+import type { Schema, Task, TaskPipeline } from './task.ts'
 import { imageToImage, inpainting, textToImage } from './tasks.ts'
 
 /** Components of Stable Diffusion with perturbed-attention guidance. */
@@ -18,10 +18,14 @@ function perturbed<S extends CommonOptions, X extends TextToImageXLOptions>(
 ): Task<{ sd: S & PerturbedSettings; sdxl: X & PerturbedSettings }, TaskPipeline<PerturbedComponent>> {
   return {
     ...task,
-    options: { sd: task.options.sd.extend(perturbedShape), sdxl: task.options.sdxl.extend(perturbedShape) },
+    options: { sd: withScale(task.options.sd), sdxl: withScale(task.options.sdxl) },
     settings: [...(task.settings ?? []), 'pagAppliedLayers'],
     begin: async (call, pipe, scope) => ({ guidance: perturbedGuidance(pipe, call.options), ...(await task.begin(call, pipe, scope)) }),
   }
+}
+
+function withScale<O>(schema: Schema<O>): Schema<O & PerturbedSettings> {
+  return schema.extend(perturbedShape) as unknown as Schema<O & PerturbedSettings>
 }
 
 /** Text to image with perturbed-attention guidance. Source: diffusers `StableDiffusionPAGPipeline`; arXiv:2403.17377. */

@@ -32,6 +32,9 @@ export interface FamilyTask<O extends CommonOptions = CommonOptions, P extends o
   begin(call: Call<O>, pipe: P, scope: Scope): Prepared | Promise<Prepared>
 }
 
+/** A schema that has all options of a type. */
+export type Schema<O> = z.ZodObject<{ readonly [Name in keyof O]-?: z.ZodType }>
+
 /**
  * What pipelines of several families do. A pipeline class is a family with a task, as in `extends stableDiffusion(textToImage)`.
  *
@@ -40,7 +43,7 @@ export interface FamilyTask<O extends CommonOptions = CommonOptions, P extends o
 export interface Task<F extends Record<string, CommonOptions>, P extends object = TaskPipeline>
   extends Omit<FamilyTask<F[keyof F], P>, 'schema'> {
   /** The options of calls, with their defaults, in each family. */
-  readonly options: { readonly [Name in keyof F]: z.ZodObject }
+  readonly options: { readonly [Name in keyof F]: Schema<F[Name]> }
 }
 
 /** A pipeline class: what every class can do, and how its pipelines are made of components. */
