@@ -4,12 +4,15 @@ use crate::argument::expect;
 use crate::buffer::{to_vec, Buffer};
 use crate::cpu::{self, Level};
 use crate::simd::{dispatch, Simd, Task};
+use crate::weight::Part;
 use candle_core::{Result, Tensor};
 
-/// Numbers of a row that are changed at once: those of all ranks stay in L1 for usual ranks while the rows of a panel follow each other.
-const BLOCK: usize = 128;
-/// Vectors whose sums wait in registers.
-const SUMS: usize = 8;
+/// Numbers of a row that lie together: those of all ranks stay in L1 for usual ranks while the rows of a panel follow each other.
+const BLOCK: usize = Part::STRIDE;
+/// Rows that are changed at once: with the vectors of a panel their sums fill the registers.
+const ROWS: usize = 4;
+/// Most vectors of a panel.
+const VECTORS: usize = 4;
 
 /// A product `up @ down` that is added to a weight's numbers while a layer is packed from them, see [`Weight::changed`](crate::Weight::changed); sums are f32.
 pub struct LowRank {
@@ -50,14 +53,26 @@ impl LowRank {
     }
 
     /// Adds the product's numbers from `at` on, in row-major order.
-    pub(crate) fn add(&self, at: usize, to: &mut [f32]) {
-        dispatch(self.level, Add { change: self, at, to })
+    pub(crate) fn add(&self, mut at: usize, mut to: &mut [f32]) {
+        while !to.is_empty() {
+            let (first, at_row) = (at / self.width, at % self.width);
+            let count = to.len().min(self.width - at_row).min(BLOCK - at_row % BLOCK);
+            let (part, rest) = to.split_at_mut(count);
+            self.add_part(Part { first, rows: 1, at: at_row, count, width: self.width }, part);
+            (at, to) = (at + count, rest);
+        }
+    }
+
+    /// Adds the product's part, which lies in one block.
+    pub(crate) fn add_part(&self, part: Part, to: &mut [f32]) {
+        debug_assert!(part.at % BLOCK + part.count <= BLOCK);
+        dispatch(self.level, Add { change: self, part, to })
     }
 }
 
 struct Add<'a> {
     change: &'a LowRank,
-    at: usize,
+    part: Part,
     to: &'a mut [f32],
 }
 
@@ -66,46 +81,52 @@ impl Task for Add<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Self { change: LowRank { rank, width, up, down, .. }, mut at, mut to } = self;
-        while !to.is_empty() {
-            let (row, column) = (at / width, at % width);
-            let skipped = column % BLOCK;
-            let count = to.len().min(width - column).min(BLOCK - skipped);
-            let (part, rest) = to.split_at_mut(count);
-            let factors = &up[row * rank..][..*rank];
-            let block = &down[column / BLOCK * rank * BLOCK..][..rank * BLOCK];
-            add_block::<S>(factors, block.as_ptr().add(skipped), part);
-            (at, to) = (at + count, rest);
+        let Self { change: LowRank { rank, up, down, .. }, part: Part { first, rows, at, count, .. }, to } = self;
+        let up = &up[first * rank..][..rows * rank];
+        let down = down[at / BLOCK * rank * BLOCK..][..rank * BLOCK].as_ptr().add(at % BLOCK);
+        let (whole, single) = up.split_at(rows / ROWS * ROWS * rank);
+        let (to, rest) = to.split_at_mut(to.len().min(rows / ROWS * ROWS * BLOCK));
+        for (up, to) in whole.chunks_exact(ROWS * rank).zip(to.chunks_mut(ROWS * BLOCK)) {
+            add_rows::<S, ROWS>(up.as_ptr(), down, *rank, to.as_mut_ptr(), count);
+        }
+        for (up, to) in single.chunks_exact(*rank).zip(rest.chunks_mut(BLOCK)) {
+            add_rows::<S, 1>(up.as_ptr(), down, *rank, to.as_mut_ptr(), count);
         }
     }
 }
 
-/// Adds the sum of `factors[r] * block[r][..]`, at most a block, to `to`.
+/// Adds `up (R, rank) @ down (rank, count)` to rows a block apart.
 #[inline(always)]
-unsafe fn add_block<S: Simd>(factors: &[f32], block: *const f32, to: &mut [f32]) {
-    let (len, to) = (to.len(), to.as_mut_ptr());
+unsafe fn add_rows<S: Simd, const R: usize>(up: *const f32, down: *const f32, rank: usize, to: *mut f32, count: usize) {
     let mut i = 0;
-    while i + SUMS * S::LANES <= len {
-        let mut sums = [S::splat(0.0); SUMS];
-        for (r, factor) in factors.iter().enumerate() {
-            let (factor, from) = (S::splat(*factor), block.add(r * BLOCK + i));
-            for (v, sum) in sums.iter_mut().enumerate() {
-                *sum = S::fma(factor, S::load(from.add(v * S::LANES)), *sum);
+    while i + S::PANEL * S::LANES <= count {
+        let mut sums = [[S::splat(0.0); VECTORS]; R];
+        for r in 0..rank {
+            let from = down.add(r * BLOCK + i);
+            for row in 0..R {
+                let factor = S::splat(*up.add(row * rank + r));
+                for v in 0..S::PANEL {
+                    sums[row][v] = S::fma(factor, S::load(from.add(v * S::LANES)), sums[row][v]);
+                }
             }
         }
-        for (v, sum) in sums.into_iter().enumerate() {
-            let to = to.add(i + v * S::LANES);
-            S::store(to, S::add(sum, S::load(to)));
+        for row in 0..R {
+            for v in 0..S::PANEL {
+                let to = to.add(row * BLOCK + i + v * S::LANES);
+                S::store(to, S::add(sums[row][v], S::load(to)));
+            }
         }
-        i += SUMS * S::LANES;
+        i += S::PANEL * S::LANES;
     }
-    while i < len {
-        let (n, to) = (S::LANES.min(len - i), to.add(i));
-        let mut sum = S::splat(0.0);
-        for (r, factor) in factors.iter().enumerate() {
-            sum = S::fma(S::splat(*factor), S::load_part(block.add(r * BLOCK + i), n), sum);
+    while i < count {
+        let n = S::LANES.min(count - i);
+        for row in 0..R {
+            let (to, mut sum) = (to.add(row * BLOCK + i), S::splat(0.0));
+            for r in 0..rank {
+                sum = S::fma(S::splat(*up.add(row * rank + r)), S::load_part(down.add(r * BLOCK + i), n), sum);
+            }
+            S::store_part(to, S::add(sum, S::load_part(to, n)), n);
         }
-        S::store_part(to, S::add(sum, S::load_part(to, n)), n);
         i += n;
     }
 }

@@ -128,42 +128,78 @@ pub(crate) struct Numbers<'a> {
     changes: &'a [LowRank],
 }
 
-/// Numbers that are converted at once.
-const STEP: usize = 128;
+/// Numbers `at..at + count` of rows `first..first + rows`, of `width` numbers each.
+#[derive(Clone, Copy)]
+pub(crate) struct Part {
+    pub first: usize,
+    pub rows: usize,
+    pub at: usize,
+    pub count: usize,
+    pub width: usize,
+}
+
+impl Part {
+    /// Most rows.
+    pub const ROWS: usize = 16;
+    /// Most numbers of a row, and the distance of the rows where a part is written.
+    pub const STRIDE: usize = 128;
+
+    /// Calls `f` with the place of each row's first number, and the row of `to`.
+    pub fn each<T>(&self, to: &mut [T], mut f: impl FnMut(usize, &mut [T])) {
+        for (i, to) in to.chunks_mut(Self::STRIDE).take(self.rows).enumerate() {
+            f((self.first + i) * self.width + self.at, &mut to[..self.count])
+        }
+    }
+}
 
 impl Numbers<'_> {
-    /// Numbers from `at` on in f32.
+    /// Numbers from `at` on in f32, through any rows.
     pub fn to_f32(self, at: usize, to: &mut [f32]) {
-        match self.kept {
-            Kept::F32(from) => copy(&from[at..], to, f32::from_le_bytes),
-            Kept::F16(from) => widen(&from[at..], to, |bits, to| bits.reinterpret_cast::<f16>().convert_to_f32_slice(to)),
-            Kept::Bf16(from) => widen(&from[at..], to, |bits, to| bits.reinterpret_cast::<bf16>().convert_to_f32_slice(to)),
-        }
+        self.kept.to_f32(at, to);
         self.changes.iter().for_each(|change| change.add(at, to));
     }
 
-    /// The bits of numbers from `at` on in f16, rounded unless they are such already.
-    pub fn to_f16(self, at: usize, to: &mut [u16]) {
+    /// A part in f32.
+    pub fn part_f32(self, part: Part, to: &mut [f32]) {
+        part.each(to, |at, to| self.kept.to_f32(at, to));
+        self.changes.iter().for_each(|change| change.add_part(part, to));
+    }
+
+    /// The bits of a part in f16, rounded unless they are such already.
+    pub fn part_f16(self, part: Part, to: &mut [u16]) {
         match self.kept {
-            Kept::F16(from) if self.changes.is_empty() => copy(&from[at..], to, u16::from_le_bytes),
-            _ => self.round(at, to, |from, to| to.reinterpret_cast_mut::<f16>().convert_from_f32_slice(from)),
+            Kept::F16(from) if self.changes.is_empty() => part.each(to, |at, to| copy(&from[at..], to, u16::from_le_bytes)),
+            _ => self.round(part, to, |from, to| to.reinterpret_cast_mut::<f16>().convert_from_f32_slice(from)),
         }
     }
 
     /// The same in bf16.
-    pub fn to_bf16(self, at: usize, to: &mut [u16]) {
+    pub fn part_bf16(self, part: Part, to: &mut [u16]) {
         match self.kept {
-            Kept::Bf16(from) if self.changes.is_empty() => copy(&from[at..], to, u16::from_le_bytes),
-            _ => self.round(at, to, |from, to| to.reinterpret_cast_mut::<bf16>().convert_from_f32_slice(from)),
+            Kept::Bf16(from) if self.changes.is_empty() => part.each(to, |at, to| copy(&from[at..], to, u16::from_le_bytes)),
+            _ => self.round(part, to, |from, to| to.reinterpret_cast_mut::<bf16>().convert_from_f32_slice(from)),
         }
     }
 
-    fn round(self, at: usize, to: &mut [u16], convert: impl Fn(&[f32], &mut [u16])) {
-        let mut wide = [0.0; STEP];
-        for (i, to) in to.chunks_mut(STEP).enumerate() {
-            let wide = &mut wide[..to.len()];
-            self.to_f32(at + i * STEP, wide);
-            convert(wide, to);
+    fn round(self, part: Part, to: &mut [u16], convert: impl Fn(&[f32], &mut [u16])) {
+        let mut wide = [0.0; Part::ROWS * Part::STRIDE];
+        self.part_f32(part, &mut wide);
+        for (wide, to) in wide.chunks(Part::STRIDE).zip(to.chunks_mut(Part::STRIDE)).take(part.rows) {
+            convert(&wide[..part.count], &mut to[..part.count])
+        }
+    }
+}
+
+/// Numbers that are converted at once.
+const STEP: usize = 128;
+
+impl Kept<'_> {
+    /// Numbers from `at` on in f32.
+    fn to_f32(self, at: usize, to: &mut [f32]) {
+        match self {
+            Self::F32(from) => copy(&from[at..], to, f32::from_le_bytes),
+            Self::F16(from) => widen(&from[at..], to, |bits, to| bits.reinterpret_cast::<f16>().convert_to_f32_slice(to)),
+            Self::Bf16(from) => widen(&from[at..], to, |bits, to| bits.reinterpret_cast::<bf16>().convert_to_f32_slice(to)),
         }
     }
 }

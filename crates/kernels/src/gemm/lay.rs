@@ -4,18 +4,19 @@ use super::pack::Packed;
 use crate::buffer::{Buffer, Number};
 use crate::pool;
 use crate::simd::{dispatch, Shared, Simd, Task};
+use crate::weight::Part;
 
 /// Numbers of a column that are turned at once: with those of a vector's other columns they stay in L1, and of each column whole cache lines are read.
-const BLOCK: usize = 128;
+const BLOCK: usize = Part::STRIDE;
 /// Most columns that are turned at once.
-const LANES: usize = 16;
+const LANES: usize = Part::ROWS;
 /// Blocks per task.
 const BLOCKS: usize = 16;
 
 impl Packed {
-    /// The buffer of a matrix. `column(j, at, to)` writes numbers `at..` of column j in the source's order, of which number `i` belongs to the packed row
+    /// The buffer of a matrix. `read(part, to)` writes a part of the source, whose rows are the columns here; number `i` of each belongs to the packed row
     /// `rows[i]`.
-    pub(super) fn lay<T: Turn>(&self, rows: &[u32], column: impl Fn(usize, usize, &mut [T]) + Sync + Send) -> Buffer<T> {
+    pub(super) fn lay<T: Turn>(&self, rows: &[u32], read: impl Fn(Part, &mut [T]) + Sync + Send) -> Buffer<T> {
         // The tasks write all of them, those of unused columns too.
         let mut data = Buffer::unfilled(self.k * self.columns());
         if crate::dry::is_on() {
@@ -26,7 +27,7 @@ impl Packed {
         pool::run(self.panels.len() * parts, |i| {
             let (panel, first) = (i / parts, i % parts * BLOCK * BLOCKS);
             let range = first..rows.len().min(first + BLOCK * BLOCKS);
-            dispatch(self.level, Part { packed: self, panel, rows, range, column: &column, to })
+            dispatch(self.level, Turning { packed: self, panel, rows, range, read: &read, to })
         });
         data
     }
@@ -45,21 +46,21 @@ impl Packed {
 }
 
 /// Numbers of `range` of all columns of a panel.
-struct Part<'a, T, F> {
+struct Turning<'a, T, F> {
     packed: &'a Packed,
     panel: usize,
     rows: &'a [u32],
     range: std::ops::Range<usize>,
-    column: &'a F,
+    read: &'a F,
     to: Shared<T>,
 }
 
-impl<T: Turn, F: Fn(usize, usize, &mut [T])> Task for Part<'_, T, F> {
+impl<T: Turn, F: Fn(Part, &mut [T])> Task for Turning<'_, T, F> {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Self { packed, rows, column, .. } = self;
+        let Self { packed, rows, read, .. } = self;
         let panel = &packed.panels[self.panel];
         let width = panel.vectors * S::LANES;
         let to = self.to.get().add(panel.offset * packed.k);
@@ -69,12 +70,8 @@ impl<T: Turn, F: Fn(usize, usize, &mut [T])> Task for Part<'_, T, F> {
             let count = BLOCK.min(self.range.end - at);
             for vector in 0..panel.vectors {
                 let (first, used) = packed.columns_of(panel, vector, S::LANES);
-                for (i, columns) in columns.chunks_exact_mut(BLOCK).enumerate().take(S::LANES) {
-                    match i < used {
-                        true => column(first + i, at, &mut columns[..count]),
-                        false => columns.fill(T::ZERO),
-                    }
-                }
+                read(Part { first, rows: used, at, count, width: packed.k }, columns);
+                columns[used * BLOCK..S::LANES * BLOCK].fill(T::ZERO);
                 T::turn::<S>(columns.as_ptr(), turned.as_mut_ptr(), count);
                 let to = to.add(vector * S::LANES);
                 for (i, row) in rows[at..at + count].iter().enumerate() {
