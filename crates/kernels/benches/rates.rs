@@ -1,6 +1,6 @@
 //! One table: for every named shape our best time, GFLOP/s and share of the machine's peak, and how many times longer candle's own op takes.
 //!
-//! `cargo bench -p nd-kernels --bench rates -- [linear int8 int8-conv geglu conv attention norm] [--no-candle] [--only=PART-OF-NAME] [--seconds=PER-ROW]`; NODE_DIFFUSION_CPU and ND_THREADS choose level and threads.
+//! `cargo bench -p nd-kernels --bench rates -- [linear bf16 bf16-conv int8 int8-conv geglu conv attention norm] [--no-candle] [--only=PART-OF-NAME] [--seconds=PER-ROW]`; NODE_DIFFUSION_CPU and ND_THREADS choose level and threads.
 //!
 //! Times are CPU time divided by threads, so that other programs' turns do not count (their use of caches and memory does).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -81,11 +81,17 @@ fn main() {
         if wanted("linear") {
             linear(&table);
         }
+        if wanted("bf16") {
+            small(&table, Peak::Bf16, DType::BF16.into());
+        }
+        if wanted("bf16-conv") {
+            small_conv(&table, Peak::Bf16, DType::BF16.into());
+        }
         if wanted("int8") {
-            int8(&table);
+            small(&table, Peak::Int8, Storage::Int8);
         }
         if wanted("int8-conv") {
-            int8_conv(&table);
+            small_conv(&table, Peak::Int8, Storage::Int8);
         }
         if wanted("geglu") {
             geglu(&table);
@@ -111,33 +117,33 @@ fn linear(table: &Table) {
     }
 }
 
-/// Products of bytes, against the peak of bytes; in the last column how many times longer our own f32 takes.
-fn int8(table: &Table) {
-    println!("| int8, peak {:.0} GOP/s per thread | ms | GOP/s | of peak | f32 / int8 |", cpu::peak(Peak::Int8, 50));
+/// Products of bf16 or of bytes, against their own peak; in the last column how many times longer our own f32 takes.
+fn small(table: &Table, of: Peak, storage: Storage) {
+    println!("| {of:?}, peak {:.0} GOP/s per thread | ms | GOP/s | of peak | f32 / {of:?} |", cpu::peak(of, 50));
     for (name, m, k, n) in shapes::LINEAR {
         let (x, w, b) = (random(&[1, m, k]), random(&[n, k]), random(&[n]));
-        let layer = |storage| Linear::new(&w, Some(&b), storage).unwrap();
-        let (ours, float) = (layer(Storage::Int8), layer(DType::F32.into()));
-        table.row_of(Peak::Int8, name, 2e-9 * (m * k * n) as f64, || ours.forward(&x).unwrap(), || float.forward(&x).unwrap());
+        let layer = |storage| cpu::with_bf16(|| Linear::new(&w, Some(&b), storage).unwrap());
+        let (ours, float) = (layer(storage), layer(DType::F32.into()));
+        table.row_of(of, name, 2e-9 * (m * k * n) as f64, || ours.forward(&x).unwrap(), || float.forward(&x).unwrap());
     }
     for (name, m, k, n) in shapes::GEGLU {
         let (x, w, b) = (random(&[1, m, k]), random(&[2 * n, k]), random(&[2 * n]));
-        let layer = |storage| Geglu::new(&w, Some(&b), storage).unwrap();
-        let (ours, float) = (layer(Storage::Int8), layer(DType::F32.into()));
-        table.row_of(Peak::Int8, name, 4e-9 * (m * k * n) as f64, || ours.forward(&x).unwrap(), || float.forward(&x).unwrap());
+        let layer = |storage| cpu::with_bf16(|| Geglu::new(&w, Some(&b), storage).unwrap());
+        let (ours, float) = (layer(storage), layer(DType::F32.into()));
+        table.row_of(of, name, 4e-9 * (m * k * n) as f64, || ours.forward(&x).unwrap(), || float.forward(&x).unwrap());
     }
 }
 
-/// Convolutions of bytes, the same way. GOP/s are those of the direct method, which bytes always take.
-fn int8_conv(table: &Table) {
-    println!("| int8, peak {:.0} GOP/s per thread | ms | GOP/s | of peak | f32 / int8 |", cpu::peak(Peak::Int8, 50));
+/// Convolutions, the same way. GOP/s are those of the direct method, which bytes always take.
+fn small_conv(table: &Table, of: Peak, storage: Storage) {
+    println!("| {of:?}, peak {:.0} GOP/s per thread | ms | GOP/s | of peak | f32 / {of:?} |", cpu::peak(of, 50));
     for (name, b, size, ci, co, stride, up) in shapes::CONV.into_iter().filter(|shape| shape.3.min(shape.4) >= 32) {
         let (x, w, bias) = (random(&[b, size, size, ci]), random(&[co, ci, 3, 3]), random(&[co]));
-        let layer = |storage| Conv2d::new(&w, Some(&bias), Conv2dConfig { stride, ..SAME }, storage).unwrap();
-        let (ours, float) = (layer(Storage::Int8), layer(DType::F32.into()));
+        let layer = |storage| cpu::with_bf16(|| Conv2d::new(&w, Some(&bias), Conv2dConfig { stride, ..SAME }, storage).unwrap());
+        let (ours, float) = (layer(storage), layer(DType::F32.into()));
         let out = if up { 2 * size } else { size.div_ceil(stride) };
         let run = |conv: &Conv2d| if up { conv.forward_upsampled(&x, (out, out), &Epilogue::default()) } else { conv.forward(&x) }.unwrap();
-        table.row_of(Peak::Int8, name, 18e-9 * (b * out * out * ci * co) as f64, || run(&ours), || run(&float));
+        table.row_of(of, name, 18e-9 * (b * out * out * ci * co) as f64, || run(&ours), || run(&float));
     }
 }
 

@@ -1,5 +1,6 @@
 //! Which instruction set our CPU bodies use, decided once at run time.
 
+use crate::simd::{dispatch, Simd, Task};
 use crate::Storage;
 use candle_core::{DType, Device};
 use std::cell::Cell;
@@ -57,33 +58,91 @@ fn avx2() -> bool {
     is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c")
 }
 
-thread_local! {
-    static FORCED: Cell<Option<Level>> = const { Cell::new(None) };
+/// What operations that are built on a thread use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Choice {
+    level: Level,
+    bf16: bool,
 }
+
+thread_local! {
+    static FORCED: Cell<Option<Choice>> = const { Cell::new(None) };
+}
+
+fn choice() -> Choice {
+    static CHOSEN: OnceLock<Choice> = OnceLock::new();
+    FORCED.get().unwrap_or_else(|| *CHOSEN.get_or_init(|| choose(&std::env::var("NODE_DIFFUSION_CPU").unwrap_or_default())))
+}
+
+/// What a value of `NODE_DIFFUSION_CPU` stands for.
+fn choose(value: &str) -> Choice {
+    let name = value.strip_suffix(BF16);
+    let usable = || Level::ALL.into_iter().filter(|level| level.available());
+    match usable().find(|level| level.name() == name.unwrap_or(value)) {
+        Some(level) => Choice { level, bf16: name.is_some() && level != Level::Reference },
+        None => {
+            let level = usable().next().unwrap_or(Level::Reference);
+            Choice { level, bf16: has_bf16(level) }
+        }
+    }
+}
+
+/// What follows a level's name where products of bf16 are in force.
+const BF16: &str = "+bf16";
 
 /// The level in force on this thread: the one of [`with_level`], else the one that `NODE_DIFFUSION_CPU` names if this CPU has it, else the best available.
 pub fn level() -> Level {
-    static CHOSEN: OnceLock<Level> = OnceLock::new();
-    FORCED.get().unwrap_or_else(|| *CHOSEN.get_or_init(choose))
+    choice().level
 }
 
-fn choose() -> Level {
-    let name = std::env::var("NODE_DIFFUSION_CPU").unwrap_or_default();
-    let usable = || Level::ALL.into_iter().filter(|level| level.available());
-    usable().find(|level| level.name() == name).or_else(|| usable().next()).unwrap_or(Level::Reference)
+/// Whether layers whose weights are stored as bf16 round their inputs to bf16 as well and multiply those, sums being f32; else they widen the weights.
+///
+/// By default where the CPU has an instruction for it (AVX512_BF16). A level named by `NODE_DIFFUSION_CPU` or [`with_level`] does without; `+bf16` behind the name
+/// asks for it at any level, in software where there is no instruction, slowly but bit for bit the same.
+pub fn multiplies_bf16() -> bool {
+    choice().bf16
 }
 
-/// Runs `f` with another level on this thread; operations built inside keep it. For tests and benches.
+/// What is in force on this thread in one word, such as `avx512+bf16`: what `NODE_DIFFUSION_CPU` takes.
+pub fn name() -> String {
+    let Choice { level, bf16 } = choice();
+    format!("{}{}", level.name(), if bf16 { BF16 } else { "" })
+}
+
+/// Whether this CPU has an instruction for products of bf16 that the level uses.
+pub fn has_bf16(level: Level) -> bool {
+    struct Has;
+    impl Task for Has {
+        type Output = bool;
+        #[inline(always)]
+        unsafe fn run<S: Simd>(self) -> bool {
+            S::has_pairs()
+        }
+    }
+    level != Level::Reference && dispatch(level, Has)
+}
+
+/// Runs `f` with another level on this thread, without products of bf16; operations built inside keep it. For tests and benches.
 ///
 /// A level that this CPU does not have is replaced by [`Level::Scalar`].
 pub fn with_level<R>(level: Level, f: impl FnOnce() -> R) -> R {
-    struct Restore(Option<Level>);
+    with(Choice { level: if level.available() { level } else { Level::Scalar }, bf16: false }, f)
+}
+
+/// Runs `f` with products of bf16, see [`multiplies_bf16`], at the level in force. For tests and benches.
+pub fn with_bf16<R>(f: impl FnOnce() -> R) -> R {
+    let level = level();
+    with(Choice { level, bf16: level != Level::Reference }, f)
+}
+
+fn with<R>(choice: Choice, f: impl FnOnce() -> R) -> R {
+    struct Restore(Option<Choice>);
     impl Drop for Restore {
         fn drop(&mut self) {
             FORCED.set(self.0);
         }
     }
-    let _restore = Restore(FORCED.replace(Some(if level.available() { level } else { Level::Scalar })));
+    let _restore = Restore(FORCED.replace(Some(choice)));
     f()
 }
 
@@ -133,4 +192,20 @@ pub fn features() -> Vec<&'static str> {
     #[cfg(target_arch = "aarch64")]
     probe!(is_aarch64_feature_detected: "neon" "fp16" "dotprod" "bf16" "i8mm" "sve");
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_says_the_level_and_whether_bf16_is_multiplied() {
+        assert_eq!(choose("scalar"), Choice { level: Level::Scalar, bf16: false });
+        assert_eq!(choose("scalar+bf16"), Choice { level: Level::Scalar, bf16: true });
+        assert_eq!(choose("reference+bf16"), Choice { level: Level::Reference, bf16: false });
+        // Nothing that this CPU has: the best of it, with products of bf16 where they are quick.
+        let best = choose("");
+        assert_eq!(best.bf16, has_bf16(best.level));
+        assert_eq!(choose("sse+bf16"), best);
+    }
 }

@@ -1,22 +1,19 @@
 //! What this machine can do at most, measured: the roofs that benches compare with.
 
-use crate::cpu::{peak, Peak};
+use crate::cpu::{has_bf16, level, peak, Peak};
 use crate::pool;
 use rayon::prelude::*;
 use std::time::Instant;
 
 /// Bytes that are streamed: far more than any cache holds.
 const STREAM: usize = 1 << 28;
-/// Rounds of independent products per try, about a millisecond.
-#[cfg(target_arch = "x86_64")]
-const ROUNDS: usize = 200_000;
 
 /// Rates of all threads of the pool together.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Peaks {
     /// f32 multiply-adds in GFLOP/s, by the register tile of our products.
     pub f32: f64,
-    /// bf16 dot products in GFLOP/s; 0 where the CPU has none.
+    /// bf16 dot products in GFLOP/s, by the register tile of our products; 0 where the CPU has none.
     pub bf16: f64,
     /// int8 multiply-adds in GOP/s, by the register tile of our products.
     pub int8: f64,
@@ -31,7 +28,8 @@ pub fn peaks(tries: usize) -> Peaks {
     pool::install(|| {
         let (read, copy) = bandwidth(tries);
         let [f32, int8] = [Peak::F32, Peak::Int8].map(|of| together(|| peak(of, tries)));
-        Peaks { f32, bf16: together(|| bf16(tries)), int8, read, copy }
+        let bf16 = if has_bf16(level()) { together(|| peak(Peak::Bf16, tries)) } else { 0.0 };
+        Peaks { f32, bf16, int8, read, copy }
     })
 }
 
@@ -61,57 +59,12 @@ fn bandwidth(tries: usize) -> (f64, f64) {
     (STREAM as f64 / read / 1e9, 2.0 * STREAM as f64 / copy / 1e9)
 }
 
-fn bf16(tries: usize) -> f64 {
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512f") {
-        // SAFETY: the CPU has what it needs.
-        return best(tries, || unsafe { spin::bf16(ROUNDS) });
-    }
-    let _ = tries;
-    0.0
-}
-
-/// 1e9 operations per second of rounds of [`spin::CHAINS`] instructions.
-#[cfg(target_arch = "x86_64")]
-fn best(tries: usize, run: impl Fn()) -> f64 {
-    let rate = |_| {
-        let start = Instant::now();
-        run();
-        (ROUNDS * spin::CHAINS * spin::FLOPS) as f64 / start.elapsed().as_secs_f64() / 1e9
-    };
-    (0..tries).map(rate).fold(0.0, f64::max)
-}
-
-/// Products that depend on nothing but themselves, as many as hide their latency.
-#[cfg(target_arch = "x86_64")]
-mod spin {
-    use std::arch::x86_64::*;
-
-    pub const CHAINS: usize = 12;
-    /// Of one instruction.
-    pub const FLOPS: usize = 64;
-
-    #[target_feature(enable = "avx512f,avx512bf16")]
-    pub fn bf16(rounds: usize) {
-        let mut sums = [_mm512_setzero_ps(); CHAINS];
-        // SAFETY: an equally large vector of plain bits.
-        let one: __m512bh = unsafe { std::mem::transmute(_mm512_set1_epi16(0x3f80)) };
-        let (a, b) = (std::hint::black_box(one), std::hint::black_box(one));
-        for _ in 0..rounds {
-            for sum in &mut sums {
-                *sum = _mm512_dpbf16_ps(*sum, a, b);
-            }
-        }
-        std::hint::black_box(sums);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #[test]
     fn roofs_are_positive_where_the_cpu_has_them() {
         let peaks = super::peaks(1);
         assert!(peaks.f32 > 0.0 && peaks.read > 0.0 && peaks.copy > 0.0, "{peaks:?}");
-        assert_eq!(peaks.bf16 > 0.0, crate::cpu::features().contains(&"avx512bf16"));
+        assert_eq!(peaks.bf16 > 0.0, super::has_bf16(super::level()));
     }
 }

@@ -3,7 +3,7 @@ use candle_core::DType;
 /// How a layer keeps its weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Storage {
-    /// Rounded once to this float type (F32, F16 or BF16); products are f32.
+    /// Rounded once to this float type (F32, F16 or BF16). Products are f32, or for BF16 those of bf16 where [`crate::cpu::multiplies_bf16`]; sums are always f32.
     Float(DType),
     /// A signed byte per weight with one scale per output channel; inputs are rounded to signed bytes with a scale per row of a linear layer and per image of a
     /// convolution, sums are exact integers. A product is off by one to two parts in a hundred (root mean square).

@@ -4,7 +4,6 @@
 mod oracle;
 
 use candle_core::{DType, Tensor};
-use nd_kernels::cpu::{level, Level};
 use nd_kernels::{Activation, Conv2d, Conv2dConfig, Epilogue, Padding};
 use oracle::{exact, near, normal, single, stored};
 use proptest::prelude::*;
@@ -63,20 +62,6 @@ fn large() {
     compare(2, (32, 32), 64, 64, (3, 3), SAME, DType::F16);
 }
 
-/// Weights of 80 MiB are transformed group by group: the same bits as for two convolutions that have half of the columns each.
-fn grouped() {
-    if matches!(level(), Level::Reference | Level::Scalar) {
-        return;
-    }
-    let (channels, columns) = (1280, 1024);
-    let (x, w) = (single(&image(1, 1, (12, 12), channels)), single(&normal(2, &[columns, channels, 3, 3])));
-    let run = |w: &Tensor| Conv2d::new(w, None, SAME, DType::F32).unwrap().forward(&x).unwrap();
-    let halves = w.chunk(2, 0).unwrap();
-    let want = Tensor::cat(&[run(&halves[0].contiguous().unwrap()), run(&halves[1].contiguous().unwrap())], 3).unwrap();
-    let difference = (run(&w) - want).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap();
-    assert_eq!(difference.to_scalar::<f32>().unwrap(), 0.0);
-}
-
 fn kernels_and_storages() {
     let lopsided = Conv2dConfig { stride: 3, padding: Padding::Asymmetric { top: 2, left: 0, bottom: 1, right: 3 } };
     for kernel in [(5, 5), (1, 3), (2, 2), (7, 1)] {
@@ -128,7 +113,7 @@ fn upsampled() {
     }
 }
 
-each_level!(shapes, large, grouped, kernels_and_storages, epilogue, concat, upsampled);
+each_level!(shapes, large, kernels_and_storages, epilogue, concat, upsampled);
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]

@@ -12,7 +12,7 @@ fn bits(x: &Tensor) -> Vec<u32> {
     values.into_iter().map(f32::to_bits).collect()
 }
 
-/// Every kind of operation on samples of one batch: tiles, Winograd in all sizes, phases, narrow outputs, norms, bytes and attention.
+/// Every kind of operation on samples of one batch: tiles, Winograd in all sizes, phases, narrow outputs, norms, bytes, brain floats and attention.
 fn run(x: &Tensor) -> Vec<Vec<u32>> {
     let channels = x.dims()[3];
     let same = Conv2dConfig { stride: 1, padding: Padding::Same(1) };
@@ -34,6 +34,8 @@ fn run(x: &Tensor) -> Vec<Vec<u32>> {
         linear.forward(&tokens),
         Linear::new(&normal(5, &[96, c]), None, Storage::Int8).unwrap().forward(&tokens),
         Conv2d::new(&normal(2, &[64, channels, 3, 3]), None, same, Storage::Int8).unwrap().forward(x),
+        cpu::with_bf16(|| Linear::new(&normal(5, &[96, c]), None, DType::BF16).unwrap()).forward(&tokens),
+        cpu::with_bf16(|| Conv2d::new(&normal(2, &[48, channels, 3, 3]), None, same, DType::BF16).unwrap()).forward(&small),
         attention(&tokens, &tokens, &tokens, 2, 0.2, Mask::None),
     ]
     .into_iter()

@@ -11,7 +11,7 @@ pub struct NativeInfo {
     pub version: String,
     /// Target that it was built for, such as `x86_64-linux`.
     pub target: String,
-    /// Instruction set in use: avx512, avx2, neon, scalar or reference.
+    /// Instruction set in use: avx512, avx2, neon, scalar or reference, with `+bf16` behind it where layers kept as bf16 multiply bf16.
     pub level: String,
     /// Features of this CPU that matter.
     pub cpu_features: Vec<String>,
@@ -27,7 +27,7 @@ pub fn doctor() -> NativeInfo {
     NativeInfo {
         version: env!("CARGO_PKG_VERSION").into(),
         target: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
-        level: cpu::level().name().into(),
+        level: cpu::name(),
         cpu_features: cpu::features().into_iter().map(Into::into).collect(),
         threads: pool::threads() as u32,
         cuda: cfg!(feature = "cuda"),

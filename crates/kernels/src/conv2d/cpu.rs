@@ -2,11 +2,11 @@
 //! concatenation are only other pointers.
 
 use super::pixels::{Grid, Pixels};
-use super::winograd::{choose, Kind, Tile, Winograd, F2, F4, F6};
-use super::{bytes, narrow, upsample, Conv2dConfig};
+use super::winograd::{choose, InPairs, Kind, Tile, Winograd, F2, F4, F6};
+use super::{narrow, upsample, Conv2dConfig};
 use crate::buffer::{dense, output, to_vec, Buffer, View};
 use crate::cpu::Level;
-use crate::gemm::{gemm_by, zero_quad, Finish, Matrix, Packed};
+use crate::gemm::{gemm_by, rounded, zero_quad, Finish, Matrix, Packed, Unit};
 use crate::{Epilogue, Storage, Weight};
 use candle_core::{Result, Tensor};
 use std::sync::OnceLock;
@@ -32,6 +32,7 @@ struct Derived {
     narrow: OnceLock<narrow::Narrow>,
     phases: OnceLock<upsample::Phases>,
     f2: OnceLock<Winograd<F2>>,
+    f2_in_pairs: OnceLock<Winograd<InPairs<F2>>>,
     f4: OnceLock<Winograd<F4>>,
     f6: OnceLock<Winograd<F6>>,
 }
@@ -39,6 +40,8 @@ struct Derived {
 /// What a call works on.
 pub(super) struct Call<'a> {
     pub sources: &'a [(&'a [f32], usize)],
+    /// One per output pixel, where the sources are bytes.
+    pub scales: *const f32,
     pub grid: Grid,
     pub per_sample: Option<&'a [f32]>,
     pub residual: Option<&'a [f32]>,
@@ -53,7 +56,7 @@ impl Body {
         let shape @ (n, channels, kh, kw) = (dims[0], dims[1], dims[2], dims[3]);
         let packed = weight.read(|numbers| Packed::new(level, storage, &Matrix { numbers, sets: kh * kw, channels, n, gated: false }))?;
         let mut zeros = Buffer::zeroed(channels);
-        if packed.columns_of_bytes.is_some() {
+        if packed.unit() == Unit::Quad {
             zeros.fill(zero_quad(packed.level));
         }
         Ok(Self { packed, bias: bias.map(to_vec).transpose()?, zeros, shape, config, derived: Derived::default() })
@@ -74,6 +77,7 @@ impl Body {
         let (_, height, width, _) = inputs[0].dims4()?;
         let call = Call {
             sources: &sources,
+            scales: std::ptr::null(),
             grid: Grid { input: (height, width), resize, output: (shape[1], shape[2]), batch: shape[0] },
             per_sample: per_sample.as_ref().map(View::slice).transpose()?,
             residual: residual.as_ref().map(View::slice).transpose()?,
@@ -88,13 +92,12 @@ impl Body {
             output(shape.as_slice(), |out| {
                 let (finish, derived) = (self.finish(&call, out), &self.derived);
                 match choose(self, &call) {
-                    _ if self.packed.columns_of_bytes.is_some() => bytes::run(self, &call, &finish),
+                    Some(Kind::F2InPairs) => self.winograd(&derived.f2_in_pairs, &call, &finish),
                     Some(Kind::F2) => self.winograd(&derived.f2, &call, &finish),
                     Some(Kind::F4) => self.winograd(&derived.f4, &call, &finish),
                     Some(Kind::F6) => self.winograd(&derived.f6, &call, &finish),
                     None if narrow::fits(self, &call) => with(&derived.narrow, || narrow::Narrow::new(self), |n| n.run(self, &call, &finish)),
-                    None if upsample::fits(self, &call) => with(&derived.phases, || upsample::Phases::new(self), |p| p.run(self, &call, &finish)),
-                    None => self.direct(&call, &finish),
+                    None => self.products(&call, &finish),
                 }
             })
         }?
@@ -103,17 +106,19 @@ impl Body {
 
     /// Tells a dry run which form of the weights this call would make, and how large its tiles are.
     fn note_need(&self, call: &Call) {
-        let Derived { narrow, phases, f2, f4, f6 } = &self.derived;
+        let Derived { narrow, phases, f2, f2_in_pairs, f4, f6 } = &self.derived;
         let kept = |bytes: usize, is_made: bool| if is_made { 0 } else { bytes };
         let (kept, scratch) = match choose(self, call) {
-            _ if self.packed.columns_of_bytes.is_some() => (0, call.sources.iter().map(|(data, _)| data.len()).sum()),
+            Some(Kind::F2InPairs) => self.winograd_need(f2_in_pairs, call),
             Some(Kind::F2) => self.winograd_need(f2, call),
             Some(Kind::F4) => self.winograd_need(f4, call),
             Some(Kind::F6) => self.winograd_need(f6, call),
             None if narrow::fits(self, call) => (kept(4 * self.packed.k * self.packed.columns(), narrow.get().is_some()), 0),
             // Four convolutions of two by two taps.
-            None if upsample::fits(self, call) => (kept(4 * 16 * self.packed.k / 9 * self.packed.columns(), phases.get().is_some()), 0),
-            None => (0, 0),
+            None if upsample::fits(self, call) => {
+                (kept(4 * 16 * self.packed.k / 9 * self.packed.columns(), phases.get().is_some()), self.rounded_bytes(call))
+            }
+            None => (0, self.rounded_bytes(call)),
         };
         crate::dry::note(kept, scratch);
     }
@@ -136,9 +141,30 @@ impl Body {
         }
     }
 
+    /// Memory of the inputs in the numbers that are multiplied.
+    fn rounded_bytes(&self, call: &Call) -> usize {
+        match self.packed.unit() {
+            Unit::Float => 0,
+            unit => call.sources.iter().map(|(data, _)| 4 * data.len() / unit.numbers()).sum(),
+        }
+    }
+
+    /// Products of the pixels themselves, rounded once if need be.
+    fn products(&self, call: &Call, finish: &Finish) {
+        let (batch, (height, width)) = (call.grid.batch, call.grid.output);
+        rounded(&self.packed, call.sources, batch, batch * height * width, |sources, scales| {
+            let call = Call { sources, scales, ..*call };
+            if upsample::fits(self, &call) {
+                with(&self.derived.phases, || upsample::Phases::new(self), |phases| phases.run(self, &call, finish))
+            } else {
+                self.direct(&call, finish)
+            }
+        })
+    }
+
     fn direct(&self, call: &Call, finish: &Finish) {
         let (_, _, kh, kw) = self.shape;
-        let pixels = Pixels::new(call.sources, &call.grid, (kh, kw), self.config, &self.zeros);
+        let pixels = Pixels::new(call.sources, &call.grid, (kh, kw), self.config, &self.zeros).scaled(call.scales);
         let (height, width) = call.grid.output;
         let rows = call.grid.batch * height * width;
         match call.sources {
@@ -164,8 +190,9 @@ impl Body {
 
     /// Memory held by the weights, derived forms included.
     pub fn bytes(&self) -> usize {
-        let Derived { narrow, phases, f2, f4, f6 } = &self.derived;
-        let winograd = [f2.get().map(Winograd::bytes), f4.get().map(Winograd::bytes), f6.get().map(Winograd::bytes)];
+        let Derived { narrow, phases, f2, f2_in_pairs, f4, f6 } = &self.derived;
+        let winograd =
+            [f2.get().map(Winograd::bytes), f2_in_pairs.get().map(Winograd::bytes), f4.get().map(Winograd::bytes), f6.get().map(Winograd::bytes)];
         let small = narrow.get().map_or(0, narrow::Narrow::bytes);
         self.packed.bytes() + small + phases.get().map_or(0, upsample::Phases::bytes) + winograd.into_iter().flatten().sum::<usize>()
     }

@@ -1,6 +1,5 @@
 //! Two-dimensional convolution on channels-last images.
 
-mod bytes;
 mod cpu;
 mod narrow;
 mod pixels;

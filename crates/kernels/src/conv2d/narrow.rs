@@ -3,7 +3,7 @@
 use super::cpu::{Body, Call};
 use super::pixels::Pixels;
 use crate::buffer::Buffer;
-use crate::gemm::{Finish, Rows};
+use crate::gemm::{Finish, Rows, Unit};
 use crate::pool;
 use crate::simd::{dispatch, Simd, Task};
 use std::cell::RefCell;
@@ -27,7 +27,7 @@ pub(super) struct Narrow {
 
 /// Whether the call is such a one.
 pub(super) fn fits(body: &Body, call: &Call) -> bool {
-    body.shape.0 <= COLUMNS && call.sources.len() == 1
+    body.shape.0 <= COLUMNS && call.sources.len() == 1 && body.packed.unit() != Unit::Quad
 }
 
 impl Narrow {

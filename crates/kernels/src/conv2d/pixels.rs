@@ -20,6 +20,8 @@ pub(super) const OUTSIDE: usize = usize::MAX;
 /// Row pointers of an implicit GEMM; set = source * taps + tap.
 pub(super) struct Pixels<'a> {
     pub sources: &'a [(&'a [f32], usize)],
+    /// One per output pixel, where channels are bytes.
+    scales: *const f32,
     pub zeros: *const f32,
     pub grid: Grid,
     taps: usize,
@@ -29,7 +31,7 @@ pub(super) struct Pixels<'a> {
     pub columns: Vec<usize>,
 }
 
-// SAFETY: `zeros` points into a buffer that outlives it and is only read.
+// SAFETY: `zeros` and `scales` point into buffers that outlive it and are only read.
 unsafe impl Sync for Pixels<'_> {}
 
 impl<'a> Pixels<'a> {
@@ -42,6 +44,7 @@ impl<'a> Pixels<'a> {
         };
         Self {
             sources,
+            scales: std::ptr::null(),
             zeros: zeros.as_ptr(),
             grid: *grid,
             taps: kernel.0 * kernel.1,
@@ -53,6 +56,11 @@ impl<'a> Pixels<'a> {
 }
 
 impl<'a> Pixels<'a> {
+    /// With the scales of the output pixels.
+    pub fn scaled(self, scales: *const f32) -> Self {
+        Self { scales, ..self }
+    }
+
     /// Rows and columns by padded position instead, up to `extent`; what lies beyond the padding is outside as well.
     pub fn tiled(sources: &'a [(&'a [f32], usize)], grid: &Grid, extent: (usize, usize), config: Conv2dConfig, zeros: &'a [f32]) -> Self {
         Self::new(sources, &Grid { output: extent, ..*grid }, (1, 1), config, zeros)
@@ -82,5 +90,9 @@ impl Rows for Pixels<'_> {
                 (y, b) = (0, b + 1);
             }
         }
+    }
+
+    fn scales(&self) -> *const f32 {
+        self.scales
     }
 }

@@ -4,7 +4,7 @@
 use super::cpu::{Body, Call};
 use super::pixels::{Grid, Pixels};
 use super::{Conv2dConfig, Padding};
-use crate::gemm::{gemm, Finish, Packed, Phase};
+use crate::gemm::{gemm, Finish, Packed, Phase, Unit};
 use crate::pool;
 use crate::simd::{dispatch, Shared, Simd, Task};
 
@@ -16,17 +16,19 @@ pub(super) fn fits(body: &Body, call: &Call) -> bool {
     let Grid { input: (height, width), resize, .. } = call.grid;
     let (_, _, kh, kw) = body.shape;
     let shape = (kh, kw) == (3, 3) && body.config == Conv2dConfig { stride: 1, padding: Padding::Same(1) };
-    shape && resize == Some((2 * height, 2 * width)) && call.sources.len() == 1 && !crate::cpu::saves_memory()
+    let doubles = resize == Some((2 * height, 2 * width)) && call.sources.len() == 1;
+    shape && doubles && body.packed.unit() != Unit::Quad && !crate::cpu::saves_memory()
 }
 
 impl Phases {
-    /// Kept in f32, so that a half-precision storage is rounded once.
+    /// In f32 for a half-precision storage, which is rounded once then; in the pairs that are multiplied for a matrix of pairs.
     pub fn new(body: &Body) -> Self {
         let (n, channels, _, _) = body.shape;
+        let (level, unit) = (body.packed.level, body.packed.unit());
         Self([0, 1, 2, 3].map(|parity| {
-            Packed::of_values(body.packed.level, (4, channels), n, |to, data| {
-                let data = Shared::new(data.as_mut_ptr());
-                pool::run(to.panels.len(), |panel| dispatch(to.level, Merge { from: &body.packed, to, data, panel, parity }))
+            Packed::of_lanes(level, unit, (4, channels.div_ceil(unit.numbers())), n, |to, data| {
+                let data = Shared::new(data);
+                pool::run(to.panels.len(), |panel| dispatch(to.level, Merge { from: &body.packed, unit, to, data, panel, parity }))
             })
         }))
     }
@@ -51,6 +53,7 @@ impl Phases {
 /// Adds the taps of one panel that read the same pixel. The panels of both matrices hold the same columns.
 struct Merge<'a> {
     from: &'a Packed,
+    unit: Unit,
     to: &'a Packed,
     data: Shared<f32>,
     panel: usize,
@@ -62,19 +65,26 @@ impl Task for Merge<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Self { from, to, data, parity, .. } = self;
+        let Self { from, unit, to, data, parity, .. } = self;
         let panel = &to.panels[self.panel];
         for tap in 0..4 {
             let (rows, columns) = (merged(parity / 2, tap / 2), merged(parity % 2, tap % 2));
             for k in 0..to.k / 4 {
                 for j in (0..panel.vectors * S::LANES).step_by(S::LANES) {
-                    let mut sum = S::splat(0.0);
-                    for y in rows.clone() {
-                        for x in columns.clone() {
-                            sum = S::add(sum, from.vector::<S>(panel, 3 * y + x, k, j));
+                    let sum = |channel: usize| {
+                        let mut sum = S::splat(0.0);
+                        for y in rows.clone() {
+                            for x in columns.clone() {
+                                sum = S::add(sum, from.vector::<S>(panel, 3 * y + x, channel, j));
+                            }
                         }
-                    }
-                    S::store(data.get().add(to.at(panel, S::LANES, (tap, k), j)), sum);
+                        sum
+                    };
+                    let lanes = match unit {
+                        Unit::Pair => S::round_pairs(sum(2 * k), sum(2 * k + 1)),
+                        Unit::Float | Unit::Quad => sum(k),
+                    };
+                    S::store(data.get().add(to.at(panel, S::LANES, (tap, k), j)), lanes);
                 }
             }
         }

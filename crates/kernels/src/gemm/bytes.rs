@@ -1,23 +1,21 @@
 //! Products of bytes: weights with one scale per column, rows with a scale of their own, exact integer sums. A lane of the f32 product holds four bytes
 //! here, so the driver, the panels and the row pointers are the same; only the tile differs.
 
-use super::pack::{Matrix, Packed};
-use super::tile::{Lane, MR};
+use super::pack::{Data, Matrix, Packed};
+use super::rounded::Images;
+use super::tile::Lane;
 use crate::buffer::Buffer;
 use crate::cpu::Level;
-use crate::gemm::Rows;
 use crate::pool;
 use crate::simd::{dispatch, Shared, Simd, Task};
 use std::cell::RefCell;
 
 /// Bytes per lane.
-pub(crate) const QUAD: usize = 4;
+const QUAD: usize = 4;
 /// The largest magnitude of a byte: symmetric, so that every product of two and the sum of two such fit into 16 bits.
 const LARGEST: f32 = 127.0;
 /// Maxima below this count as zero: their reciprocals would overflow.
 const TINY: f32 = 1e-30;
-/// Numbers per task that rounds rows.
-const STEP: usize = 1 << 15;
 
 /// What belongs to a packed matrix of bytes, by packed column.
 pub(crate) struct Columns {
@@ -55,7 +53,9 @@ pub(super) fn pack(level: Level, matrix: &Matrix) -> Packed {
             }
         })
     });
-    let mut packed = Packed::of_bytes(level, (sets, quads), n, gated, &bytes);
+    let mut packed = Packed::empty(level, (sets, quads), n, gated);
+    let rows = packed.rows(|set, quad| set * quads + quad);
+    packed.data = Data::Quads(packed.lay(&rows, |part, to| part.each(to, |at, to| to.copy_from_slice(&bytes[at..][..to.len()]))));
     let mut of_columns = Columns { scales: Buffer::zeroed(packed.columns()), start: Buffer::zeroed(packed.columns()) };
     let bias = byte_bias(level);
     packed.each_column(|at, column| {
@@ -116,92 +116,40 @@ pub(crate) fn zero_quad(level: Level) -> f32 {
     f32::from_bits(u32::from_le_bytes([byte_bias(level) as u8; QUAD]))
 }
 
-/// Rows rounded to bytes.
-#[derive(Default)]
-pub(crate) struct Quantised {
-    quads: Buffer<f32>,
-    scales: Buffer<f32>,
-    /// Quads from one row to the next: whole cache lines.
-    pub stride: usize,
-}
-
-impl Quantised {
-    /// Rounds rows of `width` channels, each by its largest magnitude.
-    pub fn fill_rows(&mut self, level: Level, data: &[f32], width: usize) {
-        let rows = data.len() / width.max(1);
-        let (to, stride) = self.room(rows, width);
-        let scales = Shared::new(self.scales.at_least(rows).as_mut_ptr());
-        each_part(rows, width, |first, count| {
+/// Rounds pixels, those of each of `samples` images by their largest magnitude: taps mix them. Each of the product's rows gets the scale of its sample.
+pub(super) fn round(level: Level, images: &Images, samples: usize, scales: &mut [f32]) {
+    let &Images { sources, count, to, stride, .. } = images;
+    if let (&[(data, width)], true) = (sources, samples == count) {
+        let scales = Shared::new(scales.as_mut_ptr());
+        return images.each_part(|first, count| {
             // SAFETY: tasks write disjoint rows.
             let (to, scales) = unsafe { (to.get().add(first * stride), scales.get().add(first)) };
             dispatch(level, RoundRows { from: &data[first * width..][..count * width], width, to, stride, scales })
         });
     }
-
-    /// Rounds the pixels of `samples` images, whose channels come from one or several sources, each image by its largest magnitude: taps mix its pixels.
-    /// Each of the `rows` rows of the product gets the scale of its sample.
-    pub fn fill_images(&mut self, level: Level, sources: &[(&[f32], usize)], samples: usize, rows: usize) {
-        let channels: usize = sources.iter().map(|(_, width)| width).sum();
-        let pixels = sources.first().map_or(0, |(data, width)| data.len() / width);
-        let (to, stride) = self.room(pixels, channels);
-        let own = pixels / samples.max(1);
-        let mut factors = vec![(0.0, 0.0); samples];
-        let into = Shared::new(factors.as_mut_ptr());
-        pool::run(samples, |i| {
-            let extent = |(data, width): &(&[f32], usize)| dispatch(level, Extent(&data[i * own * width..][..own * width]));
-            let (largest, nothing) = sources.iter().map(extent).fold((0f32, 0f32), |a, b| (a.0.max(b.0), a.1 + b.1));
-            let (scale, inverse) = scale(largest);
-            // SAFETY: each task writes its own sample.
-            unsafe { *into.get().add(i) = (scale + nothing, inverse) };
-        });
-        each_part(pixels, channels, |first, count| {
-            for pixel in first..first + count {
-                // SAFETY: tasks write disjoint pixels, whose rows are as long as all channels, in whole cache lines.
-                let mut to = unsafe { to.get().add(pixel * stride) }.cast::<u8>();
-                for (data, width) in sources {
-                    dispatch(level, RoundRow { from: &data[pixel * width..][..*width], inverse: factors[pixel / own].1, to });
-                    // SAFETY: as above.
-                    to = unsafe { to.add(*width) };
-                }
+    let own = count / samples.max(1);
+    let mut factors = vec![(0.0, 0.0); samples];
+    let into = Shared::new(factors.as_mut_ptr());
+    pool::run(samples, |i| {
+        let extent = |(data, width): &(&[f32], usize)| dispatch(level, Extent(&data[i * own * width..][..own * width]));
+        let (largest, nothing) = sources.iter().map(extent).fold((0f32, 0f32), |a, b| (a.0.max(b.0), a.1 + b.1));
+        let (scale, inverse) = scale(largest);
+        // SAFETY: each task writes its own sample.
+        unsafe { *into.get().add(i) = (scale + nothing, inverse) };
+    });
+    images.each_part(|first, count| {
+        for pixel in first..first + count {
+            // SAFETY: tasks write disjoint pixels, whose rows are as long as all channels.
+            let mut to = unsafe { to.get().add(pixel * stride) }.cast::<u8>();
+            for (data, width) in sources {
+                dispatch(level, RoundRow { from: &data[pixel * width..][..*width], inverse: factors[pixel / own].1, to });
+                // SAFETY: as above.
+                to = unsafe { to.add(*width) };
             }
-        });
-        let scales = self.scales.at_least(rows);
-        let own = rows / samples.max(1);
-        scales.iter_mut().enumerate().for_each(|(row, to)| *to = factors[row / own].0);
-    }
-
-    /// All rows.
-    pub fn quads(&self) -> &[f32] {
-        &self.quads
-    }
-
-    fn room(&mut self, rows: usize, width: usize) -> (Shared<f32>, usize) {
-        self.stride = width.div_ceil(QUAD).next_multiple_of(16);
-        (Shared::new(self.quads.at_least((rows + MR) * self.stride).as_mut_ptr()), self.stride)
-    }
-}
-
-/// Calls `task(first, count)` for parts of the rows, on the pool when they are many.
-fn each_part(rows: usize, width: usize, task: impl Fn(usize, usize) + Sync + Send) {
-    let step = (STEP / width.max(1)).max(1);
-    let part = |i: usize| task(i * step, step.min(rows - i * step));
-    if rows * width < 2 * STEP {
-        (0..rows.div_ceil(step)).for_each(part)
-    } else {
-        pool::run(rows.div_ceil(step), part)
-    }
-}
-
-impl Rows for Quantised {
-    fn fill(&self, _set: usize, first: usize, out: &mut [*const f32]) {
-        for (i, p) in out.iter_mut().enumerate() {
-            *p = self.quads.as_ptr().wrapping_add((first + i) * self.stride);
         }
-    }
-
-    fn scales(&self) -> *const f32 {
-        self.scales.as_ptr()
-    }
+    });
+    let own = scales.len() / samples.max(1);
+    scales.iter_mut().enumerate().for_each(|(row, to)| *to = factors[row / own].0);
 }
 
 /// The largest magnitude, and zero: NaN instead where a number is not finite, which no byte could say.
@@ -224,7 +172,7 @@ impl Task for Extent<'_> {
     }
 }
 
-/// Numbers times `inverse` as bytes. What it writes beyond them, up to a vector, is overwritten by what follows or meets weights of zero.
+/// Numbers times `inverse` as bytes. Whatever lies between them and the end of the last lane meets weights of zero.
 struct RoundRow<'a> {
     from: &'a [f32],
     inverse: f32,
@@ -247,7 +195,9 @@ impl Task for RoundRow<'_> {
             S::store_bytes(self.to.add(k), byte(S::load(from.add(k))));
         }
         if whole < width {
-            S::store_bytes(self.to.add(whole), byte(S::load_part(from.add(whole), width - whole)));
+            let mut last = [0; 16];
+            S::store_bytes(last.as_mut_ptr(), byte(S::load_part(from.add(whole), width - whole)));
+            std::ptr::copy_nonoverlapping(last.as_ptr(), self.to.add(whole), width - whole);
         }
     }
 }

@@ -8,17 +8,26 @@ mod bytes;
 mod finish;
 mod lay;
 pub(crate) mod pack;
+mod pairs;
 mod peak;
+mod rounded;
 mod rows;
+mod schedule;
 mod tile;
+mod unit;
 
-pub(crate) use bytes::{zero_quad, Quantised};
+pub(crate) use bytes::zero_quad;
 pub(crate) use finish::{Finish, Phase};
-pub(crate) use pack::{Matrix, Packed, Run};
+pub(crate) use pack::{Matrix, Packed, Panel};
+pub(crate) use pairs::store_part;
 pub(crate) use peak::peak;
 pub use peak::Peak;
+pub(crate) use rounded::rounded;
 pub(crate) use rows::{Rows, Strided};
-pub(crate) use tile::{kernels, Call, Float, MR};
+pub(crate) use schedule::Run;
+use schedule::Schedule;
+pub(crate) use tile::{Call, MR};
+pub(crate) use unit::Unit;
 
 use crate::buffer::Buffer;
 use crate::pool;
@@ -78,8 +87,8 @@ pub(crate) fn gemm(a: &impl Rows, m: usize, w: &Packed, finish: &Finish) {
     gemm_by(a, m, w, &w.schedule, finish)
 }
 
-/// The same with row sets other than the packed ones, see [`pack::Schedule::split`].
-pub(crate) fn gemm_by(a: &impl Rows, m: usize, w: &Packed, schedule: &pack::Schedule, finish: &Finish) {
+/// The same with row sets other than the packed ones, see [`Schedule::split`].
+pub(crate) fn gemm_by(a: &impl Rows, m: usize, w: &Packed, schedule: &Schedule, finish: &Finish) {
     if m == 0 || w.n == 0 {
         return;
     }
@@ -105,7 +114,7 @@ pub(crate) fn gemm_by(a: &impl Rows, m: usize, w: &Packed, schedule: &pack::Sche
 struct Block<'a, R> {
     a: &'a R,
     w: &'a Packed,
-    schedule: &'a pack::Schedule,
+    schedule: &'a Schedule,
     finish: &'a Finish<'a>,
     first: usize,
     rows: usize,
@@ -119,7 +128,7 @@ impl<R: Rows> Task for Block<'_, R> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let Self { a, w, schedule, finish, first, rows, panels, scratch } = self;
-        let kernels = if w.columns_of_bytes.is_some() { kernels::<bytes::Quad, S>() } else { kernels::<Float, S>() };
+        let kernels = w.unit().kernels::<S>();
         let width = S::LANES * S::PANEL;
         // The kernel prefetches the rows after its own, hence MR pointers more than rows.
         let stride = rows.next_multiple_of(MR) + MR;

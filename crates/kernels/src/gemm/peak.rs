@@ -1,4 +1,4 @@
-use super::{bytes, kernels, Call, Float, Run, MR};
+use super::{Call, Run, Unit, MR};
 use crate::buffer::Buffer;
 use crate::cpu::Level;
 use crate::simd::{dispatch, Simd, Task};
@@ -11,8 +11,20 @@ const K: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peak {
     F32,
+    /// Brain floats, two products per lane; in software where the CPU has no instruction for them.
+    Bf16,
     /// Bytes, four products per lane.
     Int8,
+}
+
+impl Peak {
+    fn unit(self) -> Unit {
+        match self {
+            Self::F32 => Unit::Float,
+            Self::Bf16 => Unit::Pair,
+            Self::Int8 => Unit::Quad,
+        }
+    }
 }
 
 struct Spin {
@@ -34,10 +46,7 @@ impl Task for Spin {
         }
         let run = Run { set: 0, k0: 0, len: K };
         let call = Call { fresh: false, ..Call::new(&rows, &run, b.as_ptr(), c.as_mut_ptr()) };
-        let (kernels, each) = match self.of {
-            Peak::F32 => (kernels::<Float, S>(), 1),
-            Peak::Int8 => (kernels::<bytes::Quad, S>(), bytes::QUAD),
-        };
+        let (kernels, each) = (self.of.unit().kernels::<S>(), self.of.unit().numbers());
         // Opaque, so that equal calls are not merged into one.
         (0..self.calls).for_each(|_| std::hint::black_box(kernels[S::PANEL - 1][MR - 1])(std::hint::black_box(&call)));
         (2 * MR * width * K * self.calls * each) as f64

@@ -1,6 +1,6 @@
 //! The register-blocked inner loop.
 
-use super::pack::Run;
+use super::schedule::Run;
 use crate::simd::{Simd, Task};
 
 /// Rows per register tile: six row pointers fit into general registers, so the rows may lie anywhere.

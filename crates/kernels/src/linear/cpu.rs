@@ -1,19 +1,14 @@
 use crate::buffer::{dense, output, to_vec, View};
 use crate::cpu::Level;
-use crate::gemm::{gemm, Finish, Matrix, Packed, Quantised, Strided};
+use crate::gemm::{gemm, rounded, Finish, Matrix, Packed, Strided};
 use crate::{Epilogue, Storage, Weight};
 use candle_core::{Result, Tensor};
-use std::cell::RefCell;
 
 /// A packed weight matrix with its bias.
 pub(crate) struct Body {
     packed: Packed,
     in_features: usize,
     bias: Option<Vec<f32>>,
-}
-
-thread_local! {
-    static QUANTISED: RefCell<Quantised> = RefCell::default();
 }
 
 impl Body {
@@ -46,15 +41,11 @@ impl Body {
             phase: None,
             streamed: false,
         };
-        let multiply = |out| match self.packed.columns_of_bytes {
-            None => gemm(&Strided { data, width: self.in_features }, rows, &self.packed, &finish(out)),
-            Some(_) => {
-                // Taken out, not borrowed: while this thread waits for tasks it may start another call.
-                let mut quantised = QUANTISED.take();
-                quantised.fill_rows(self.packed.level, data, self.in_features);
-                gemm(&quantised, rows, &self.packed, &finish(out));
-                QUANTISED.set(quantised);
-            }
+        let multiply = |out| {
+            rounded(&self.packed, &[(data, self.in_features)], rows, rows, |sources, scales| {
+                let (data, width) = sources[0];
+                gemm(&Strided { data, width, scales }, rows, &self.packed, &finish(out))
+            })
         };
         // SAFETY: the product writes every row and column.
         unsafe { output(shape, multiply) }?.to_dtype(x.dtype())

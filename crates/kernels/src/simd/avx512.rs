@@ -1,4 +1,4 @@
-use super::{Simd, Task};
+use super::{pairs, Simd, Task};
 use std::arch::x86_64::*;
 
 /// AVX-512 F.
@@ -8,6 +8,35 @@ pub(crate) struct Avx512;
 #[inline(always)]
 unsafe fn mask(n: usize) -> __mmask16 {
     ((1u32 << n) - 1) as u16
+}
+
+/// Denormal numbers as zeros of their sign.
+#[inline(always)]
+unsafe fn flush(x: __m512) -> __m512 {
+    let denormal = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(_mm512_abs_ps(x), _mm512_set1_ps(f32::MIN_POSITIVE));
+    let bits = _mm512_castps_si512(x);
+    _mm512_castsi512_ps(_mm512_mask_and_epi32(bits, denormal, bits, _mm512_set1_epi32(i32::MIN)))
+}
+
+/// Where x is the smallest normal number of either sign.
+#[inline(always)]
+unsafe fn smallest(x: __m512) -> __mmask16 {
+    _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(_mm512_abs_ps(x), _mm512_set1_ps(f32::MIN_POSITIVE))
+}
+
+#[cold]
+#[inline(never)]
+unsafe fn exact_dot2(a: __m512, b: __m512, c: __m512) -> __m512 {
+    pairs::lanes::<Avx512>([a, b, c], |[a, b, c]| pairs::dot(a, b, f32::from_bits(c)).to_bits())
+}
+
+/// As [`pairs::rounded`].
+#[inline(always)]
+unsafe fn rounded(x: __m512) -> __m512i {
+    let bits = _mm512_castps_si512(x);
+    let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+    let near = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+    _mm512_mask_or_epi32(near, _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x), bits, _mm512_set1_epi32(0x0040_0000))
 }
 
 impl Simd for Avx512 {
@@ -150,6 +179,48 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn dot4(a: __m512, b: __m512, c: __m512) -> __m512 {
         _mm512_castsi512_ps(_mm512_dpbusd_epi32(_mm512_castps_si512(c), _mm512_castps_si512(a), _mm512_castps_si512(b)))
+    }
+    #[inline(always)]
+    unsafe fn dot2(a: __m512, b: __m512, c: __m512) -> __m512 {
+        let ([a0, a1], [b0, b1]) = (Self::widen_pairs(a).map(|x| flush(x)), Self::widen_pairs(b).map(|x| flush(x)));
+        let upper = _mm512_fmadd_ps(a1, b1, flush(c));
+        let sum = _mm512_fmadd_ps(a0, b0, flush(upper));
+        // What rounds up to the smallest normal number where denormal ones exist may be too small where they do not.
+        if (smallest(upper) | smallest(sum)) != 0 {
+            return exact_dot2(a, b, c);
+        }
+        flush(sum)
+    }
+    #[inline]
+    fn has_pairs() -> bool {
+        is_x86_feature_detected!("avx512bf16")
+    }
+    #[inline]
+    unsafe fn enter_pairs<T: Task>(task: T) -> T::Output {
+        #[target_feature(enable = "avx512f,avx512bf16,avx2,fma,f16c")]
+        unsafe fn enabled<T: Task>(task: T) -> T::Output {
+            task.run::<Avx512>()
+        }
+        enabled(task)
+    }
+    #[inline(always)]
+    unsafe fn dot2_native(a: __m512, b: __m512, c: __m512) -> __m512 {
+        // Both are 512 plain bits.
+        _mm512_dpbf16_ps(c, std::mem::transmute::<__m512, __m512bh>(a), std::mem::transmute::<__m512, __m512bh>(b))
+    }
+    #[inline(always)]
+    unsafe fn widen_pairs(x: __m512) -> [__m512; 2] {
+        let bits = _mm512_castps_si512(x);
+        [_mm512_slli_epi32::<16>(bits), _mm512_and_si512(bits, _mm512_set1_epi32(pairs::UPPER as i32))].map(|x| _mm512_castsi512_ps(x))
+    }
+    #[inline(always)]
+    unsafe fn round_pairs(lower: __m512, upper: __m512) -> __m512 {
+        let upper = _mm512_and_si512(rounded(upper), _mm512_set1_epi32(pairs::UPPER as i32));
+        _mm512_castsi512_ps(_mm512_or_si512(upper, _mm512_srli_epi32::<16>(rounded(lower))))
+    }
+    #[inline(always)]
+    unsafe fn store_bf16(p: *mut u16, x: __m512) {
+        _mm256_storeu_si256(p.cast(), _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(rounded(x))))
     }
     #[inline(always)]
     unsafe fn from_i32(x: __m512) -> __m512 {

@@ -9,6 +9,7 @@ mod avx512;
 pub(crate) mod math;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod pairs;
 mod scalar;
 
 use crate::cpu::Level;
@@ -94,6 +95,38 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     }
     /// Per lane `c + a0 b0 + a1 b1 + a2 b2 + a3 b3`: a and b hold four bytes per lane, c an i32. No operand byte is -128, so every sum is exact.
     unsafe fn dot4(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// Per lane `c + a1 b1 + a0 b0`, as [`pairs::dot`] has it: a and b hold two brain floats per lane.
+    unsafe fn dot2(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        pairs::lanes::<Self>([a, b, c], |[a, b, c]| pairs::dot(a, b, f32::from_bits(c)).to_bits())
+    }
+    /// Whether this CPU has an instruction for [`Simd::dot2`].
+    fn has_pairs() -> bool {
+        false
+    }
+    /// Runs the task with the instruction of [`Simd::dot2_native`] enabled as well.
+    unsafe fn enter_pairs<T: Task>(task: T) -> T::Output {
+        Self::enter(task)
+    }
+    /// [`Simd::dot2`] by the instruction for it.
+    unsafe fn dot2_native(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        Self::dot2(a, b, c)
+    }
+    /// The lower and the upper brain float of each lane, widened.
+    unsafe fn widen_pairs(x: Self::V) -> [Self::V; 2] {
+        [pairs::lanes::<Self>([x; 3], |[x, ..]| x << 16), pairs::lanes::<Self>([x; 3], |[x, ..]| x & pairs::UPPER)]
+    }
+    /// Numbers rounded to brain floats, the lower and the upper one of each lane.
+    unsafe fn round_pairs(lower: Self::V, upper: Self::V) -> Self::V {
+        pairs::lanes::<Self>([lower, upper, upper], |[lower, upper, _]| pairs::rounded(lower) >> 16 | pairs::rounded(upper) & pairs::UPPER)
+    }
+    /// Numbers rounded to brain floats one behind the other.
+    unsafe fn store_bf16(p: *mut u16, x: Self::V) {
+        let mut bits = [0u32; 16];
+        Self::store(bits.as_mut_ptr().cast(), x);
+        for (i, bits) in bits.iter().enumerate().take(Self::LANES) {
+            *p.add(i) = (pairs::rounded(*bits) >> 16) as u16;
+        }
+    }
     /// Lanes that hold an i32, as f32.
     unsafe fn from_i32(x: Self::V) -> Self::V;
     /// Whole numbers in -128..=255 as one byte each.

@@ -8,12 +8,12 @@
 mod run;
 mod transforms;
 
-pub(super) use transforms::{Tile, F2, F4, F6};
+pub(super) use transforms::{InPairs, Tile, F2, F4, F6};
 
 use super::cpu::{Body, Call};
 use super::{Conv2dConfig, Padding};
 use crate::buffer::Buffer;
-use crate::gemm::Packed;
+use crate::gemm::{Packed, Panel, Unit};
 use crate::pool;
 use crate::simd::{dispatch, Shared, Simd, Task};
 use std::marker::PhantomData;
@@ -29,6 +29,8 @@ const CHANNELS: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     F2,
+    /// With products of brain floats.
+    F2InPairs,
     F4,
     F6,
 }
@@ -42,7 +44,12 @@ pub(super) fn choose(body: &Body, call: &Call) -> Option<Kind> {
     }
     let side = call.grid.output.0.min(call.grid.output.1);
     match (side, channels.min(n)) {
+        // Bytes are too short for the transforms.
+        _ if body.packed.unit() == Unit::Quad => None,
+        // In f32 for brain floats too: it takes less than half of the products of F2.
         (128.., 64..) => Some(Kind::F6),
+        // The transforms of larger tiles would cost brain floats another digit.
+        (12.., 16..) if body.packed.unit() == Unit::Pair => Some(Kind::F2InPairs),
         (28.., 16..) => Some(Kind::F4),
         // Here the weights are most of the traffic.
         (12.., 256..) => Some(Kind::F2),
@@ -51,11 +58,11 @@ pub(super) fn choose(body: &Body, call: &Call) -> Option<Kind> {
     }
 }
 
-/// Transformed weights U of some panels: `[position][panel][channel][column]`.
+/// Transformed weights U of some panels: `[position][panel][channel][column]`, channels in lanes.
 pub(super) struct Winograd<T> {
     u: Buffer<f32>,
     panels: Range<usize>,
-    /// Numbers per position.
+    /// Lanes per position.
     plane: usize,
     tile: PhantomData<T>,
 }
@@ -68,17 +75,17 @@ impl<T: Tile> Winograd<T> {
 
     fn within(mut u: Buffer<f32>, body: &Body, panels: Range<usize>) -> Self {
         let packed = &body.packed;
-        let channels = packed.k / 9;
-        let plane = channels * columns(packed, &panels);
+        let depth = Self::depth(body);
+        let plane = depth * packed.columns_in(&panels);
         if u.len() < T::A * T::A * plane {
             drop(std::mem::take(&mut u));
             u = Buffer::unfilled(T::A * T::A * plane);
         }
-        let (to, parts) = (Shared::new(u.as_mut_ptr()), channels.div_ceil(CHANNELS));
+        let (to, parts) = (Shared::new(u.as_mut_ptr()), depth.div_ceil(CHANNELS));
         pool::run(panels.len() * parts, |i| {
             let (panel, first) = (panels.start + i / parts, i % parts * CHANNELS);
-            let channels = first..channels.min(first + CHANNELS);
-            dispatch(packed.level, Transform::<T> { packed, panel, start: panels.start, channels, u: to, plane, tile: PhantomData })
+            let channels = first..depth.min(first + CHANNELS);
+            dispatch(packed.level, Transform::<T> { packed, panel, start: panels.start, channels, u: to, depth, plane, tile: PhantomData })
         });
         Self { u, panels, plane, tile: PhantomData }
     }
@@ -102,19 +109,18 @@ impl<T: Tile> Winograd<T> {
     }
 
     fn size_of(body: &Body, panels: &Range<usize>) -> usize {
-        4 * T::A * T::A * (body.packed.k / 9) * columns(&body.packed, panels)
+        4 * T::A * T::A * Self::depth(body) * body.packed.columns_in(panels)
+    }
+
+    /// Lanes of the channels.
+    fn depth(body: &Body) -> usize {
+        body.shape.1.div_ceil(T::UNIT.numbers())
     }
 
     /// Memory held.
     pub fn bytes(&self) -> usize {
         4 * self.u.len()
     }
-}
-
-/// Columns of some panels, their unused ones included.
-fn columns(packed: &Packed, panels: &Range<usize>) -> usize {
-    let offset = |panel: usize| packed.panels.get(panel).map_or_else(|| packed.columns(), |panel| panel.offset);
-    offset(panels.end) - offset(panels.start)
 }
 
 /// U = G g G^T for some channels of one panel.
@@ -125,6 +131,7 @@ struct Transform<'a, T> {
     start: usize,
     channels: Range<usize>,
     u: Shared<f32>,
+    depth: usize,
     plane: usize,
     tile: PhantomData<T>,
 }
@@ -136,30 +143,42 @@ impl<T: Tile> Task for Transform<'_, T> {
     unsafe fn run<S: Simd>(self) {
         let panel = &self.packed.panels[self.panel];
         let width = panel.vectors * S::LANES;
-        let to = self.u.get().add((panel.offset - self.packed.panels[self.start].offset) * (self.packed.k / 9));
-        for k in self.channels {
+        let to = self.u.get().add((panel.offset - self.packed.panels[self.start].offset) * self.depth);
+        for k in self.channels.clone() {
             for j in (0..width).step_by(S::LANES) {
-                let zero = S::splat(0.0);
-                let mut half = [[zero; 3]; 8];
-                for x in 0..3 {
-                    let mut column = [zero; 3];
-                    for (y, value) in column.iter_mut().enumerate() {
-                        *value = self.packed.vector::<S>(panel, 3 * y + x, k, j);
-                    }
-                    let column = weight::<S, T>(column);
-                    for i in 0..T::A {
-                        half[i][x] = column[i];
-                    }
-                }
-                for (i, row) in half.iter().enumerate().take(T::A) {
-                    let row = weight::<S, T>(*row);
-                    for (l, value) in row.iter().enumerate().take(T::A) {
+                let pairs = T::UNIT == Unit::Pair;
+                let lower = self.columns::<S>(panel, if pairs { 2 * k } else { k }, j);
+                let upper = if pairs { self.columns::<S>(panel, 2 * k + 1, j) } else { lower };
+                for i in 0..T::A {
+                    let lower = weight::<S, T>(lower[i]);
+                    let upper = if pairs { weight::<S, T>(upper[i]) } else { lower };
+                    for l in 0..T::A {
+                        let value = if pairs { S::round_pairs(lower[l], upper[l]) } else { lower[l] };
                         // Past the caches, which hold less than a large layer's weights; panels are whole vectors.
-                        S::stream(to.add((i * T::A + l) * self.plane + k * width + j), *value);
+                        S::stream(to.add((i * T::A + l) * self.plane + k * width + j), value);
                     }
                 }
             }
         }
         S::fence()
+    }
+}
+
+impl<T: Tile> Transform<'_, T> {
+    /// G g of a channel.
+    #[inline(always)]
+    unsafe fn columns<S: Simd>(&self, panel: &Panel, channel: usize, j: usize) -> [[S::V; 3]; 8] {
+        let mut half = [[S::splat(0.0); 3]; 8];
+        for x in 0..3 {
+            let mut column = [S::splat(0.0); 3];
+            for (y, value) in column.iter_mut().enumerate() {
+                *value = self.packed.vector::<S>(panel, 3 * y + x, channel, j);
+            }
+            let column = weight::<S, T>(column);
+            for i in 0..T::A {
+                half[i][x] = column[i];
+            }
+        }
+        half
     }
 }

@@ -5,7 +5,7 @@ use super::Winograd;
 use crate::buffer::Buffer;
 use crate::conv2d::cpu::{Body, Call};
 use crate::conv2d::pixels::{Pixels, OUTSIDE};
-use crate::gemm::{self, kernels, Finish, Float, Run, MR};
+use crate::gemm::{self, store_part, Finish, Run, Unit, MR};
 use crate::pool;
 use crate::simd::{dispatch, streams, Shared, Simd, Task};
 use std::cell::RefCell;
@@ -38,7 +38,7 @@ struct Shape<'a> {
     /// Tiles down and across.
     tiles: (usize, usize),
     v: Shared<f32>,
-    /// Numbers per tile and per position of V.
+    /// Lanes per tile and per position of V.
     v_stride: usize,
     v_plane: usize,
 }
@@ -49,7 +49,7 @@ impl<T: Tile> Winograd<T> {
         let (height, width) = call.grid.output;
         let total = call.grid.batch * height.div_ceil(T::M) * width.div_ceil(T::M);
         let chunk = total.div_ceil(total.div_ceil(CHUNK).max(1)).next_multiple_of(MR);
-        let v = plane((chunk + MR) * body.shape.1.next_multiple_of(16));
+        let v = plane((chunk + MR) * Self::depth(body).next_multiple_of(16));
         let widest = body.packed.panels.iter().map(|panel| panel.vectors).max().unwrap_or(0) * 16;
         let m = plane(SLICE.next_multiple_of(MR) * widest);
         4 * T::A * T::A * (v + pool::threads() * m)
@@ -80,7 +80,7 @@ impl<T: Tile> Winograd<T> {
         let total = call.grid.batch * tiles.0 * tiles.1;
         let finish = &Finish { streamed: streams(finish.out, call.grid.batch * size.0 * size.1 * finish.n, finish.n), ..*finish };
         let chunk = total.div_ceil(total.div_ceil(CHUNK)).next_multiple_of(MR);
-        let v_stride = body.shape.1.next_multiple_of(16);
+        let v_stride = Self::depth(body).next_multiple_of(16);
         let v_plane = plane((chunk + MR) * v_stride);
         let mut memory = Buffer::unfilled(T::A * T::A * v_plane);
         let v = Shared::new(memory.as_mut_ptr());
@@ -140,7 +140,7 @@ impl<T: Tile> Task for Input<'_, T> {
                         *p = pixels.at(source, b, y + r, x + c);
                     }
                 }
-                let to = v.get().add(i * v_stride + column);
+                let to = v.get().add(i * v_stride);
                 let mut c = 0;
                 while c < width {
                     let n = S::LANES.min(width - c);
@@ -159,7 +159,12 @@ impl<T: Tile> Task for Input<'_, T> {
                     for r in 0..T::A {
                         T::input::<S>(&mut t[r]);
                         for q in 0..T::A {
-                            let p = to.add((r * T::A + q) * v_plane + c);
+                            let p = to.add((r * T::A + q) * v_plane);
+                            if T::UNIT == Unit::Pair {
+                                store_part::<S>(p.cast::<u16>().add(column + c), t[r][q], n);
+                                continue;
+                            }
+                            let p = p.add(column + c);
                             if aligned {
                                 // Past the caches: V is larger than L2, and a plain store would first read the line.
                                 S::stream(p, t[r][q])
@@ -171,6 +176,10 @@ impl<T: Tile> Task for Input<'_, T> {
                     c += S::LANES;
                 }
                 column += width;
+            }
+            if T::UNIT == Unit::Pair && column % 2 == 1 {
+                // The last channel is paired with zero.
+                (0..T::A * T::A).for_each(|position| *v.get().add(i * v_stride + position * v_plane).cast::<u16>().add(column) = 0);
             }
         }
         S::fence()
@@ -233,11 +242,11 @@ impl<T: Tile> Winograd<T> {
     /// M = V x U for all positions. A ragged last group of rows is multiplied whole: V has room, and M's extra rows are not used.
     #[inline(always)]
     unsafe fn products<S: Simd>(&self, shape: &Shape, panel: usize, start: usize, count: usize, m: *mut f32, m_plane: usize) {
-        let (channels, panels) = (shape.body.shape.1, &shape.body.packed.panels);
+        let (channels, panels) = (Self::depth(shape.body), &shape.body.packed.panels);
         let panel = &panels[panel];
         let offset = (panel.offset - panels[self.panels.start].offset) * channels;
         let width = panel.vectors * S::LANES;
-        let kernel = kernels::<Float, S>()[panel.vectors - 1][MR - 1];
+        let kernel = T::UNIT.kernels::<S>()[panel.vectors - 1][MR - 1];
         let step = channels.div_ceil(channels.div_ceil(SEGMENT));
         for position in 0..T::A * T::A {
             let u = self.u.as_ptr().add(position * self.plane + offset);
