@@ -18,7 +18,7 @@ export type BenchOptions = Origin & {
   size: number | undefined
   batch: number
   scheduler: string
-  /** Limit of a run's memory in bytes, for `e2e`. */
+  /** Limit of a run's memory in bytes, for `e2e`; weights are then read when they are needed. */
   memory: number | undefined
   /** Whether to tell where the time went. */
   profile: boolean
@@ -31,9 +31,10 @@ const prompt = 'a red circle on a blue background'
  * memory.
  */
 async function pipeline(options: BenchOptions): Promise<StableDiffusionPipeline | StableDiffusionXLPipeline> {
-  const { architecture, model, dtype } = options
+  const { architecture, model, dtype, memory } = options
   if (architecture !== 'sdxl') {
-    return StableDiffusionPipeline.fromPretrained(architecture === undefined ? model : await randomCheckpoint(architecture), { dtype })
+    const folder = architecture === undefined ? model : await randomCheckpoint(architecture)
+    return StableDiffusionPipeline.fromPretrained(folder, { dtype, loading: memory === undefined ? 'eager' : 'lazy' })
   }
   const tokenizer = await CLIPTokenizer.fromPretrained('shapes', { subfolder: 'tokenizer' })
   return new StableDiffusionXLPipeline({
