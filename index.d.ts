@@ -466,6 +466,8 @@ export interface NativeInfo {
   target: string
   /** Instruction set in use: avx512, avx2, neon, scalar or reference. */
   level: string
+  /** What is multiplied in layers kept as bf16: `f32`, `bf16` where the CPU has an instruction for it, or `bf16 in software` where that was asked for. */
+  bf16: string
   /** Features of this CPU that matter. */
   cpuFeatures: Array<string>
   /** Threads of the pool. */

@@ -29,10 +29,11 @@ test('an addon that cannot be loaded is one error that says what was tried and w
 })
 
 test('doctor tells what this build can do', (t) => {
-  const { version, target, level, threads, cuda } = native.doctor()
+  const { version, target, level, bf16, threads, cuda } = native.doctor()
   t.regex(version, /^\d+\.\d+\.\d+/)
   t.regex(target, /^(x86_64|aarch64)-/)
   t.true(['avx512', 'avx2', 'neon', 'scalar', 'reference'].includes(level))
+  t.true(['f32', 'bf16', 'bf16 in software'].includes(bf16))
   t.true(threads >= 1)
   t.is(typeof cuda, 'boolean')
 })

@@ -54,10 +54,11 @@ async function speed({ machinePeaks, NativeCancelToken }: typeof Native): Promis
 async function nativeReport(): Promise<Report> {
   try {
     const { native } = await import('../native.ts')
-    const { version, target, level, cpuFeatures, threads, cuda } = native.doctor()
+    const { version, target, level, bf16, cpuFeatures, threads, cuda } = native.doctor()
     return {
       native: `loaded, ${version} for ${target}`,
       kernels: level,
+      bf16Layers: `multiply ${bf16}`,
       cpuFeatures,
       threads,
       speed: await speed(native),

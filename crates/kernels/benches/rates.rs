@@ -75,7 +75,7 @@ fn main() {
         candle: !args.iter().any(|a| a == "--no-candle"),
         budget: args.iter().find_map(|a| a.strip_prefix("--seconds=")?.parse().ok()).unwrap_or(0.15),
     };
-    println!("level {}, threads {}, peak {:.0} GFLOP/s per thread", cpu::level().name(), pool::threads(), cpu::peak(Peak::F32, 50));
+    println!("level {}, threads {}, peak {:.0} GFLOP/s per thread", cpu::name(), pool::threads(), cpu::peak(Peak::F32, 50));
     println!("| shape | ms | GFLOP/s | of peak | candle / ours |\n|---|---|---|---|---|");
     pool::install(|| {
         if wanted("linear") {

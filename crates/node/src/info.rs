@@ -11,8 +11,10 @@ pub struct NativeInfo {
     pub version: String,
     /// Target that it was built for, such as `x86_64-linux`.
     pub target: String,
-    /// Instruction set in use: avx512, avx2, neon, scalar or reference, with `+bf16` behind it where layers kept as bf16 multiply bf16.
+    /// Instruction set in use: avx512, avx2, neon, scalar or reference.
     pub level: String,
+    /// What is multiplied in layers kept as bf16: `f32`, `bf16` where the CPU has an instruction for it, or `bf16 in software` where that was asked for.
+    pub bf16: String,
     /// Features of this CPU that matter.
     pub cpu_features: Vec<String>,
     /// Threads of the pool.
@@ -27,10 +29,19 @@ pub fn doctor() -> NativeInfo {
     NativeInfo {
         version: env!("CARGO_PKG_VERSION").into(),
         target: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
-        level: cpu::name(),
+        level: cpu::level().name().into(),
+        bf16: bf16().into(),
         cpu_features: cpu::features().into_iter().map(Into::into).collect(),
         threads: pool::threads() as u32,
         cuda: cfg!(feature = "cuda"),
+    }
+}
+
+fn bf16() -> &'static str {
+    match (cpu::multiplies_bf16(), cpu::has_bf16(cpu::level())) {
+        (false, _) => "f32",
+        (true, true) => "bf16",
+        (true, false) => "bf16 in software",
     }
 }
 
