@@ -3,9 +3,6 @@ import { type Measurement, measure } from './measure.ts'
 import type { BenchOptions } from './models.ts'
 import { openTextEncoder, openUnet, randomCheckpoint } from './open.ts'
 
-/** The rank that trainers propose. */
-const RANK = 32
-
 type Layer = [name: string, out: number, inputs: number]
 
 /** What kohya's trainer changes: every linear layer of the transformers, 192 in the UNet of Stable Diffusion 1.5. */
@@ -57,11 +54,11 @@ function textLayers(config: Readonly<Record<string, unknown>>): Layer[] {
   ])
 }
 
-function tensors(prefix: string, layers: readonly Layer[]): Record<string, Tensor> {
+function tensors(prefix: string, layers: readonly Layer[], rank: number): Record<string, Tensor> {
   const generator = new Generator(1)
   const named = layers.flatMap(([name, out, inputs]): [string, Tensor][] => [
-    [`${prefix}${name}.lora_down.weight`, generator.randn([RANK, inputs]).mul(0.01).to('f16')],
-    [`${prefix}${name}.lora_up.weight`, generator.randn([out, RANK]).mul(0.01).to('f16')],
+    [`${prefix}${name}.lora_down.weight`, generator.randn([rank, inputs]).mul(0.01).to('f16')],
+    [`${prefix}${name}.lora_up.weight`, generator.randn([out, rank]).mul(0.01).to('f16')],
   ])
   return Object.fromEntries(named)
 }
@@ -73,7 +70,8 @@ export async function lora(options: BenchOptions): Promise<Measurement[]> {
   await using unet = await openUnet(from)
   await using textEncoder = await openTextEncoder(from)
   const layers = [transformers(unet.config), textLayers(textEncoder.config)] as const
-  const adapter = await LoraAdapter.load({ ...tensors('lora_unet_', layers[0]), ...tensors('lora_te_', layers[1]) })
+  const { rank } = options
+  const adapter = await LoraAdapter.load({ ...tensors('lora_unet_', layers[0], rank), ...tensors('lora_te_', layers[1], rank) })
   const millions = (list: readonly Layer[]): string => (list.reduce((sum, [, out, inputs]) => sum + out * inputs, 0) / 1e6).toFixed(0)
   let weight = 0
   const work = async (): Promise<void> => {
@@ -83,6 +81,6 @@ export async function lora(options: BenchOptions): Promise<Measurement[]> {
     await using encoder = textEncoder.withAdapters(adapters)
     await Promise.all([adapted.prepare(), encoder.prepare()])
   }
-  const what = `rank ${RANK}, ${layers[0].length} + ${layers[1].length} layers, ${millions(layers[0])} + ${millions(layers[1])} M weights, f16 file as ${options.dtype}`
+  const what = `rank ${rank}, ${layers[0].length} + ${layers[1].length} layers, ${millions(layers[0])} + ${millions(layers[1])} M weights, f16 file as ${options.dtype}`
   return [await measure('lora', what, options, work)]
 }

@@ -2,7 +2,7 @@
  * Measures whole models: `npm run bench -- [e2e|unet|vae|decode|encode|clip|load|lora ...] [options]`. README.md says how to read the numbers.
  *
  * `--size PX` measures Stable Diffusion 1.5 with random weights, `--architecture sd21|sdxl` another one; without them `--model DIR`, by default the
- * built-in model. Further: [--steps N] [--runs N] [--batch N] [--scheduler NAME] [--dtype f32|f16|bf16|int8] [--memory MB] [--threads N] [--profile]
+ * built-in model. Further: [--steps N] [--runs N] [--batch N] [--scheduler NAME] [--dtype f32|f16|bf16|int8] [--memory MB] [--rank N] [--threads N] [--profile]
  * [--json FILE]. `--runs 0` measures the first run alone.
  */
 import { mkdir, writeFile } from 'node:fs/promises'
@@ -26,6 +26,7 @@ const { values, positionals } = parseArgs({
     scheduler: { type: 'string', default: 'DPM++ 2M' },
     dtype: { type: 'string', default: 'f32' },
     memory: { type: 'string' },
+    rank: { type: 'string', default: '32' },
     threads: { type: 'string' },
     profile: { type: 'boolean', default: false },
     json: { type: 'string' },
@@ -58,6 +59,7 @@ const options: BenchOptions = {
   scheduler: values.scheduler,
   dtype: values.dtype as BenchOptions['dtype'],
   memory: values.memory === undefined ? undefined : whole('memory', values.memory) * 1e6,
+  rank: whole('rank', values.rank),
   profile: values.profile,
 }
 const usual = ['e2e', 'unet', 'vae', 'clip', 'load', 'lora']

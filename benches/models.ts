@@ -20,6 +20,8 @@ export type BenchOptions = Origin & {
   scheduler: string
   /** Limit of a run's memory in bytes, for `e2e`; weights are then read when they are needed. */
   memory: number | undefined
+  /** Of the adapter, for `lora`; 32 is what trainers propose. */
+  rank: number
   /** Whether to tell where the time went. */
   profile: boolean
 }
