@@ -117,6 +117,16 @@ test('tile by tile gives the whole size', async (t) => {
   })
   t.deepEqual([image.width, image.height], [128, 192])
   t.deepEqual(tiles, [1, 2, 2, 2])
+  t.is(image.seed, 3)
+  t.like(image.parameters, { prompt: 'a red circle on a blue background', seed: 3, width: 128, height: 192, tile: 128 })
+})
+
+test('tiles of one picture share a seed that nobody gave', async (t) => {
+  const flat = { width: 96, height: 64, data: new Uint8Array(96 * 64 * 3).fill(128) }
+  const common = { prompt: 'a red circle on a blue background', numInferenceSteps: 2, strength: 0.5, rounds: [{ factor: 1 }] }
+  const first = await upscale(pipe, flat, { ...common, tile: { size: 64, overlap: 0 } })
+  const again = await upscale(pipe, flat, { ...common, seed: Number(first.seed), tile: { size: 64, overlap: 0 } })
+  t.deepEqual(again.data, first.data)
 })
 
 test('tile control holds a round to its picture, whole or tile by tile', async (t) => {

@@ -11,14 +11,14 @@ import type { GenerateResult, ImagesResult } from '../pipelines/result.ts'
 import { type HiresOptions, hiresFix } from '../upscale/hires-fix.ts'
 import { type AdapterCall, readAdapters } from './adapter-flags.ts'
 import { type ConditionCall, readConditions } from './condition-flags.ts'
-import { exitCode, note, printJson } from './exit.ts'
+import { note, printJson } from './exit.ts'
 import { checkModel } from './file-place.ts'
 import { type GenerateCall, readGenerateCall } from './generate-arguments.ts'
 import { readHires } from './hires-flags.ts'
 import { hubOptions } from './hub-flags.ts'
-import { type Interrupt, listenForInterrupt } from './interrupt.ts'
+import { type Interrupt, interruptible } from './interrupt.ts'
 import { type OutputPaths, outputPaths } from './output-paths.ts'
-import { createProgress, type Progress } from './progress.ts'
+import type { Progress } from './progress.ts'
 import { readRefiner, refine } from './refiner-flags.ts'
 import { enlargePicture, readUpscale } from './upscale-flags.ts'
 import { readVideo, videoExtensions, videoLoader, writeVideos } from './video-flags.ts'
@@ -211,17 +211,5 @@ export async function generateCommand(prompt: string | undefined, flags: Record<
   if (flags.preview !== undefined) {
     call.options.preview = { every: wholeNumber('--preview', flags.preview, 1) }
   }
-  const progress = await createProgress(flags.quiet === true)
-  const interrupt = listenForInterrupt()
-  try {
-    await run(call, flags, interrupt, progress)
-  } catch (error) {
-    if (interrupt.exitCode() === undefined) {
-      throw error
-    }
-    process.exitCode = interrupt.exitCode() ?? exitCode.interrupted
-  } finally {
-    progress.stop()
-    interrupt.done()
-  }
+  await interruptible(flags.quiet === true, (interrupt, progress) => run(call, flags, interrupt, progress))
 }

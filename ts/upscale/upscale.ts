@@ -1,6 +1,6 @@
 import { checkNumber, checkOptions } from '../checks.ts'
 import { expected } from '../errors.ts'
-import type { Image } from '../image/image.ts'
+import { Image } from '../image/image.ts'
 import type { ImageInput } from '../image/load-image.ts'
 import { ControlNetModel } from '../models/controlnet.ts'
 import type { TaskPipeline } from '../pipelines/auto.ts'
@@ -40,7 +40,7 @@ const CONTROLLED = { strength: 0.8, numInferenceSteps: 50, guidanceScale: 7 }
 /**
  * Enlarges a picture and lets the model of any pipeline add detail by image to image, in one round or several, each Lanczos first.
  *
- * Throws `InvalidArgumentError` before any work for bad options. With `tile`, each tile starts from the same seed.
+ * Throws `InvalidArgumentError` before any work for bad options. With `tile`, each tile starts from the same seed; the picture's parameters say so.
  */
 export async function upscale(pipe: DiffusionPipeline, image: ImageInput, options: UpscaleImageOptions): Promise<Image> {
   const { rounds = [{}], tileControl, tile, onProgress, signal, ...common } = checkOptions('options', options)
@@ -59,16 +59,25 @@ export async function upscale(pipe: DiffusionPipeline, image: ImageInput, option
     for (const [round, { factor = 2, ...settings }] of (rounds as readonly UpscaleRound[]).entries()) {
       const given = { ...(tileControl ? CONTROLLED : PLAIN), ...common, ...settings }
       const large = await enlarge(current, factor)
+      let first: Image | undefined
       const work = async (piece: Image, index: number, total: number): Promise<Image> => {
-        const one = await refine(own, piece, given, { tileControl, signal })
+        const again = first?.seed === undefined || given.generator !== undefined ? {} : { seed: first.seed }
+        const one = await refine(own, piece, { ...given, ...again }, { tileControl, signal })
+        first ??= one
         onProgress?.({ round: round + 1, rounds: rounds.length, tile: index + 1, tiles: total })
         return one
       }
-      made = tile === undefined ? await work(large, 0, 1) : await mapTiles(large, work, tile)
+      made = tile === undefined ? await work(large, 0, 1) : described(await mapTiles(large, work, tile), first, tile)
       current = made
     }
     return made as Image
   })
+}
+
+/** A picture made of tiles, with the seed and parameters of its first one. */
+function described({ width, height, data }: Image, first: Image | undefined, { size = 512 }: TileGrid): Image {
+  const parameters = first?.parameters && { ...first.parameters, width, height, tile: size }
+  return new Image({ width, height, data, seed: first?.seed, parameters })
 }
 
 async function refine(
