@@ -37,7 +37,10 @@ export type { FreeUOptions, ImagePromptInput, Perturbation, UNetForwardOptions, 
 /** Channels that a hint becomes. Source: diffusers embeddings.py `ImageHintTimeEmbedding`. */
 const HINT_CHANNELS = 4
 
-type AdaptedUNet = { native: LazyNative<NativeUnet>; settings: { freeu?: FreeUOptions }; config: UNet2DConditionConfig }
+/** What a UNet shares with those that adapters make of it: FreeU's factors, and names of attention layers once they were asked for. */
+type SharedFacts = { freeu?: FreeUOptions; imageLayers?: readonly string[]; selfAttentionLayers?: readonly string[] }
+
+type AdaptedUNet = { native: LazyNative<NativeUnet>; settings: SharedFacts; config: UNet2DConditionConfig }
 
 /** The native UNet as it was loaded, without adapters. */
 export let nativeUnetOf: (unet: UNet2DConditionModel) => NativeUnet
@@ -54,7 +57,7 @@ export class UNet2DConditionModel extends Model {
   /** The model as it was loaded. */
   readonly #root: NativeUnet
   readonly #native: LazyNative<NativeUnet>
-  readonly #settings: { freeu?: FreeUOptions }
+  readonly #settings: SharedFacts
 
   private constructor(root: NativeUnet, place: ModelPlace, adapted?: AdaptedUNet) {
     const own = adapted?.native ?? new LazyNative(root)
@@ -181,7 +184,8 @@ export class UNet2DConditionModel extends Model {
   /** Names of the cross-attention layers that image prompts attach to, such as `mid_block.attentions.0.transformer_blocks.0.attn2`. */
   get imageLayers(): readonly string[] {
     this.assertUsable()
-    return this.#root.imageLayers
+    this.#settings.imageLayers ??= this.#root.imageLayers
+    return this.#settings.imageLayers
   }
 
   /**
@@ -205,6 +209,7 @@ export class UNet2DConditionModel extends Model {
   /** Names of the self-attention layers over the image, which a call may perturb. */
   get selfAttentionLayers(): readonly string[] {
     this.assertUsable()
-    return this.#root.selfAttentionLayers
+    this.#settings.selfAttentionLayers ??= this.#root.selfAttentionLayers
+    return this.#settings.selfAttentionLayers
   }
 }

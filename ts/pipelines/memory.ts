@@ -56,8 +56,8 @@ export const FLOAT = 4
 const BASE = process.memoryUsage.rss() - native.nativeMemory(false).live
 /** What a first run adds to it: stacks of threads, small blocks, compiled code. */
 const GROWTH = 64 * 2 ** 20
-/** Most that freed blocks which no later one fits into keep while work goes on: `KEPT` of the native allocator. */
-const SPARE = 96 * 2 ** 20
+/** Most that freed blocks which no later one fits into take while work goes on: `SPARE` of the native allocator. */
+const SPARE = 64 * 2 ** 20
 
 /** What a call would take, for pictures of the size that the UNet was trained on unless said otherwise; nothing is computed. */
 export async function estimateCall(

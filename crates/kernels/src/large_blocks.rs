@@ -1,7 +1,8 @@
 //! Memory of large blocks, as weights and activations are: mapped from the system, cut to measure, and kept for the next blocks when they are freed.
 //!
 //! A general allocator keeps such blocks in sizes of its own, each thread its freed ones, which no later block may fit into. Here freed neighbours join, and what
-//! nothing fits into goes back to the system before more is mapped, so that resident memory exceeds what is in use by little.
+//! nothing fits into goes back to the system before more is mapped, so that resident memory exceeds the most that was in use by little; below that most, nothing
+//! goes back while work goes on.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::collections::BTreeMap;
@@ -13,8 +14,8 @@ const LARGE: usize = 1 << 20;
 const GRAIN: usize = 1 << 16;
 /// Size and alignment of a huge page; a page fault costs more than filling the page.
 const HUGE: usize = 1 << 21;
-/// Free bytes that are kept although the next block does not fit into them: a step frees and takes this much in other orders.
-const KEPT: usize = 96 << 20;
+/// Bytes that may be mapped beyond the most that was in use: blocks come and go in other orders than they lie.
+const SPARE: usize = 64 << 20;
 
 /// An allocator that leaves small blocks to another one; large ones come from the system where that is Linux.
 pub struct LargeBlocks<A> {
@@ -25,12 +26,14 @@ pub struct LargeBlocks<A> {
 impl<A> LargeBlocks<A> {
     /// Around the allocator of small blocks.
     pub const fn new(inner: A) -> Self {
-        Self { inner, free: Mutex::new(Free { blocks: BTreeMap::new(), bytes: 0 }) }
+        Self { inner, free: Mutex::new(Free { blocks: BTreeMap::new(), bytes: 0, used: 0, most: 0 }) }
     }
 
     /// Gives all free blocks back to the system.
     pub fn release(&self) {
-        self.free().shrink(0);
+        let mut free = self.free();
+        free.shrink(0);
+        free.most = free.used;
     }
 
     fn free(&self) -> MutexGuard<'_, Free> {
@@ -41,15 +44,22 @@ impl<A> LargeBlocks<A> {
     fn take(&self, layout: Layout) -> (*mut u8, bool) {
         let size = rounded(layout);
         let mut free = self.free();
-        if let Some(start) = free.take(size, layout.align()) {
+        let found = free.take(size, layout.align());
+        free.used += size;
+        free.most = free.most.max(free.used);
+        if let Some(start) = found {
             return (start as *mut u8, false);
         }
-        free.shrink(KEPT);
+        let room = free.most + SPARE - free.used;
+        free.shrink(room);
         let align = layout.align().max(if size >= HUGE { HUGE } else { 1 });
         let mapped = map(size, align).or_else(|| {
             free.shrink(0);
             map(size, align)
         });
+        if mapped.is_none() {
+            free.used -= size;
+        }
         (mapped.map_or(std::ptr::null_mut(), |start| start as *mut u8), true)
     }
 }
@@ -84,7 +94,9 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for LargeBlocks<A> {
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         if is_large(layout) {
-            self.free().put(block as usize, rounded(layout));
+            let mut free = self.free();
+            free.used -= rounded(layout);
+            free.put(block as usize, rounded(layout));
         } else {
             self.inner.dealloc(block, layout);
         }
@@ -108,6 +120,9 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for LargeBlocks<A> {
 struct Free {
     blocks: BTreeMap<usize, usize>,
     bytes: usize,
+    /// Bytes of the blocks in use, and the most of them since the last release.
+    used: usize,
+    most: usize,
 }
 
 impl Free {
@@ -235,23 +250,27 @@ mod tests {
     }
 
     #[test]
-    fn what_nothing_fits_into_goes_back_before_more_is_mapped() {
+    fn what_nothing_fits_into_goes_back_before_more_is_mapped_than_was_ever_in_use() {
         let blocks = LargeBlocks::new(System);
         // SAFETY: as above.
         unsafe {
-            let large: Vec<_> = (0..3).map(|_| blocks.alloc(layout(64, 4))).collect();
-            let between: Vec<_> = (0..3).map(|_| blocks.alloc(layout(1, 4))).collect();
-            for block in large {
-                blocks.dealloc(block, layout(64, 4));
+            let large: Vec<_> = (0..3).map(|_| (blocks.alloc(layout(100, 4)), blocks.alloc(layout(1, 4)))).collect();
+            for &(block, _) in &large {
+                blocks.dealloc(block, layout(100, 4));
             }
-            let larger = blocks.alloc(layout(256, 4));
-            assert!(blocks.free().bytes <= KEPT, "{}", blocks.free().bytes);
-            blocks.dealloc(larger, layout(256, 4));
-            for block in between {
-                blocks.dealloc(block, layout(1, 4));
+            // 303 MiB were in use: beside 104 there is room for most of what is free.
+            let other = blocks.alloc(layout(101, 4));
+            blocks.dealloc(other, layout(101, 4));
+            assert!(blocks.free().bytes >= 300 * MIB, "{}", blocks.free().bytes);
+            let larger = blocks.alloc(layout(350, 4));
+            assert!(blocks.free().bytes <= SPARE, "{}", blocks.free().bytes);
+            blocks.dealloc(larger, layout(350, 4));
+            for (_, between) in large {
+                blocks.dealloc(between, layout(1, 4));
             }
             blocks.release();
-            assert_eq!(blocks.free().bytes, 0);
+            let Free { bytes, used, most, .. } = &*blocks.free();
+            assert_eq!((*bytes, *used, *most), (0, 0, 0));
         }
     }
 

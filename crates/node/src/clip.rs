@@ -11,6 +11,7 @@ use napi::bindgen_prelude::*;
 use napi_derive::napi;
 use nd_models::clip::{ClipTextConfig, ClipTextModel};
 use nd_models::lora::Component;
+use nd_models::CancelToken;
 use std::sync::Arc;
 
 /// What the encoder gives; `hiddenStates` is empty unless asked for.
@@ -119,9 +120,9 @@ impl NativeClip {
 }
 
 impl NativeClip {
-    /// A share of the model.
-    pub fn model(&self) -> Outcome<Arc<ClipTextModel>> {
-        self.handle.get()
+    /// A share of the model, with shapes alone if its weights are not held.
+    pub fn shapes(&self) -> Outcome<Arc<ClipTextModel>> {
+        self.handle.share()?.shapes(&CancelToken::new())
     }
 }
 

@@ -236,6 +236,16 @@ impl<T: Send + Sync + 'static> Handle<T> {
         self.share()?.model(&CancelToken::new())
     }
 
+    /// What `f` tells of the model's shapes, which takes no weights.
+    pub fn shapes<R>(&self, f: impl FnOnce(&T) -> R) -> Outcome<R> {
+        let share = self.share()?;
+        let answer = f(&*share.shapes(&CancelToken::new())?);
+        if !self.is_held() {
+            allocator::release_pages();
+        }
+        Ok(answer)
+    }
+
     /// Whether `unload` frees the weights.
     pub fn can_unload(&self) -> bool {
         self.live.as_ref().is_some_and(|share| share.again.is_some())

@@ -70,8 +70,8 @@ impl NativeLora {
         text_encoder_2: Option<&NativeClip>,
         motion_adapter: Option<&NativeMotion>,
     ) -> Result<String> {
-        let (unet, motion) = (unet.map(NativeUnet::model).transpose()?, motion_adapter.map(NativeMotion::model).transpose()?);
-        let (first, second) = (text_encoder.map(NativeClip::model).transpose()?, text_encoder_2.map(NativeClip::model).transpose()?);
+        let (unet, motion) = (unet.map(NativeUnet::shapes).transpose()?, motion_adapter.map(NativeMotion::model).transpose()?);
+        let (first, second) = (text_encoder.map(NativeClip::shapes).transpose()?, text_encoder_2.map(NativeClip::shapes).transpose()?);
         let models = unet.iter().map(|model| (Component::Unet, model.modules()));
         let models = models.chain(first.iter().map(|model| (Component::TextEncoder, model.modules())));
         let models = models.chain(second.iter().map(|model| (Component::TextEncoder2, model.modules())));

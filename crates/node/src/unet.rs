@@ -225,19 +225,19 @@ impl NativeUnet {
     /// Names of the cross-attention layers that image prompts attach to.
     #[napi(getter, catch_unwind)]
     pub fn image_layers(&self) -> Result<Vec<String>> {
-        Ok(self.handle.get()?.image_layers().to_vec())
+        Ok(self.handle.shapes(|model| model.image_layers().to_vec())?)
     }
 
     /// Names of the self-attention layers over the image.
     #[napi(getter, catch_unwind)]
     pub fn self_attention_layers(&self) -> Result<Vec<String>> {
-        Ok(self.handle.get()?.self_attention_layers().to_vec())
+        Ok(self.handle.shapes(|model| model.self_attention_layers().to_vec())?)
     }
 }
 
 impl NativeUnet {
-    /// A share of the model.
-    pub fn model(&self) -> Outcome<Arc<UNet2DConditionModel>> {
-        self.handle.get()
+    /// A share of the model, with shapes alone if its weights are not held.
+    pub fn shapes(&self) -> Outcome<Arc<UNet2DConditionModel>> {
+        self.handle.share()?.shapes(&CancelToken::new())
     }
 }
