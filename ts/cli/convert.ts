@@ -1,7 +1,7 @@
 import { convertCheckpoint } from '../weights/convert.ts'
 import type { SaveDType } from '../weights/save.ts'
 import { note, print, printJson, UsageError } from './exit.ts'
-import { listenForInterrupt } from './interrupt.ts'
+import { interruptible } from './interrupt.ts'
 import { bytesText } from './table.ts'
 
 /** Flags of `convert`. */
@@ -32,42 +32,30 @@ export async function convertCommand(input: string, output: string, flags: Conve
   const { maxShardSize, dtype, variant, config, extractEma } = flags
   let shown = ''
   let total = 0
-  const interrupt = listenForInterrupt()
-  const work = convertCheckpoint(input, output, {
-    dtype: dtype as SaveDType | undefined,
-    variant,
-    config,
-    extractEma,
-    maxShardSize: maxShardSize === undefined ? undefined : bytesOf(maxShardSize),
-    signal: interrupt.signal,
-    onProgress: (event) => {
-      if (event.component !== shown && !flags.json) {
-        note(`${event.component}: ${bytesText(event.total)}`)
-      }
-      total += event.component === shown ? 0 : event.total
-      shown = event.component
-    },
-  })
-  let leftOut: Readonly<Record<string, number>> = {}
-  try {
-    leftOut = (await work).leftOut
-  } catch (error) {
-    const code = interrupt.exitCode()
-    if (code === undefined) {
-      throw error
+  await interruptible(true, async ({ signal }) => {
+    const { leftOut } = await convertCheckpoint(input, output, {
+      dtype: dtype as SaveDType | undefined,
+      variant,
+      config,
+      extractEma,
+      maxShardSize: maxShardSize === undefined ? undefined : bytesOf(maxShardSize),
+      signal,
+      onProgress: (event) => {
+        if (event.component !== shown && !flags.json) {
+          note(`${event.component}: ${bytesText(event.total)}`)
+        }
+        total += event.component === shown ? 0 : event.total
+        shown = event.component
+      },
+    })
+    const seconds = (Date.now() - started) / 1000
+    if (flags.json) {
+      printJson({ input, output, bytes: total, seconds, leftOut })
+      return
     }
-    process.exitCode = code
-    return
-  } finally {
-    interrupt.done()
-  }
-  const seconds = (Date.now() - started) / 1000
-  if (flags.json) {
-    printJson({ input, output, bytes: total, seconds, leftOut })
-  } else {
     print(`${output}: ${bytesText(total)} in ${seconds.toFixed(1)} s`)
     for (const [what, tensors] of Object.entries(leftOut)) {
       print(`left out, as a folder has no place for it: ${what} (${tensors} ${tensors === 1 ? 'tensor' : 'tensors'})`)
     }
-  }
+  })
 }
