@@ -69,14 +69,10 @@ export async function readConditions(flags: Record<string, unknown>): Promise<Co
   return {
     async apply(pipe, signal) {
       const loaded = await Promise.all(
-        nets.map((net, i) =>
-          loadControl(net, {
-            image: controls[i] as ImageInput,
-            scale: scales[i],
-            mode: modes[i],
-            hub: { cacheDir, localFilesOnly, signal },
-          }),
-        ),
+        [...new Set(nets)].map((net) => {
+          const own = controls.map((image, i) => ({ image, scale: scales[i] ?? 1, mode: modes[i] ?? 0 })).filter((_, i) => nets[i] === net)
+          return loadControl(net, own, { cacheDir, localFilesOnly, signal })
+        }),
       )
       if (place !== undefined) {
         const { source, subfolder, weightName } = place
@@ -85,7 +81,7 @@ export async function readConditions(flags: Record<string, unknown>): Promise<Co
       }
       return {
         options: {
-          ...(loaded.length > 0 && { conditions: loaded.map(({ condition }) => condition) }),
+          ...(loaded.length > 0 && { conditions: loaded.flatMap(({ conditions }) => conditions) }),
           ...(positive.length > 0 && { ipAdapterImage: [positive] }),
           ...(negative.length > 0 && { negativeIpAdapterImage: [negative] }),
         },
@@ -99,30 +95,28 @@ export async function readConditions(flags: Record<string, unknown>): Promise<Co
   }
 }
 
-interface Control {
-  image: ImageInput
-  scale?: number
-  mode?: number
-  hub: HubOptions & { signal: AbortSignal }
-}
+/** A picture to follow. */
+type Control = { image: ImageInput; scale: number; mode: number }
 
-/** Loads a network of the class that its config names. */
+/** Loads a network of the class that its config names, for all pictures that it follows; a union ControlNet reads them together. */
 async function loadControl(
   source: string,
-  { image, scale, mode = 0, hub }: Control,
-): Promise<{ model: { dispose(): void }; condition: Condition }> {
+  controls: readonly Control[],
+  hub: HubOptions & { signal: AbortSignal },
+): Promise<{ model: { dispose(): void }; conditions: Condition[] }> {
   const folder = await (await openSource(source, hub)).fetch({ folders: [''] })
   const { _class_name: name } = await readConfig(folder)
   if (name === 'T2IAdapter') {
     const model = await T2IAdapter.fromPretrained(source, hub)
-    return { model, condition: t2iAdapter(model, { image, scale }) }
+    return { model, conditions: controls.map(({ image, scale }) => t2iAdapter(model, { image, scale })) }
   }
   if (name === 'ControlNetUnionModel') {
     const model = await ControlNetUnionModel.fromPretrained(source, hub)
-    return { model, condition: controlNetUnion(model, { images: [image], modes: [mode], scale }) }
+    const [images, modes, scale] = [controls.map(({ image }) => image), controls.map(({ mode }) => mode), controls.map((own) => own.scale)]
+    return { model, conditions: [controlNetUnion(model, { images, modes, scale })] }
   }
   const model = await ControlNetModel.fromPretrained(source, hub)
-  return { model, condition: controlNet(model, { image, scale }) }
+  return { model, conditions: controls.map(({ image, scale }) => controlNet(model, { image, scale })) }
 }
 
 function numbers(flag: string, texts: readonly string[], count: number, fallback: number): number[] {
