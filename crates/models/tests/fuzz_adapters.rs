@@ -1,43 +1,18 @@
 //! Adapter files from strangers: any keys, shapes, numbers and texts give a report or a typed error, and no more memory than twice the file to open them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod fuzz;
+
 use candle_core::DType;
+use fuzz::{opened, readable, Numbers};
 use nd_models::lora::{report, Adapter, BlockWeights, Component, LoraFile};
 use nd_models::unet::{UNet2DConditionModel, UNetConfig};
 use nd_models::weights::{SeededWeights, Weights};
 use nd_models::LoadContext;
 use serde_json::{json, Map, Value};
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::Arc;
 
-/// Counts live bytes and their peak.
-struct Counting;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: everything is passed on to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        PEAK.fetch_max(LIVE.fetch_add(layout.size(), Relaxed) + layout.size(), Relaxed);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// What opening a small file may take beside twice its size: tables, paths, messages.
-const SPARE: usize = 256 << 10;
 const FILES: usize = 10_000;
 
 const LAYERS: [&str; 7] = [
@@ -91,20 +66,6 @@ const SIZES: [usize; 8] = [4, 8, 2, 1, 3, 16, 0, 7];
 const TEXTS: [&str; 4] = ["ss_tag_frequency", "lora_adapter_metadata", "modelspec.trigger_phrase", "ss_network_args"];
 const VALUES: [&str; 6] = ["{", r#"{"a": {"b": 1e999}}"#, r#"{"unet.lora_alpha": "x"}"#, "[[[", r#"{"unet.r": -1, "unet.lora_alpha": 0}"#, ""];
 
-/// Numbers of a linear congruential generator (Knuth's MMIX), the same every time.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % limit.max(1)
-    }
-
-    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        &from[self.below(from.len())]
-    }
-}
-
 /// The parts of one algorithm, mostly, with shapes that fit, mostly.
 fn adapter(numbers: &mut Numbers) -> Vec<u8> {
     let mut header = Map::new();
@@ -140,13 +101,8 @@ fn model() -> UNet2DConditionModel {
 
 /// Opens an adapter, matches it and applies it; returns whether it found a layer.
 fn look(path: &Path, size: usize, unet: &UNet2DConditionModel) -> bool {
-    let before = LIVE.load(Relaxed);
-    PEAK.store(before, Relaxed);
-    let opened = LoraFile::open(path);
-    let taken = PEAK.load(Relaxed).saturating_sub(before);
-    assert!(taken <= 2 * size + SPARE, "opening {size} bytes took {taken}");
     let told = |error: nd_models::ModelError| assert_eq!(error.code(), "ERR_WEIGHTS", "{error}");
-    let file = match opened {
+    let file = match opened(size, || LoraFile::open(path)) {
         Ok(file) => Arc::new(file),
         Err(error) => {
             told(error);
@@ -168,14 +124,8 @@ fn look(path: &Path, size: usize, unet: &UNet2DConditionModel) -> bool {
 #[test]
 fn ten_thousand_odd_adapters_never_crash() {
     let unet = model();
-    let path = std::env::temp_dir().join(format!("nd-fuzz-adapter-{}", std::process::id()));
-    let (mut numbers, mut applied) = (Numbers(3), 0);
-    for _ in 0..FILES {
-        let bytes = adapter(&mut numbers);
-        std::fs::write(&path, &bytes).unwrap();
-        applied += usize::from(look(&path, bytes.len(), &unet));
-    }
-    std::fs::remove_file(&path).unwrap();
+    let mut numbers = Numbers(3);
+    let applied = readable("adapter", (0..FILES).map(|_| adapter(&mut numbers)), |path, size| look(path, size, &unet));
     // Both outcomes must occur, else the files test nothing.
     assert!(applied > 50 && applied < FILES, "{applied} of {FILES} were applied");
 }

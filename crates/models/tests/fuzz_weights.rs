@@ -1,54 +1,19 @@
 //! Damaged weights files of every format: a value or a typed error, never a crash, and no more memory than twice the file to open it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod fuzz;
+
 use candle_core::Device;
+use fuzz::{opened, readable, Numbers};
 use nd_models::single_file::{detect, part, Part};
 use nd_models::weights::{Weights, WeightsOptions};
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// Counts live bytes and their peak.
-struct Counting;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: everything is passed on to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        PEAK.fetch_max(LIVE.fetch_add(layout.size(), Relaxed) + layout.size(), Relaxed);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// What opening a small file may take beside twice its size: tables, paths, messages.
-const SPARE: usize = 256 << 10;
 /// Mutated files of each kind; 10,000 and more in all for each reader.
 const FILES: usize = 5_000;
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../test/fixtures")
-}
-
-/// Numbers of a linear congruential generator (Knuth's MMIX), the same every time.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % limit.max(1)
-    }
 }
 
 /// Flips, repeats, cuts and grafts bytes, mostly where the header lies.
@@ -60,10 +25,10 @@ fn mutated(original: &[u8], numbers: &mut Numbers) -> Vec<u8> {
         match numbers.below(6) {
             0 => bytes[at] ^= 1 << numbers.below(8),
             1 => bytes[at] = numbers.below(256) as u8,
-            2 => bytes[at] = [0, 0xff, 0x7f, 0x80, b'(', b'R', b']', b'.'][numbers.below(8)],
+            2 => bytes[at] = *numbers.pick(&[0, 0xff, 0x7f, 0x80, b'(', b'R', b']', b'.']),
             3 => {
                 let end = (at + 8).min(bytes.len());
-                bytes[at..end].fill([0, 0xff][numbers.below(2)]);
+                bytes[at..end].fill(*numbers.pick(&[0, 0xff]));
             }
             4 => {
                 let length = numbers.below(32).min(bytes.len() - at);
@@ -79,12 +44,7 @@ fn mutated(original: &[u8], numbers: &mut Numbers) -> Vec<u8> {
 
 /// Opens a file and looks at everything in it; returns whether it was readable.
 fn look(path: &Path, size: usize) -> bool {
-    let before = LIVE.load(Relaxed);
-    PEAK.store(before, Relaxed);
-    let opened = Weights::open(path, &WeightsOptions::default());
-    let taken = PEAK.load(Relaxed) - before;
-    assert!(taken <= 2 * size + SPARE, "opening {size} bytes took {taken}");
-    let weights = match opened {
+    let weights = match opened(size, || Weights::open(path, &WeightsOptions::default())) {
         Ok(weights) => weights,
         Err(error) => {
             assert_eq!(error.code(), "ERR_WEIGHTS", "{error}");
@@ -114,20 +74,13 @@ fn ten_thousand_damaged_files_of_each_reader_never_crash() {
         ("parity/weights/single_file/tiny-sd15-vae-only.safetensors", FILES / 10),
         ("weights/golden.safetensors", 2 * FILES),
     ];
-    let path = std::env::temp_dir().join(format!("nd-fuzz-{}", std::process::id()));
     for (name, count) in kinds {
         let original = std::fs::read(fixtures().join(name)).unwrap();
         let mut numbers = Numbers(name.len() as u64);
-        let mut readable = 0;
-        for _ in 0..count {
-            let bytes = mutated(&original, &mut numbers);
-            std::fs::write(&path, &bytes).unwrap();
-            readable += usize::from(look(&path, bytes.len()));
-        }
+        let readable = readable("weights", (0..count).map(|_| mutated(&original, &mut numbers)), look);
         // Both outcomes must occur, else the mutations test nothing.
         assert!(readable > 0 && readable < count, "{name}: {readable} of {count} were readable");
     }
-    std::fs::remove_file(&path).unwrap();
     pickles_that_unpack_without_end_are_refused();
 }
 

@@ -5,11 +5,10 @@
 
 use crate::betas::{alphas_cumprod, finite_alphas_cumprod, log_f32, train_sigmas, COMMON};
 use crate::config::Config;
-use crate::dpm_solver::{check, convert, multistep, points, update, Algorithm, Rule};
+use crate::dpm_solver::{check, convert, points, Algorithm, Multistep};
 use crate::error::{Result, SamplerError};
 use crate::euler::{final_sigma, refuse_respaced};
 use crate::k_sigmas::at_timesteps;
-use crate::lin::reg;
 use crate::plan::{PlanOptions, Row, Schedule};
 use crate::prediction::{threshold, FLOW_TYPES, TYPES};
 use crate::registry::{Entry, NoiseRule, Stochastic, Velocity};
@@ -224,26 +223,17 @@ pub(crate) fn rows(config: &Config, options: &PlanOptions, schedule: &Schedule) 
     if solver_order == 3 && (algorithm == Algorithm::SdeDpm || (inverse && algorithm.stochastic())) {
         return Err(SamplerError::config("solver_order", "1 or 2 for this algorithm_type", "3"));
     }
-    let rule = Rule::of(config)?;
     let clip = threshold(config)?;
     let points = points(config, &schedule.sigmas);
     let n = schedule.timesteps.len();
-    let lower_final = config.flag("lower_order_final") && n < 15;
-    let euler_last = config.flag("euler_at_final") || lower_final || (!inverse && config.get("final_sigmas_type") == "zero");
+    let ends_in_zero = !inverse && config.get("final_sigmas_type") == "zero";
+    let solver = Multistep::of(config, algorithm, (solver_order, options.begin_index, n), ends_in_zero)?;
     Ok((options.begin_index..n)
         .map(|i| {
             let mut row = Row::at(schedule, i);
             row.sigma = schedule.sigmas[i];
             convert(&mut row, algorithm, kind, points[i], &clip);
-            let limit = match n - 1 - i {
-                0 if euler_last => 1,
-                1 if lower_final => 2,
-                _ => 3,
-            };
-            let order = solver_order.min(i - options.begin_index + 1).min(limit);
-            let m: Vec<_> = (0..order).map(|k| reg(format!("m{}", i - k))).collect();
-            let p: Vec<_> = (0..order).map(|k| points[i - k]).collect();
-            row.next = update(algorithm, reg("sample"), points[i], points[i + 1], multistep(&m, &p, points[i + 1], rule));
+            row.next = solver.next(&points, i);
             row
         })
         .collect())

@@ -136,7 +136,7 @@ pub(crate) fn update(algorithm: Algorithm, sample: Lin, base: Point, to: Point, 
 }
 
 /// Multistep derivatives from the newest outputs `m` (newest first) at `p` (same order), the step going to `to`.
-pub(crate) fn multistep(m: &[Lin], p: &[Point], to: Point, rule: Rule) -> Derivatives {
+fn multistep(m: &[Lin], p: &[Point], to: Point, rule: Rule) -> Derivatives {
     let h = to.lambda - p[0].lambda;
     let d0 = m[0].clone();
     let slope = |i: usize| (m[i].clone() - m[i + 1].clone()) * (h / (p[i].lambda - p[i + 1].lambda));
@@ -149,6 +149,39 @@ pub(crate) fn multistep(m: &[Lin], p: &[Point], to: Point, rule: Rule) -> Deriva
             let d1 = slope(0) + bend.clone() * (r0 / (r0 + r1));
             Derivatives { d0, d1: Some((Rule::Heun, d1)), d2: Some(bend * (1.0 / (r0 + r1))) }
         }
+    }
+}
+
+/// The multistep solver of a run of `steps`, whose order rises at the start and falls at the end.
+pub(crate) struct Multistep {
+    algorithm: Algorithm,
+    rule: Rule,
+    order: usize,
+    steps: usize,
+    begin: usize,
+    lower_final: bool,
+    euler_last: bool,
+}
+
+impl Multistep {
+    /// For steps from `begin` on; `ends_in_zero` tells of sigmas whose last one allows first order only.
+    pub fn of(config: &Config, algorithm: Algorithm, (order, begin, steps): (usize, usize, usize), ends_in_zero: bool) -> Result<Self> {
+        let lower_final = config.flag("lower_order_final") && steps < 15;
+        let euler_last = config.flag("euler_at_final") || lower_final || ends_in_zero;
+        Ok(Self { algorithm, rule: Rule::of(config)?, order, steps, begin, lower_final, euler_last })
+    }
+
+    /// What follows `sample` at step i; `m` holds the values of the steps before.
+    pub fn next(&self, points: &[Point], i: usize) -> Lin {
+        let limit = match self.steps - 1 - i {
+            0 if self.euler_last => 1,
+            1 if self.lower_final => 2,
+            _ => 3,
+        };
+        let order = self.order.min(i - self.begin + 1).min(limit);
+        let m: Vec<_> = (0..order).map(|k| reg(format!("m{}", i - k))).collect();
+        let p: Vec<_> = (0..order).map(|k| points[i - k]).collect();
+        update(self.algorithm, reg("sample"), points[i], points[i + 1], multistep(&m, &p, points[i + 1], self.rule))
     }
 }
 

@@ -6,7 +6,7 @@
 
 use crate::betas::torch_linspace;
 use crate::config::Config;
-use crate::dpm_solver::{check as family_check, multistep, update, Algorithm, Point, Rule};
+use crate::dpm_solver::{check as family_check, Algorithm, Multistep, Point};
 use crate::error::{Result, SamplerError};
 use crate::euler::churn;
 use crate::k_sigmas::{advance, slope};
@@ -142,11 +142,11 @@ pub(crate) fn multistep_rows(config: &Config, options: &PlanOptions, schedule: &
     if solver_order == 3 && algorithm.stochastic() {
         return Err(SamplerError::config("solver_order", "1 or 2 for this algorithm_type", "3"));
     }
-    let (rule, clip) = (Rule::of(config)?, threshold(config)?);
+    let clip = threshold(config)?;
     let points: Vec<Point> = schedule.sigmas.iter().map(|&s| Point::of(1.0, s)).collect();
     let n = schedule.timesteps.len();
-    let lower_final = config.flag("lower_order_final") && n < 15;
-    let euler_last = config.flag("euler_at_final") || lower_final || config.get("final_sigmas_type") == "zero";
+    let ends_in_zero = config.get("final_sigmas_type") == "zero";
+    let solver = Multistep::of(config, algorithm, (solver_order, options.begin_index, n), ends_in_zero)?;
     (options.begin_index..n)
         .map(|i| {
             let mut row = Row::at(schedule, i);
@@ -157,15 +157,7 @@ pub(crate) fn multistep_rows(config: &Config, options: &PlanOptions, schedule: &
             if algorithm.stochastic() {
                 row.noise = Some(Noise::Normal);
             }
-            let limit = match n - 1 - i {
-                0 if euler_last => 1,
-                1 if lower_final => 2,
-                _ => 3,
-            };
-            let order = solver_order.min(i - options.begin_index + 1).min(limit);
-            let m: Vec<_> = (0..order).map(|k| reg(format!("m{}", i - k))).collect();
-            let p: Vec<_> = (0..order).map(|k| points[i - k]).collect();
-            row.next = update(algorithm, reg("sample"), points[i], points[i + 1], multistep(&m, &p, points[i + 1], rule));
+            row.next = solver.next(&points, i);
             Ok(row)
         })
         .collect()
