@@ -1,9 +1,11 @@
 //! Scaled dot-product attention with the heads inside the channels.
 
+mod ahead;
 mod cpu;
-mod down;
 mod heads;
+mod panel;
 mod softmax;
+mod tile;
 
 use crate::argument::expect;
 use candle_core::{DType, Result, Tensor, D};

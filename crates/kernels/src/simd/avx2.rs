@@ -67,6 +67,10 @@ impl Simd for Avx2 {
         _mm_prefetch::<_MM_HINT_T0>(p.cast())
     }
     #[inline(always)]
+    unsafe fn prefetch_far(p: *const f32) {
+        _mm_prefetch::<_MM_HINT_T1>(p.cast())
+    }
+    #[inline(always)]
     unsafe fn add(a: __m256, b: __m256) -> __m256 {
         _mm256_add_ps(a, b)
     }

@@ -95,6 +95,10 @@ impl Simd for Avx512 {
         _mm_prefetch::<_MM_HINT_T0>(p.cast())
     }
     #[inline(always)]
+    unsafe fn prefetch_far(p: *const f32) {
+        _mm_prefetch::<_MM_HINT_T1>(p.cast())
+    }
+    #[inline(always)]
     unsafe fn add(a: __m512, b: __m512) -> __m512 {
         _mm512_add_ps(a, b)
     }
@@ -267,7 +271,8 @@ impl Simd for Avx512 {
 /// The transpose of 16 rows.
 #[inline(always)]
 unsafe fn turned(rows: [__m512; 16]) -> [__m512; 16] {
-    let mut x = rows.map(|row| _mm512_castps_si512(row));
+    // Not `map`, which is not always inlined: calls pass vectors through memory.
+    let mut x: [__m512i; 16] = std::mem::transmute(rows);
     let mut y = x;
     for i in 0..8 {
         y[2 * i] = _mm512_unpacklo_epi32(x[2 * i], x[2 * i + 1]);
@@ -290,5 +295,5 @@ unsafe fn turned(rows: [__m512; 16]) -> [__m512; 16] {
         y[4 + k] = _mm512_shuffle_i32x4::<0x88>(b, d);
         y[12 + k] = _mm512_shuffle_i32x4::<0xDD>(b, d);
     }
-    y.map(|row| _mm512_castsi512_ps(row))
+    std::mem::transmute(y)
 }

@@ -52,6 +52,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn fence() {}
     /// A hint that the cache line will be read.
     unsafe fn prefetch(_p: *const f32) {}
+    /// The same, for a line that is not needed soon: not into the nearest cache.
+    unsafe fn prefetch_far(_p: *const f32) {}
 
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
