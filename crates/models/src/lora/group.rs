@@ -3,7 +3,8 @@ use super::key::{split, Part};
 use super::place::{locate, Component};
 use crate::error::{ModelError, Result};
 use crate::weights::{Weights, WeightsOptions};
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
+use nd_kernels::Weight;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -140,7 +141,7 @@ impl LoraFile {
 
     /// A part in f32.
     pub(super) fn read(&self, group: &Group, part: Part, device: &Device) -> Result<Option<Tensor>> {
-        let read = |key: &String| Ok::<_, ModelError>(self.weights.read(key, device)?.to_dtype(DType::F32)?);
+        let read = |key: &String| Ok::<_, ModelError>(Weight::from(&self.weights.read(key, device)?).to_f32()?);
         group.parts.get(&part).map(read).transpose()
     }
 
