@@ -11,7 +11,7 @@ use oracle::{exact, near, normal, single};
 const TOLERANCE: f64 = 2e-5;
 
 /// (batch, heads, queries, keys, head dimension): SD1.5's self- and cross-attention cut down, CLIP's, the VAE's, the built-in model's, and odd ones.
-const SHAPES: [(usize, usize, usize, usize, usize); 16] = [
+const SHAPES: [(usize, usize, usize, usize, usize); 18] = [
     (2, 8, 256, 256, 40),
     (1, 8, 70, 300, 64),
     (2, 8, 64, 64, 160),
@@ -28,6 +28,8 @@ const SHAPES: [(usize, usize, usize, usize, usize); 16] = [
     (1, 2, 129, 61, 64),
     (1, 1, 7, 3, 1),
     (1, 2, 17, 119, 97),
+    (2, 3, 300, 77, 40),
+    (1, 2, 333, 131, 101),
 ];
 
 fn inputs(b: usize, h: usize, l: usize, s: usize, d: usize) -> [Tensor; 3] {

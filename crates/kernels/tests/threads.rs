@@ -19,6 +19,7 @@ fn run(x: &Tensor) -> Vec<Vec<u32>> {
     let conv = |c: usize, config| Conv2d::new(&normal(2, &[c, channels, 3, 3]), None, config, DType::F32).unwrap();
     let (b, h, w, c) = x.dims4().unwrap();
     let tokens = x.narrow(1, 0, 8).unwrap().contiguous().unwrap().reshape((b, 8 * w, c)).unwrap();
+    let prompt = tokens.narrow(1, 0, 77).unwrap().contiguous().unwrap();
     let norm = GroupNorm::new(&normal(3, &[c]), &normal(4, &[c]), 8, 1e-5).unwrap();
     let linear = Linear::new(&normal(5, &[96, c]), None, DType::F32).unwrap();
     let small = x.narrow(1, 0, 16).unwrap().narrow(2, 0, 16).unwrap().contiguous().unwrap();
@@ -37,6 +38,8 @@ fn run(x: &Tensor) -> Vec<Vec<u32>> {
         cpu::with_bf16(|| Linear::new(&normal(5, &[96, c]), None, DType::BF16).unwrap()).forward(&tokens),
         cpu::with_bf16(|| Conv2d::new(&normal(2, &[48, channels, 3, 3]), None, same, DType::BF16).unwrap()).forward(&small),
         attention(&tokens, &tokens, &tokens, 2, 0.2, Mask::None),
+        attention(&tokens, &prompt, &prompt, 2, 0.2, Mask::None),
+        attention(&prompt, &tokens, &tokens, 2, 0.2, Mask::None),
     ]
     .into_iter()
     .map(|y| bits(&y.unwrap()))
