@@ -56,7 +56,12 @@ test('configs that are missing, broken or not supported', async (t) => {
     ['an unknown block', load(configured({ mid_block_type: 'UNetMidBlock3D' })), 'ERR_CONFIG', /mid_block_type.*UNetMidBlock3D/s],
     ['an unknown activation', load(configured({ act_fn: 'tanhshrink' })), 'ERR_CONFIG', /act_fn.*tanhshrink/s],
     ['another number of blocks', load(configured({ up_block_types: ['UpBlock2D'] })), 'ERR_CONFIG', /up_block_types/],
-    ['an unsupported encoder', load(configured({ encoder_hid_dim_type: 'text_image_proj' })), 'ERR_CONFIG', /encoder_hid_dim_type.*text_image_proj/s],
+    [
+      'an unsupported encoder',
+      load(configured({ encoder_hid_dim_type: 'text_image_proj' })),
+      'ERR_CONFIG',
+      /encoder_hid_dim_type.*text_image_proj/s,
+    ],
   ]
   await assertRefused(t, refusals)
 })

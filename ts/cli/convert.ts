@@ -1,8 +1,8 @@
+import { bytesText } from '../quantities.ts'
 import { convertCheckpoint } from '../weights/convert.ts'
 import type { SaveDType } from '../weights/save.ts'
 import { note, print, printJson, UsageError } from './exit.ts'
 import { interruptible } from './interrupt.ts'
-import { bytesText } from './table.ts'
 
 /** Flags of `convert`. */
 export type ConvertFlags = {

@@ -2,8 +2,9 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { arch, availableParallelism, cpus, platform, release, totalmem } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import type { native as Native } from '../native.ts'
+import { bytesText } from '../quantities.ts'
 import { exitCode, print, printJson } from './exit.ts'
-import { bytesText, table } from './table.ts'
+import { table } from './table.ts'
 import { packageVersion } from './version.ts'
 
 type Report = Record<string, unknown>

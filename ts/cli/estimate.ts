@@ -2,8 +2,9 @@ import { stat } from 'node:fs/promises'
 import type { WeightsDType } from '../models/model.ts'
 import { AutoPipelineForText2Image } from '../pipelines/auto.ts'
 import type { MemoryEstimate } from '../pipelines/memory.ts'
+import { bytesText } from '../quantities.ts'
 import { print, printJson } from './exit.ts'
-import { bytesText, table } from './table.ts'
+import { table } from './table.ts'
 import { wholeNumber } from './whole-number.ts'
 
 /** Flags of `estimate`. */

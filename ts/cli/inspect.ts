@@ -6,8 +6,9 @@ import { formatParameters } from '../image/metadata/parameters.ts'
 import { readMetadata } from '../image/metadata/read.ts'
 import { localFolder } from '../models/source.ts'
 import { native } from '../native.ts'
+import { bytesText, countText } from '../quantities.ts'
 import { print, printJson, UsageError } from './exit.ts'
-import { bytesText, countText, table } from './table.ts'
+import { table } from './table.ts'
 
 /** What the native core found by reading headers; the components of a pipeline have the same fields. */
 type Found = {

@@ -1,7 +1,7 @@
 import { freemem } from 'node:os'
-import { bytesText } from '../cli/table.ts'
 import { expected, OutOfMemoryError } from '../errors.ts'
 import type { UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
+import { bytesText } from '../quantities.ts'
 import type { Denoiser } from './denoise-options.ts'
 import { estimateRun, FLOAT, type Networks, type RunSize, restingIn, type Savings, type Stage } from './memory.ts'
 
