@@ -5,7 +5,7 @@ use candle_core::{Device, Tensor};
 
 /// As in the addon: with glibc's a fresh large output costs more in page faults than it takes to compute.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: nd_kernels::large_blocks::LargeBlocks<mimalloc::MiMalloc> = nd_kernels::large_blocks::LargeBlocks::new(mimalloc::MiMalloc);
 
 /// Normal numbers.
 pub fn random(shape: &[usize]) -> Tensor {
