@@ -1,7 +1,7 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
-// Freed pages go back to the system at once; by default the native allocator keeps them a while. Set before the native part is loaded.
+// Freed small blocks go back to the system at once; by default the allocator keeps them a while. Set before the native part is loaded.
 process.env.MIMALLOC_PURGE_DELAY = '0'
 setFlagsFromString('--expose-gc')
 const collect = runInNewContext('gc') as () => void
@@ -15,7 +15,7 @@ async function settledMemory(): Promise<number> {
   return process.memoryUsage.rss() / 2 ** 20
 }
 
-/** Growth in MB that a test may see: single values swing by 20 MB both ways, while a leak of one small picture's memory in each of 50 rounds passes it. */
+/** MB that count as noise: single values swing by as much both ways. Over 50 rounds a leak of half a MB a round exceeds it. */
 export const LIMIT = 20
 
 /**
