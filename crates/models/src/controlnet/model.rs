@@ -1,14 +1,11 @@
-use super::cond_embedding::CondEmbedding;
 use super::config::{ChannelOrder, ControlNetConfig};
-use super::trunk::{ControlNetOutput, Trunk};
-use crate::blocks::conditioning::Conditioning;
-use crate::blocks::kv_cache::{KvCache, Slots};
+use super::trunk::{ControlNetOutput, Strength, Trunk};
 use crate::error::{ModelError, Result};
-use crate::load::{load, Builder, LoadContext, LoadReport};
-use crate::unet::down_half::{as_image, attention_bias};
+use crate::load::{load, LoadContext, LoadReport};
+use crate::unet::down_half::as_image;
 use crate::unet::UNetInput;
 use crate::weights::WeightScope;
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 
 /// Arguments of a ControlNet besides those that it shares with the UNet.
 pub struct ControlNetInput<'a> {
@@ -26,28 +23,14 @@ pub struct ControlNetInput<'a> {
 pub struct ControlNetModel {
     config: ControlNetConfig,
     report: LoadReport,
-    parts: Parts,
-    kv: KvCache,
-}
-
-struct Parts {
     trunk: Trunk,
-    cond_embedding: CondEmbedding,
-    slots: usize,
-}
-
-impl Parts {
-    fn new(b: &Builder, config: &ControlNetConfig) -> Result<Self> {
-        let slots = Slots::default();
-        Ok(Self { trunk: Trunk::new(b, config, &slots)?, cond_embedding: CondEmbedding::new(b, config)?, slots: slots.count() })
-    }
 }
 
 impl ControlNetModel {
     /// Loads the weights that the config asks for. Errors: `ModelError::Weights` naming missing and mis-shaped keys.
     pub fn load(config: &ControlNetConfig, scope: WeightScope, ctx: &LoadContext) -> Result<Self> {
-        let (parts, report) = load("ControlNetModel", &scope, ctx, |b| Parts::new(b, config))?;
-        Ok(Self { config: config.clone(), report, kv: KvCache::new(parts.slots), parts })
+        let (trunk, report) = load("ControlNetModel", &scope, ctx, |b| Trunk::new(b, config))?;
+        Ok(Self { config: config.clone(), report, trunk })
     }
 
     /// The config that the model was loaded with.
@@ -68,28 +51,15 @@ impl ControlNetModel {
         if !input.conditioning_scale.is_finite() {
             return Err(ModelError::argument("conditioning_scale", "a finite number", input.conditioning_scale));
         }
-        let trunk = &self.parts.trunk;
+        let trunk = &self.trunk;
         let time = trunk.down.time(unet, batch)?;
-        let kv = self.kv.entry(unet.encoder_hidden_states);
-        let context = kv.context(|| Ok(unet.encoder_hidden_states.to_dtype(DType::F32)?.contiguous()?))?;
-        let bias = unet.encoder_attention_mask.map(attention_bias).transpose()?;
-        let cond = Conditioning {
-            time: &time,
-            context: &context,
-            context_bias: bias.as_ref(),
-            kv: &kv,
-            image_prompts: &[],
-            motion: None,
-            perturbed: None,
-            cancel: unet.cancel,
-        };
         let x = trunk.down.start(unet.sample, &self.config.unet)?;
-        let x = self.parts.cond_embedding.forward(&control, Some(&x))?;
-        trunk.forward(x, &cond, input.conditioning_scale, input.guess_mode, unet.sample.dtype())
+        let x = trunk.cond_embedding.forward(&control, Some(&x))?;
+        trunk.forward(x, unet, &time, Strength { scale: input.conditioning_scale, guess_mode: input.guess_mode })
     }
 
     fn control_image(&self, image: &Tensor, latent: (usize, usize, usize)) -> Result<Tensor> {
-        let image = check_control(image, "controlnet_cond", self.config.conditioning_channels, latent, self.parts.cond_embedding.factor())?;
+        let image = check_control(image, "controlnet_cond", self.config.conditioning_channels, latent, self.trunk.cond_embedding.factor())?;
         match self.config.channel_order {
             ChannelOrder::Rgb => Ok(image),
             ChannelOrder::Bgr => {

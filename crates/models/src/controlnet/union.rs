@@ -1,13 +1,10 @@
-use super::cond_embedding::CondEmbedding;
 use super::config::UnionConfig;
 use super::model::check_control;
-use super::trunk::{ControlNetOutput, Trunk};
-use crate::blocks::conditioning::{Conditioning, TimeEmbedding};
+use super::trunk::{ControlNetOutput, Strength, Trunk};
+use crate::blocks::conditioning::TimeEmbedding;
 use crate::blocks::embeddings::{Sinusoids, TimestepEmbedding};
-use crate::blocks::kv_cache::{KvCache, Slots};
 use crate::error::{ModelError, Result};
 use crate::load::{load, Bias, Builder, LoadContext, LoadReport};
-use crate::unet::down_half::attention_bias;
 use crate::unet::UNetInput;
 use crate::weights::WeightScope;
 use candle_core::{DType, Tensor};
@@ -34,18 +31,15 @@ pub struct ControlNetUnionModel {
     config: UnionConfig,
     report: LoadReport,
     parts: Parts,
-    kv: KvCache,
 }
 
 struct Parts {
     trunk: Trunk,
-    cond_embedding: CondEmbedding,
     task_embedding: Tensor,
     layers: Vec<FusionLayer>,
     spatial_ch_projs: Linear,
     control_type_proj: Sinusoids,
     control_add_embedding: TimestepEmbedding,
-    slots: usize,
 }
 
 /// A transformer layer over the control images' means. Source: diffusers controlnet_union.py `ResidualAttentionBlock`.
@@ -87,21 +81,18 @@ impl FusionLayer {
 
 impl Parts {
     fn new(b: &Builder, config: &UnionConfig) -> Result<Self> {
-        let slots = Slots::default();
         let unet = &config.control.unet;
         let width = config.num_trans_channel;
         let sinusoids = Sinusoids { width: config.addition_time_embed_dim, flip_sin_to_cos: unet.flip_sin_to_cos, freq_shift: unet.freq_shift };
         let types = config.addition_time_embed_dim * config.num_control_type;
         let layer = |i| FusionLayer::new(&b.pp(format!("transformer_layes.{i}")), width, config.num_trans_head);
         Ok(Self {
-            trunk: Trunk::new(b, &config.control, &slots)?,
-            cond_embedding: CondEmbedding::new(b, &config.control)?,
+            trunk: Trunk::new(b, &config.control)?,
             task_embedding: b.tensor_f32("task_embedding", &[config.num_control_type, width])?,
             layers: (0..config.num_trans_layer).map(layer).collect::<Result<_>>()?,
             spatial_ch_projs: b.linear("spatial_ch_projs", width, config.num_proj_channel, Bias::Yes)?,
             control_type_proj: sinusoids,
             control_add_embedding: TimestepEmbedding::new(&b.pp("control_add_embedding"), types, unet.time_embed_dim, Activation::Silu)?,
-            slots: slots.count(),
         })
     }
 }
@@ -110,7 +101,7 @@ impl ControlNetUnionModel {
     /// Loads the weights that the config asks for. Errors: `ModelError::Weights` naming missing and mis-shaped keys.
     pub fn load(config: &UnionConfig, scope: WeightScope, ctx: &LoadContext) -> Result<Self> {
         let (parts, report) = load("ControlNetUnionModel", &scope, ctx, |b| Parts::new(b, config))?;
-        Ok(Self { config: config.clone(), report, kv: KvCache::new(parts.slots), parts })
+        Ok(Self { config: config.clone(), report, parts })
     }
 
     /// The config that the model was loaded with.
@@ -130,23 +121,9 @@ impl ControlNetUnionModel {
         let scales = self.check(input, latent.0)?;
         let trunk = &self.parts.trunk;
         let time = self.time(input, latent.0)?;
-        let kv = self.kv.entry(unet.encoder_hidden_states);
-        let context = kv.context(|| Ok(unet.encoder_hidden_states.to_dtype(DType::F32)?.contiguous()?))?;
-        let bias = unet.encoder_attention_mask.map(attention_bias).transpose()?;
-        let cond = Conditioning {
-            time: &time,
-            context: &context,
-            context_bias: bias.as_ref(),
-            kv: &kv,
-            image_prompts: &[],
-            motion: None,
-            perturbed: None,
-            cancel: unet.cancel,
-        };
-        let x = trunk.down.start(unet.sample, config)?;
-        let x = self.fuse(&x, input, &scales, latent)?;
+        let x = self.fuse(&trunk.down.start(unet.sample, config)?, input, &scales, latent)?;
         let scale = if scales.len() == 1 { scales[0] } else { 1.0 };
-        trunk.forward(x, &cond, scale, input.guess_mode, unet.sample.dtype())
+        trunk.forward(x, unet, &time, Strength { scale, guess_mode: input.guess_mode })
     }
 
     fn check(&self, input: &UnionInput, batch: usize) -> Result<Vec<f64>> {
@@ -182,14 +159,14 @@ impl ControlNetUnionModel {
 
     /// The latents x (B, h, w, C) plus all control images, each shifted by what the fusion layers make of its mean.
     fn fuse(&self, x: &Tensor, input: &UnionInput, scales: &[f64], latent: (usize, usize, usize)) -> Result<Tensor> {
-        let parts = &self.parts;
+        let (parts, embedding) = (&self.parts, &self.parts.trunk.cond_embedding);
         let is_single = scales.len() == 1;
         let scales: Vec<f64> = scales.iter().map(|&scale| if is_single { 1.0 } else { scale }).collect();
         let (mut conditions, mut sequence) = (Vec::new(), Vec::new());
         for ((image, &index), &scale) in input.controlnet_cond.iter().zip(input.control_type_idx).zip(&scales) {
             input.unet.cancel.check()?;
-            let image = check_control(image, "controlnet_cond", self.config.control.conditioning_channels, latent, parts.cond_embedding.factor())?;
-            let condition = parts.cond_embedding.forward(&image, None)?;
+            let image = check_control(image, "controlnet_cond", self.config.control.conditioning_channels, latent, embedding.factor())?;
+            let condition = embedding.forward(&image, None)?;
             let mean = condition.mean((1, 2))?.broadcast_add(&parts.task_embedding.get(index)?)?;
             sequence.push((mean * scale)?);
             conditions.push((condition * scale)?);
