@@ -1,6 +1,8 @@
 //! The oracle: every body at every level of this machine against the reference in f64.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod products;
+
 use candle_core::{DType, Device, Tensor};
 use nd_kernels::cpu::{with_level, Level};
 
@@ -65,4 +67,15 @@ pub fn near(got: &Tensor, want: &Tensor, tolerance: f64, what: &str) {
     // A NaN fails: it is not below.
     let worst = got.iter().zip(&want).map(|(g, w)| (g - w).abs()).fold(0.0, |a: f64, b| if b <= a { a } else { b });
     assert!(worst <= tolerance * rms, "{what}: {worst:e} of {rms:e}");
+}
+
+/// The root mean square of the difference, as a part of that of what was wanted.
+pub fn distance(got: &Tensor, want: &Tensor) -> f64 {
+    let square = |x: &Tensor| x.sqr().unwrap().mean_all().unwrap().to_scalar::<f64>().unwrap();
+    (square(&(got.to_dtype(DType::F64).unwrap() - want).unwrap()) / square(want)).sqrt()
+}
+
+/// The bits of all numbers, in order.
+pub fn bits(x: &Tensor) -> Vec<u32> {
+    x.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
 }
