@@ -146,7 +146,8 @@ async function unet(options: BenchOptions): Promise<Measurement[]> {
   const { in_channels: channels, cross_attention_dim: width, sample_size: trained } = model.config as Record<string, number>
   const latent = options.size === undefined ? (trained ?? 64) : options.size / 8
   const rows = 2 * options.batch
-  const sample = new Generator(1).randn([rows, channels ?? 4, latent, latent])
+  // The same latents for either prompt, as guidance has them.
+  const sample = new Generator(1).randn([options.batch, channels ?? 4, latent, latent]).repeat([2, 1, 1, 1])
   const encoderHiddenStates = new Generator(2).randn([rows, 77, width ?? 768])
   const forward = { encoderHiddenStates, ...additions(model.config, rows) }
   return [

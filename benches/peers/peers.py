@@ -63,12 +63,12 @@ class Text(torch.nn.Module):
 
 
 def inputs_of(work, dtype):
-    """UNet with guidance, one picture, a prompt and its negative."""
+    """UNet with guidance: the latents of one picture twice, for a prompt and its negative."""
     latent, generator = args.size // 8, torch.Generator().manual_seed(1)
     noise = lambda *shape: torch.randn(*shape, generator=generator).to(dtype)
     if work == "unet":
         width = UNet2DConditionModel.load_config(args.checkpoint, subfolder="unet")["cross_attention_dim"]
-        return noise(2, 4, latent, latent), torch.tensor(500), noise(2, 77, width)
+        return noise(1, 4, latent, latent).repeat(2, 1, 1, 1), torch.tensor(500), noise(2, 77, width)
     if work == "vae":
         return (noise(1, 4, latent, latent),)
     return (torch.randint(0, 49000, (2, 77), generator=generator),)

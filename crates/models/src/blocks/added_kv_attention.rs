@@ -83,15 +83,15 @@ impl AddedKvAttention {
         let (mut k, mut v) = cond.kv.get(self.slot, || self.prompt_keys_and_values(cond.context))?;
         let mut bias = cond.context_bias.cloned();
         if let Some((to_k, to_v)) = &self.own {
-            k = Tensor::cat(&[&k, &to_k.forward(&normed)?], 1)?;
-            v = Tensor::cat(&[&v, &to_v.forward(&normed)?], 1)?;
+            k = Tensor::cat(&[&k, &cond.all(&to_k.forward(&normed)?)?], 1)?;
+            v = Tensor::cat(&[&v, &cond.all(&to_v.forward(&normed)?)?], 1)?;
             bias = bias.map(|bias| bias.pad_with_zeros(3, 0, height * width)).transpose()?;
         }
-        let q = self.to_q.forward(&normed)?;
+        let q = cond.all(&self.to_q.forward(&normed)?)?;
         let mixed = attention(&q, &k, &v, self.heads, self.scale, bias.as_ref().map_or(Mask::None, Mask::Bias))?;
-        let residual = x.reshape(tokens)?;
+        let residual = cond.all(&x.reshape(tokens)?)?;
         let out = self.to_out.forward_with(&mixed, &Epilogue { residual: Some(&residual), ..Default::default() })?;
-        Ok(out.reshape((batch, height, width, channels))?)
+        Ok(out.reshape(((), height, width, channels))?)
     }
 
     fn prompt_keys_and_values(&self, context: &Tensor) -> Result<(Tensor, Tensor)> {

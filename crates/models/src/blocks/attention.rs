@@ -88,12 +88,16 @@ impl Attention {
 
     /// As `forward_self`; the samples that the call perturbs here look at nothing but themselves.
     pub fn forward_image(&self, x: &Tensor, cond: &Conditioning, residual: &Tensor) -> Result<Tensor> {
-        let batch = x.dim(0)?;
+        match self.own_layer.map_or(0, |layer| cond.perturbed_samples(layer)) {
+            0 => self.forward_self(x, residual),
+            perturbed => self.forward_perturbed(&cond.all(x)?, perturbed, &cond.all(residual)?),
+        }
+    }
+
+    fn forward_perturbed(&self, x: &Tensor, perturbed: usize, residual: &Tensor) -> Result<Tensor> {
         let v = self.to_v.forward(x)?;
-        let perturbed = self.own_layer.map_or(0, |layer| cond.perturbed_samples(layer)).min(batch);
-        let mixed = match batch - perturbed {
+        let mixed = match x.dim(0)?.saturating_sub(perturbed) {
             0 => v,
-            plain if plain == batch => self.mix(x, &v)?,
             plain => {
                 let first = self.mix(&x.narrow(0, 0, plain)?.contiguous()?, &v.narrow(0, 0, plain)?.contiguous()?)?;
                 Tensor::cat(&[&first, &v.narrow(0, plain, perturbed)?], 0)?
@@ -113,7 +117,7 @@ impl Attention {
             Some(slot) => cond.kv.get(slot, compute)?,
             None => compute()?,
         };
-        let q = self.to_q.forward(x)?;
+        let q = cond.all(&self.to_q.forward(x)?)?;
         let mut mixed = attention(&q, &k, &v, self.heads, self.scale, bias.map_or(Mask::None, Mask::Bias))?;
         if let Some(layer) = self.image_layer {
             for prompt in cond.image_prompts {
@@ -122,7 +126,7 @@ impl Attention {
                 }
             }
         }
-        self.finish(&mixed, residual)
+        self.finish(&mixed, &cond.all(residual)?)
     }
 
     fn keys_and_values(&self, context: &Tensor) -> Result<(Tensor, Tensor)> {

@@ -39,7 +39,7 @@ impl Conditioning<'_> {
     /// x (B, H, W, C) after the motion module of this place, when the call has one.
     pub fn after_layer(&self, place: MotionPlace, x: Tensor) -> Result<Tensor> {
         match &self.motion {
-            Some(motion) => motion.apply(place, x),
+            Some(motion) => motion.apply(place, self.all(&x)?),
             None => Ok(x),
         }
     }

@@ -55,6 +55,6 @@ impl KAttention {
         }
         let normed = self.norm2.forward(&x, cond.time, None)?.reshape(tokens)?;
         let out = self.attn2.forward_cross(&normed, cond, cond.context_bias, &x.reshape(tokens)?)?;
-        Ok(out.reshape((batch, height, width, channels))?)
+        Ok(out.reshape(((), height, width, channels))?)
     }
 }

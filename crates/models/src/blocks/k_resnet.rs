@@ -17,7 +17,7 @@ impl AdaGroupNorm {
 
     /// x (B, H, W, C) -> (B, H, W, C).
     pub fn forward(&self, x: &Tensor, time: &TimeEmbedding, activation: Option<Activation>) -> Result<Tensor> {
-        let halves = self.linear.forward(&time.raw)?.chunk(2, 1)?;
+        let halves = self.linear.forward(&time.raw.narrow(0, 0, x.dim(0)?)?)?.chunk(2, 1)?;
         Ok(self.norm.forward_scale_shift(x, &halves[0].contiguous()?, &halves[1].contiguous()?, activation)?)
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod k_attention;
 pub(crate) mod k_resample;
 pub(crate) mod k_resnet;
 pub(crate) mod kv_cache;
+pub(crate) mod repeated;
 pub(crate) mod resample;
 pub(crate) mod resnet;
 pub(crate) mod transformer;

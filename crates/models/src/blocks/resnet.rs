@@ -73,7 +73,7 @@ impl ResnetBlock {
             Some(skip) => self.norm1.forward_concat(x, skip, activation)?,
             None => self.norm1.forward(x, activation)?,
         };
-        let projected = self.project_time(time)?;
+        let projected = self.project_time(time, x.dim(0)?)?;
         let per_sample = projected.as_ref().filter(|_| self.shape.time_shift == TimeShift::Default);
         // Overwritten, not shadowed: images that are no longer read are freed before the next one is made.
         let mut hidden = self.first_convolution(&normed, &Epilogue { per_sample, ..Default::default() })?;
@@ -101,10 +101,11 @@ impl ResnetBlock {
         self.second_convolution(&hidden, &shortcut)
     }
 
-    fn project_time(&self, time: Option<&TimeEmbedding>) -> Result<Option<Tensor>> {
+    /// For the first `samples`.
+    fn project_time(&self, time: Option<&TimeEmbedding>, samples: usize) -> Result<Option<Tensor>> {
         let (Some(projection), Some(time)) = (&self.time_emb_proj, time) else { return Ok(None) };
         let embedding = if self.shape.skip_time_act { &time.raw } else { &time.activated };
-        Ok(Some(projection.forward(embedding)?))
+        Ok(Some(projection.forward(&embedding.narrow(0, 0, samples)?)?))
     }
 
     fn first_convolution(&self, x: &Tensor, epilogue: &Epilogue) -> Result<Tensor> {

@@ -61,9 +61,9 @@ impl Transformer2D {
             cond.cancel.check()?;
             hidden = block.forward(hidden, cond)?;
         }
-        let residual = x.reshape((batch, height * width, channels))?;
+        let residual = cond.all(&x.reshape((batch, height * width, channels))?)?;
         let out = self.proj_out.forward_with(&hidden, &Epilogue { residual: Some(&residual), ..Default::default() })?;
-        Ok(out.reshape((batch, height, width, channels))?)
+        Ok(out.reshape(((), height, width, channels))?)
     }
 }
 

@@ -1,5 +1,6 @@
 use super::config::{ChannelOrder, ControlNetConfig};
 use super::trunk::{ControlNetOutput, Strength, Trunk};
+use crate::blocks::repeated::distinct;
 use crate::error::{ModelError, Result};
 use crate::load::{load, LoadContext, LoadReport};
 use crate::unet::down_half::as_image;
@@ -53,8 +54,9 @@ impl ControlNetModel {
         }
         let trunk = &self.trunk;
         let time = trunk.down.time(unet, batch)?;
-        let x = trunk.down.start(unet.sample, &self.config.unet)?;
-        let x = trunk.cond_embedding.forward(&control, Some(&x))?;
+        let own = distinct([unet.sample, &control, &time.raw])?;
+        let x = trunk.down.start(&unet.sample.narrow(0, 0, own)?, &self.config.unet)?;
+        let x = trunk.cond_embedding.forward(&control.narrow(0, 0, own)?, Some(&x))?;
         trunk.forward(x, unet, &time, Strength { scale: input.conditioning_scale, guess_mode: input.guess_mode })
     }
 

@@ -60,7 +60,7 @@ impl Trunk {
         })
     }
 
-    /// x (B, h, w, C), the latents joined with the control -> the residuals in the dtype of the latents.
+    /// x (B, h, w, C), the latents joined with the control, or its distinct samples alone -> the residuals in the dtype of the latents.
     pub fn forward(&self, x: Tensor, unet: &UNetInput, time: &TimeEmbedding, strength: Strength) -> Result<ControlNetOutput> {
         let kv = self.kv.entry(unet.encoder_hidden_states);
         let context = kv.context(|| Ok(unet.encoder_hidden_states.to_dtype(DType::F32)?.contiguous()?))?;

@@ -3,6 +3,7 @@ use super::model::check_control;
 use super::trunk::{ControlNetOutput, Strength, Trunk};
 use crate::blocks::conditioning::TimeEmbedding;
 use crate::blocks::embeddings::{Sinusoids, TimestepEmbedding};
+use crate::blocks::repeated::distinct;
 use crate::error::{ModelError, Result};
 use crate::load::{load, Bias, Builder, LoadContext, LoadReport};
 use crate::unet::UNetInput;
@@ -122,6 +123,7 @@ impl ControlNetUnionModel {
         let trunk = &self.parts.trunk;
         let time = self.time(input, latent.0)?;
         let x = self.fuse(&trunk.down.start(unet.sample, config)?, input, &scales, latent)?;
+        let x = x.narrow(0, 0, distinct([&x, &time.raw])?)?;
         let scale = if scales.len() == 1 { scales[0] } else { 1.0 };
         trunk.forward(x, unet, &time, Strength { scale, guess_mode: input.guess_mode })
     }

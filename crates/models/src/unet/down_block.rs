@@ -84,7 +84,7 @@ impl DownBlock {
         for (i, layer) in self.layers.iter().enumerate() {
             x = cond.after_layer(MotionPlace::Down(self.index, i), layer.forward(&x, None, cond)?)?;
             if let (Some(extra), true) = (extra, has_attention && i == last) {
-                x = (x + extra)?;
+                x = (cond.all(&x)? + extra)?;
             }
             residuals.push(Some(x.clone()));
         }
@@ -101,7 +101,7 @@ impl DownBlock {
             Some(Downsampler::K) => x = k_downsample(&x)?,
         }
         if let (Some(extra), false) = (extra, has_attention) {
-            x = (x + extra)?;
+            x = (cond.all(&x)? + extra)?;
             if self.kind != DownKind::K || self.downsampler.is_none() {
                 residuals.pop();
                 residuals.push(Some(x.clone()));

@@ -65,7 +65,8 @@ impl DownHalf {
         Ok(self.conv_in.forward(&x)?)
     }
 
-    /// x (B, H, W, C) -> the output of the last block and the residuals of all, x first. `features` are T2I-Adapter's, last one first.
+    /// x (B, H, W, C), or its distinct samples alone -> the output of the last block and the residuals of all, x first. `features` are T2I-Adapter's,
+    /// last one first.
     pub fn forward(&self, x: Tensor, cond: &Conditioning, features: &mut Vec<Tensor>) -> Result<(Tensor, Vec<Option<Tensor>>)> {
         let mut residuals = vec![Some(x.clone())];
         let mut x = x;
@@ -74,7 +75,8 @@ impl DownHalf {
             x = next;
             residuals.extend(own);
         }
-        Ok((x, residuals))
+        let residuals = residuals.into_iter().map(|residual| residual.map(|own| cond.all(&own)).transpose()).collect::<Result<_>>()?;
+        Ok((cond.all(&x)?, residuals))
     }
 }
 

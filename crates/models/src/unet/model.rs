@@ -8,6 +8,7 @@ use super::up_block::{UpBlock, UpPlace};
 use crate::adapters::IpAdapter;
 use crate::blocks::conditioning::Conditioning;
 use crate::blocks::kv_cache::{AttentionNames, KvCache, Slots};
+use crate::blocks::repeated::distinct;
 use crate::error::{ModelError, Result};
 use crate::load::{load_adaptable, Bias, Builder, ConvShape, LoadContext, LoadReport};
 use crate::lora::{Adaptable, Adapter, Component, ModuleIndex};
@@ -106,7 +107,9 @@ impl UNet2DConditionModel {
 
         let mut features = features(input)?;
         let hinted = parts.hint.as_ref().map(|hint| hint.beside(input)).transpose()?;
-        let x = parts.down.start(hinted.as_ref().unwrap_or(input.sample), &self.config)?;
+        let sample = hinted.as_ref().unwrap_or(input.sample);
+        let own = sample.narrow(0, 0, distinct([sample, &time.raw])?)?;
+        let x = parts.down.start(&own, &self.config)?;
         let (x, mut residuals) = parts.down.forward(x, &cond, &mut features)?;
         if input.is_controlled() {
             add_control(&mut residuals, input.down_block_additional_residuals)?;
