@@ -11,6 +11,7 @@ export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-was
 
 /** A loaded autoencoder. */
 export declare class NativeAutoencoderKl {
+  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeAutoencoderKl>
   get config(): string
   get unknownKeys(): Array<string>
   get unexpectedWeights(): Array<string>
@@ -23,7 +24,6 @@ export declare class NativeAutoencoderKl {
   /** Frees the weights until the next call needs them. */
   unload(): void
   dispose(): void
-  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeAutoencoderKl>
   /** Pixels to moments: mean and log variance one after the other. */
   encode(image: NativeTensor, options: NativeVaeOptions, token: NativeCancelToken): Promise<NativeTensor>
   decode(latents: NativeTensor, options: NativeVaeOptions, token: NativeCancelToken): Promise<NativeTensor>
@@ -33,6 +33,7 @@ export declare class NativeAutoencoderKl {
 
 /** A loaded tiny autoencoder. */
 export declare class NativeAutoencoderTiny {
+  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeAutoencoderTiny>
   get config(): string
   get unknownKeys(): Array<string>
   get unexpectedWeights(): Array<string>
@@ -45,7 +46,6 @@ export declare class NativeAutoencoderTiny {
   /** Frees the weights until the next call needs them. */
   unload(): void
   dispose(): void
-  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeAutoencoderTiny>
   encode(image: NativeTensor, token: NativeCancelToken): Promise<NativeTensor>
   decode(latents: NativeTensor, token: NativeCancelToken): Promise<NativeTensor>
 }
@@ -58,6 +58,8 @@ export declare class NativeCancelToken {
 
 /** A loaded text encoder. */
 export declare class NativeClip {
+  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeClip>
+  static loadWithProjection(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeClip>
   get config(): string
   get unknownKeys(): Array<string>
   get unexpectedWeights(): Array<string>
@@ -70,20 +72,20 @@ export declare class NativeClip {
   /** Frees the weights until the next call needs them. */
   unload(): void
   dispose(): void
-  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeClip>
-  static loadWithProjection(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeClip>
   forward(inputIds: NativeTensor, attentionMask: NativeTensor | undefined | null, hiddenStates: boolean, token: NativeCancelToken): Promise<NativeClipOutput>
   finalLayerNorm(hidden: NativeTensor, token: NativeCancelToken): Promise<NativeTensor>
   /** This encoder with these adapters and no others; `component` is `text_encoder` or `text_encoder_2`. */
   withAdapters(component: string, adapters: Array<NativeAdapter>, token: NativeCancelToken): Promise<NativeClip>
-  /** This encoder with embeddings (n, hidden) for these token ids and no other added ones. */
+  /** This encoder with embeddings (n, hidden) for these token ids and no other added ones; one that is not held is read by the first call of the new one. */
   withTokens(ids: Array<number>, embeddings: NativeTensor): NativeClip
   /** The table of token embeddings (vocab_size, hidden). */
-  tokenEmbedding(): NativeTensor
+  tokenEmbedding(token: NativeCancelToken): Promise<NativeTensor>
 }
 
 /** A loaded image encoder. */
 export declare class NativeClipVision {
+  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeClipVision>
+  static loadWithProjection(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeClipVision>
   get config(): string
   get unknownKeys(): Array<string>
   get unexpectedWeights(): Array<string>
@@ -96,13 +98,12 @@ export declare class NativeClipVision {
   /** Frees the weights until the next call needs them. */
   unload(): void
   dispose(): void
-  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeClipVision>
-  static loadWithProjection(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeClipVision>
   forward(pixelValues: NativeTensor, hiddenStates: boolean, token: NativeCancelToken): Promise<NativeClipVisionOutput>
 }
 
 /** A loaded ControlNet. */
 export declare class NativeControlNet {
+  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeControlNet>
   get config(): string
   get unknownKeys(): Array<string>
   get unexpectedWeights(): Array<string>
@@ -115,12 +116,12 @@ export declare class NativeControlNet {
   /** Frees the weights until the next call needs them. */
   unload(): void
   dispose(): void
-  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeControlNet>
   forward(input: NativeUnetInput, control: NativeControl, token: NativeCancelToken): Promise<NativeControlOutput>
 }
 
 /** A loaded ControlNet for several kinds of images. */
 export declare class NativeControlNetUnion {
+  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeControlNetUnion>
   get config(): string
   get unknownKeys(): Array<string>
   get unexpectedWeights(): Array<string>
@@ -133,12 +134,12 @@ export declare class NativeControlNetUnion {
   /** Frees the weights until the next call needs them. */
   unload(): void
   dispose(): void
-  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeControlNetUnion>
   forward(input: NativeUnetInput, control: NativeUnionControl, token: NativeCancelToken): Promise<NativeControlOutput>
 }
 
 /** A loaded depth estimator. */
 export declare class NativeDpt {
+  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeDpt>
   get config(): string
   get unknownKeys(): Array<string>
   get unexpectedWeights(): Array<string>
@@ -151,7 +152,6 @@ export declare class NativeDpt {
   /** Frees the weights until the next call needs them. */
   unload(): void
   dispose(): void
-  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeDpt>
   forward(pixelValues: NativeTensor, token: NativeCancelToken): Promise<NativeTensor>
 }
 
@@ -179,6 +179,7 @@ export declare class NativeGenerator {
 
 /** A loaded IP-Adapter; `config` tells what its weights say. */
 export declare class NativeIpAdapter {
+  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeIpAdapter>
   get config(): string
   get unknownKeys(): Array<string>
   get unexpectedWeights(): Array<string>
@@ -191,7 +192,6 @@ export declare class NativeIpAdapter {
   /** Frees the weights until the next call needs them. */
   unload(): void
   dispose(): void
-  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeIpAdapter>
   /** Image embeddings to the tokens that the cross-attention layers read. */
   project(imageEmbeds: NativeTensor, token: NativeCancelToken): Promise<NativeTensor>
 }
@@ -210,6 +210,7 @@ export declare class NativeLora {
 
 /** A loaded motion adapter. */
 export declare class NativeMotion {
+  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeMotion>
   get config(): string
   get unknownKeys(): Array<string>
   get unexpectedWeights(): Array<string>
@@ -222,13 +223,13 @@ export declare class NativeMotion {
   /** Frees the weights until the next call needs them. */
   unload(): void
   dispose(): void
-  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeMotion>
   /** These modules with these adapters and no others. */
   withAdapters(adapters: Array<NativeAdapter>, token: NativeCancelToken): Promise<NativeMotion>
 }
 
 /** A loaded prior. */
 export declare class NativePriorTransformer {
+  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativePriorTransformer>
   get config(): string
   get unknownKeys(): Array<string>
   get unexpectedWeights(): Array<string>
@@ -241,7 +242,6 @@ export declare class NativePriorTransformer {
   /** Frees the weights until the next call needs them. */
   unload(): void
   dispose(): void
-  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativePriorTransformer>
   forward(input: NativePriorInput, token: NativeCancelToken): Promise<NativeTensor>
   /** Predicted embeddings as the image encoder gives them. */
   postProcess(embeds: NativeTensor, token: NativeCancelToken): Promise<NativeTensor>
@@ -249,6 +249,7 @@ export declare class NativePriorTransformer {
 
 /** A loaded T2I-Adapter. */
 export declare class NativeT2IAdapter {
+  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeT2IAdapter>
   get config(): string
   get unknownKeys(): Array<string>
   get unexpectedWeights(): Array<string>
@@ -261,7 +262,6 @@ export declare class NativeT2IAdapter {
   /** Frees the weights until the next call needs them. */
   unload(): void
   dispose(): void
-  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeT2IAdapter>
   forward(image: NativeTensor, token: NativeCancelToken): Promise<Array<NativeTensor>>
 }
 
@@ -322,6 +322,7 @@ export declare class NativeTokenizer {
 
 /** A loaded UNet. */
 export declare class NativeUnet {
+  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeUnet>
   get config(): string
   get unknownKeys(): Array<string>
   get unexpectedWeights(): Array<string>
@@ -334,7 +335,6 @@ export declare class NativeUnet {
   /** Frees the weights until the next call needs them. */
   unload(): void
   dispose(): void
-  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeUnet>
   /** Evaluates the network; `saves_memory` keeps no second form of the convolutions' weights. */
   forward(input: NativeUnetInput, token: NativeCancelToken, savesMemory?: boolean | undefined | null): Promise<NativeTensor>
   /** What `forward` would need, without computing anything. */
@@ -349,6 +349,7 @@ export declare class NativeUnet {
 
 /** A loaded autoencoder with a codebook. */
 export declare class NativeVqModel {
+  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeVqModel>
   get config(): string
   get unknownKeys(): Array<string>
   get unexpectedWeights(): Array<string>
@@ -361,7 +362,6 @@ export declare class NativeVqModel {
   /** Frees the weights until the next call needs them. */
   unload(): void
   dispose(): void
-  static load(options: NativeLoadOptions, token: NativeCancelToken, onProgress: ((loaded: number, total: number) => void) | undefined | null): Promise<NativeVqModel>
   encode(image: NativeTensor, token: NativeCancelToken): Promise<NativeTensor>
   decode(latents: NativeTensor, options: NativeVqOptions, token: NativeCancelToken): Promise<NativeTensor>
   /** What `decode` would need, without computing anything. */

@@ -164,9 +164,9 @@ async function inversion(pipe: Pipe, folder: string, item: InversionCase, golden
   equal('ids', reader?.convertTokensToIds(names), Object.values(item.tokens))
   const rows = (table: Tensor | undefined): Tensor | undefined =>
     table && Tensor.stack(Object.values(item.tokens).map((id) => table.index(id)))
-  tally.near('rows', rows(encoder?.tokenEmbeddings()), golden[`${item.name}/out/rows`], tolerance.delta)
+  tally.near('rows', rows(await encoder?.tokenEmbeddings()), golden[`${item.name}/out/rows`], tolerance.delta)
   const second = 'textEncoder2' in pipe.components ? pipe.components.textEncoder2 : undefined
-  tally.near('second rows', rows(second?.tokenEmbeddings()), golden[`${item.name}/out/rows_2`], tolerance.delta)
+  tally.near('second rows', rows(await second?.tokenEmbeddings()), golden[`${item.name}/out/rows_2`], tolerance.delta)
   for (const [i, { text, converted, ids }] of item.prompts.entries()) {
     equal('converted prompt', pipe.maybeConvertPrompt(text), converted)
     equal('ids of the prompt', Array.from(reader?.encode(converted).inputIds.toArray() ?? [], Number), ids)

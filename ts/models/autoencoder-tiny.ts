@@ -42,7 +42,7 @@ export class AutoencoderTiny extends Model {
   readonly #native: NativeAutoencoderTiny
 
   private constructor(handle: NativeAutoencoderTiny, plan: LoadPlan) {
-    super(plan, () => handle.dispose())
+    super(plan, () => handle.dispose(), handle)
     this.#native = handle
     this.config = Object.freeze(JSON.parse(handle.config) as AutoencoderTinyConfig)
   }

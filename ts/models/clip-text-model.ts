@@ -99,9 +99,10 @@ abstract class TextEncoder extends Model {
   }
 
   /** The table of token embeddings (vocab_size, hidden), those of added tokens too. */
-  tokenEmbeddings(): Tensor {
-    this.assertUsable()
-    return wrapTensor(guard(() => this.#root.tokenEmbedding()))
+  async tokenEmbeddings(options?: { signal?: AbortSignal }): Promise<Tensor> {
+    this.assertRuns()
+    const { signal } = checkOptions('options', options)
+    return wrapTensor(await abortable(signal, (token) => this.#root.tokenEmbedding(token)))
   }
 
   /** Builds what adapters change now rather than in the first call. */

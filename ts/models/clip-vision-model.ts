@@ -53,7 +53,7 @@ abstract class ImageEncoder extends Model {
 
   protected constructor(handle: unknown, plan: LoadPlan) {
     const clip = handle as NativeClipVision
-    super(plan, () => clip.dispose())
+    super(plan, () => clip.dispose(), clip)
     this.#native = clip
     this.config = Object.freeze(JSON.parse(clip.config) as CLIPVisionConfig)
   }

@@ -38,7 +38,7 @@ export class ControlNetUnionModel extends Model {
   readonly #native: NativeControlNetUnion
 
   private constructor(handle: NativeControlNetUnion, plan: LoadPlan) {
-    super(plan, () => handle.dispose())
+    super(plan, () => handle.dispose(), handle)
     this.#native = handle
     this.config = Object.freeze(JSON.parse(handle.config) as ControlNetUnionConfig)
   }

@@ -66,7 +66,7 @@ export class ControlNetModel extends Model {
   readonly #native: NativeControlNet
 
   private constructor(handle: NativeControlNet, plan: LoadPlan) {
-    super(plan, () => handle.dispose())
+    super(plan, () => handle.dispose(), handle)
     this.#native = handle
     this.config = Object.freeze(JSON.parse(handle.config) as ControlNetConfig)
   }

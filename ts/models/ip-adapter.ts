@@ -34,7 +34,7 @@ export class IPAdapter extends Model {
   readonly #native: NativeIpAdapter
 
   private constructor(handle: NativeIpAdapter, plan: LoadPlan) {
-    super(plan, () => handle.dispose())
+    super(plan, () => handle.dispose(), handle)
     this.#native = handle
     handles.set(this, handle)
     this.config = Object.freeze(JSON.parse(handle.config) as IPAdapterConfig)

@@ -42,7 +42,7 @@ export class PriorTransformer extends Model {
   readonly #native: NativePriorTransformer
 
   private constructor(handle: NativePriorTransformer, plan: LoadPlan) {
-    super(plan, () => handle.dispose())
+    super(plan, () => handle.dispose(), handle)
     this.#native = handle
     this.config = Object.freeze(JSON.parse(handle.config) as PriorTransformerConfig)
   }

@@ -38,7 +38,7 @@ export class StableDiffusionSafetyChecker extends Model {
   readonly #processor: CLIPImageProcessor
 
   private constructor(handle: NativeClipVision, place: ModelPlace, given: { config: Record<string, unknown>; tensors: Tensor[] }) {
-    super(place, () => handle.dispose())
+    super(place, () => handle.dispose(), handle)
     this.#native = handle
     this.config = Object.freeze(given.config)
     const [concepts, thresholds, special, specialThresholds] = given.tensors

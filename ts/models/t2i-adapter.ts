@@ -29,7 +29,7 @@ export class T2IAdapter extends Model {
   readonly #native: NativeT2IAdapter
 
   private constructor(handle: NativeT2IAdapter, plan: LoadPlan) {
-    super(plan, () => handle.dispose())
+    super(plan, () => handle.dispose(), handle)
     this.#native = handle
     this.config = Object.freeze(JSON.parse(handle.config) as T2IAdapterConfig)
   }

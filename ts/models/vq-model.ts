@@ -47,7 +47,7 @@ export class VQModel extends Model {
   readonly #native: NativeVqModel
 
   private constructor(handle: NativeVqModel, plan: LoadPlan) {
-    super(plan, () => handle.dispose())
+    super(plan, () => handle.dispose(), handle)
     this.#native = handle
     this.config = Object.freeze(JSON.parse(handle.config) as VQModelConfig)
   }

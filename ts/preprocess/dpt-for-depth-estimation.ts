@@ -29,7 +29,7 @@ export class DPTForDepthEstimation extends Model {
   readonly #native: NativeDpt
 
   private constructor(handle: NativeDpt, plan: LoadPlan) {
-    super(plan, () => handle.dispose())
+    super(plan, () => handle.dispose(), handle)
     this.#native = handle
     this.config = Object.freeze(JSON.parse(handle.config) as DPTConfig)
   }

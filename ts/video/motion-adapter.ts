@@ -46,7 +46,7 @@ export class MotionAdapter extends Model {
 
   private constructor(root: NativeMotion, place: ModelPlace, adapted?: AdaptedMotion) {
     const own = adapted?.native ?? new LazyNative(root)
-    super(place, () => own.dispose())
+    super(place, () => own.dispose(), adapted === undefined ? root : undefined)
     this.#root = root
     this.#native = own
     this.config = adapted?.config ?? Object.freeze(JSON.parse(root.config) as MotionAdapterConfig)

@@ -1,10 +1,9 @@
 //! `NativeClip`: CLIP's text encoder.
 
 use crate::error::{Failure, Outcome, Result};
-use crate::load::{NativeLoadOptions, OnProgress};
-use crate::lora::{adapted, adapters_of, context_of, NativeAdapter};
-use crate::network::{network_class, spawn_load};
-use crate::task::{spawn, NativeCancelToken};
+use crate::lora::{adapted, adapters_of, context_of, derived, NativeAdapter};
+use crate::network::network_class;
+use crate::task::NativeCancelToken;
 use crate::tensor::NativeTensor;
 use candle_core::Tensor;
 use napi::bindgen_prelude::*;
@@ -23,40 +22,13 @@ pub struct NativeClipOutput {
     pub hidden_states: Vec<NativeTensor>,
 }
 
-network_class!("A loaded text encoder." NativeClip(ClipTextModel, file));
+network_class!("A loaded text encoder." NativeClip(ClipTextModel, file) {
+    load, "Promise<NativeClip>": |json, weights, context| ClipTextModel::load(&ClipTextConfig::from_json(json)?, weights, context);
+    load_with_projection, "Promise<NativeClip>": |json, weights, context| ClipTextModel::load_with_projection(&ClipTextConfig::from_json(json)?, weights, context);
+});
 
 #[napi]
 impl NativeClip {
-    #[napi(catch_unwind, ts_return_type = "Promise<NativeClip>")]
-    pub fn load<'env>(
-        env: &'env Env,
-        options: NativeLoadOptions,
-        token: &NativeCancelToken,
-        #[napi(ts_arg_type = "((loaded: number, total: number) => void) | undefined | null")] on_progress: OnProgress,
-    ) -> Result<Object<'env>> {
-        Ok(spawn_load(
-            env,
-            (options, token, on_progress),
-            |json, weights, context| ClipTextModel::load(&ClipTextConfig::from_json(json)?, weights, context),
-            |handle| NativeClip { handle },
-        )?)
-    }
-
-    #[napi(catch_unwind, ts_return_type = "Promise<NativeClip>")]
-    pub fn load_with_projection<'env>(
-        env: &'env Env,
-        options: NativeLoadOptions,
-        token: &NativeCancelToken,
-        #[napi(ts_arg_type = "((loaded: number, total: number) => void) | undefined | null")] on_progress: OnProgress,
-    ) -> Result<Object<'env>> {
-        Ok(spawn_load(
-            env,
-            (options, token, on_progress),
-            |json, weights, context| ClipTextModel::load_with_projection(&ClipTextConfig::from_json(json)?, weights, context),
-            |handle| NativeClip { handle },
-        )?)
-    }
-
     #[napi(catch_unwind, ts_return_type = "Promise<NativeClipOutput>")]
     pub fn forward<'env>(
         &self,
@@ -66,24 +38,23 @@ impl NativeClip {
         hidden_states: bool,
         token: &NativeCancelToken,
     ) -> Result<Object<'env>> {
-        let (share, cancel) = (self.handle.share()?, token.token.clone());
         let ids = input_ids.tensor()?.clone();
         let mask = attention_mask.map(|mask| mask.tensor().cloned()).transpose()?;
-        let work = move || {
-            let output = share.model(&cancel)?.forward_masked(&ids, mask.as_ref(), &cancel)?;
+        let work = move |model: &ClipTextModel, cancel: &CancelToken| {
+            let output = model.forward_masked(&ids, mask.as_ref(), cancel)?;
             let mut tensors = vec![output.last_hidden_state, output.pooler_output];
             let embeds = output.text_embeds.is_some();
             tensors.extend(output.text_embeds);
             tensors.extend(if hidden_states { output.hidden_states } else { Vec::new() });
-            Ok((tensors, embeds))
+            nd_models::Result::Ok((tensors, embeds))
         };
-        Ok(spawn(env, &token.token, work, finish)?)
+        Ok(self.handle.run(env, token, work, finish)?)
     }
 
     #[napi(catch_unwind, ts_return_type = "Promise<NativeTensor>")]
     pub fn final_layer_norm<'env>(&self, env: &'env Env, hidden: &NativeTensor, token: &NativeCancelToken) -> Result<Object<'env>> {
-        let (share, cancel, hidden) = (self.handle.share()?, token.token.clone(), hidden.tensor()?.clone());
-        Ok(spawn(env, &token.token, move || Ok(share.model(&cancel)?.final_layer_norm(&hidden)?), NativeTensor::wrap)?)
+        let hidden = hidden.tensor()?.clone();
+        Ok(self.handle.run(env, token, move |model, _| model.final_layer_norm(&hidden), NativeTensor::wrap)?)
     }
 
     /// This encoder with these adapters and no others; `component` is `text_encoder` or `text_encoder_2`.
@@ -100,22 +71,23 @@ impl NativeClip {
             "text_encoder_2" => Component::TextEncoder2,
             other => return Err(Failure::expected("'text_encoder' or 'text_encoder_2'", "component", format!("{other:?}")).into()),
         };
-        let (share, adapters, context) = (self.handle.share()?, adapters_of(adapters)?, context_of(&token.token));
-        let work = move || Ok(share.model(&context.cancel)?.with_adapters(component, &adapters, context)?);
-        Ok(spawn(env, &token.token, work, |env, model| Ok(NativeClip { handle: adapted(env, model)? }))?)
+        let adapters = adapters_of(adapters)?;
+        let work = move |model: &ClipTextModel, cancel: &CancelToken| model.with_adapters(component, &adapters, context_of(cancel));
+        Ok(self.handle.run(env, token, work, |env, model| Ok(NativeClip { handle: adapted(env, model)? }))?)
     }
 
-    /// This encoder with embeddings (n, hidden) for these token ids and no other added ones.
+    /// This encoder with embeddings (n, hidden) for these token ids and no other added ones; one that is not held is read by the first call of the new one.
     #[napi(catch_unwind)]
     pub fn with_tokens(&self, env: Env, ids: Vec<u32>, embeddings: &NativeTensor) -> Result<NativeClip> {
-        let model = self.handle.get()?.with_tokens(&ids, embeddings.tensor()?).map_err(Failure::from)?;
-        Ok(NativeClip { handle: adapted(&env, model)? })
+        let (share, embeddings) = (self.handle.share()?, embeddings.tensor()?.clone());
+        let again = move |cancel: &CancelToken| Ok(share.model(cancel)?.with_tokens(&ids, &embeddings)?);
+        Ok(NativeClip { handle: derived(&env, self.handle.is_held(), Box::new(again))? })
     }
 
     /// The table of token embeddings (vocab_size, hidden).
-    #[napi(catch_unwind)]
-    pub fn token_embedding(&self, env: Env) -> Result<NativeTensor> {
-        Ok(NativeTensor::wrap(&env, self.handle.get()?.token_embedding().map_err(Failure::from)?)?)
+    #[napi(catch_unwind, ts_return_type = "Promise<NativeTensor>")]
+    pub fn token_embedding<'env>(&self, env: &'env Env, token: &NativeCancelToken) -> Result<Object<'env>> {
+        Ok(self.handle.run(env, token, |model, _| model.token_embedding(), NativeTensor::wrap)?)
     }
 }
 

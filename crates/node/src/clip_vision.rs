@@ -1,14 +1,14 @@
 //! `NativeClipVision`: CLIP's image encoder.
 
 use crate::error::{Failure, Outcome, Result, INTERNAL};
-use crate::load::{NativeLoadOptions, OnProgress};
-use crate::network::{network_class, spawn_load};
-use crate::task::{spawn, NativeCancelToken};
+use crate::network::network_class;
+use crate::task::NativeCancelToken;
 use crate::tensor::NativeTensor;
 use candle_core::Tensor;
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
 use nd_models::clip::{ClipVisionConfig, ClipVisionModel};
+use nd_models::CancelToken;
 
 /// What the encoder gives; `hiddenStates` is empty unless asked for.
 #[napi(object, object_from_js = false)]
@@ -19,52 +19,25 @@ pub struct NativeClipVisionOutput {
     pub hidden_states: Vec<NativeTensor>,
 }
 
-network_class!("A loaded image encoder." NativeClipVision(ClipVisionModel, file));
+network_class!("A loaded image encoder." NativeClipVision(ClipVisionModel, file) {
+    load, "Promise<NativeClipVision>": |json, weights, context| ClipVisionModel::load(&ClipVisionConfig::from_json(json)?, weights, context);
+    load_with_projection, "Promise<NativeClipVision>": |json, weights, context| ClipVisionModel::load_with_projection(&ClipVisionConfig::from_json(json)?, weights, context);
+});
 
 #[napi]
 impl NativeClipVision {
-    #[napi(catch_unwind, ts_return_type = "Promise<NativeClipVision>")]
-    pub fn load<'env>(
-        env: &'env Env,
-        options: NativeLoadOptions,
-        token: &NativeCancelToken,
-        #[napi(ts_arg_type = "((loaded: number, total: number) => void) | undefined | null")] on_progress: OnProgress,
-    ) -> Result<Object<'env>> {
-        Ok(spawn_load(
-            env,
-            (options, token, on_progress),
-            |json, weights, context| ClipVisionModel::load(&ClipVisionConfig::from_json(json)?, weights, context),
-            |handle| NativeClipVision { handle },
-        )?)
-    }
-
-    #[napi(catch_unwind, ts_return_type = "Promise<NativeClipVision>")]
-    pub fn load_with_projection<'env>(
-        env: &'env Env,
-        options: NativeLoadOptions,
-        token: &NativeCancelToken,
-        #[napi(ts_arg_type = "((loaded: number, total: number) => void) | undefined | null")] on_progress: OnProgress,
-    ) -> Result<Object<'env>> {
-        Ok(spawn_load(
-            env,
-            (options, token, on_progress),
-            |json, weights, context| ClipVisionModel::load_with_projection(&ClipVisionConfig::from_json(json)?, weights, context),
-            |handle| NativeClipVision { handle },
-        )?)
-    }
-
     #[napi(catch_unwind, ts_return_type = "Promise<NativeClipVisionOutput>")]
     pub fn forward<'env>(&self, env: &'env Env, pixel_values: &NativeTensor, hidden_states: bool, token: &NativeCancelToken) -> Result<Object<'env>> {
-        let (model, cancel, pixels) = (self.handle.get()?, token.token.clone(), pixel_values.tensor()?.clone());
-        let work = move || {
-            let output = model.forward(&pixels, &cancel)?;
+        let pixels = pixel_values.tensor()?.clone();
+        let work = move |model: &ClipVisionModel, cancel: &CancelToken| {
+            let output = model.forward(&pixels, cancel)?;
             let is_projected = output.image_embeds.is_some();
             let mut tensors = vec![output.last_hidden_state, output.pooler_output];
             tensors.extend(output.image_embeds);
             tensors.extend(if hidden_states { output.hidden_states } else { Vec::new() });
-            Ok((tensors, is_projected))
+            nd_models::Result::Ok((tensors, is_projected))
         };
-        Ok(spawn(env, &token.token, work, finish)?)
+        Ok(self.handle.run(env, token, work, finish)?)
     }
 }
 

@@ -1,15 +1,15 @@
 //! `NativeControlNet` and `NativeControlNetUnion`: networks that steer a UNet by images.
 
 use crate::error::{Failure, Outcome, Result, INTERNAL};
-use crate::load::{NativeLoadOptions, OnProgress};
-use crate::network::{network_class, spawn_load};
-use crate::task::{spawn, NativeCancelToken};
+use crate::network::network_class;
+use crate::task::NativeCancelToken;
 use crate::tensor::NativeTensor;
 use crate::unet::{tensors, NativeUnetInput, UnetArguments};
 use candle_core::Tensor;
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
 use nd_models::controlnet::{ControlNetConfig, ControlNetInput, ControlNetModel, ControlNetOutput, ControlNetUnionModel, UnionConfig, UnionInput};
+use nd_models::CancelToken;
 
 /// What a ControlNet is told besides what the UNet is told.
 #[napi(object, object_to_js = false)]
@@ -36,55 +36,29 @@ pub struct NativeControlOutput {
     pub mid_block_res_sample: NativeTensor,
 }
 
-network_class!("A loaded ControlNet." NativeControlNet(ControlNetModel, file));
-network_class!("A loaded ControlNet for several kinds of images." NativeControlNetUnion(ControlNetUnionModel, control.file));
+network_class!("A loaded ControlNet." NativeControlNet(ControlNetModel, file) {
+    load, "Promise<NativeControlNet>": |json, weights, context| ControlNetModel::load(&ControlNetConfig::from_json(json)?, weights, context);
+});
+network_class!("A loaded ControlNet for several kinds of images." NativeControlNetUnion(ControlNetUnionModel, control.file) {
+    load, "Promise<NativeControlNetUnion>": |json, weights, context| ControlNetUnionModel::load(&UnionConfig::from_json(json)?, weights, context);
+});
 
 #[napi]
 impl NativeControlNet {
-    #[napi(catch_unwind, ts_return_type = "Promise<NativeControlNet>")]
-    pub fn load<'env>(
-        env: &'env Env,
-        options: NativeLoadOptions,
-        token: &NativeCancelToken,
-        #[napi(ts_arg_type = "((loaded: number, total: number) => void) | undefined | null")] on_progress: OnProgress,
-    ) -> Result<Object<'env>> {
-        Ok(spawn_load(
-            env,
-            (options, token, on_progress),
-            |json, weights, context| ControlNetModel::load(&ControlNetConfig::from_json(json)?, weights, context),
-            |handle| NativeControlNet { handle },
-        )?)
-    }
-
     #[napi(catch_unwind, ts_return_type = "Promise<NativeControlOutput>")]
     pub fn forward<'env>(&self, env: &'env Env, input: NativeUnetInput, control: NativeControl, token: &NativeCancelToken) -> Result<Object<'env>> {
-        let (model, cancel, input) = (self.handle.get()?, token.token.clone(), UnetArguments::new(input)?);
+        let input = UnetArguments::new(input)?;
         let (image, conditioning_scale, guess_mode) = (control.controlnet_cond.tensor()?.clone(), control.conditioning_scale, control.guess_mode);
-        let work = move || {
-            let unet = input.borrowed(&[], &cancel);
-            Ok(flat(model.forward(&ControlNetInput { unet, controlnet_cond: &image, conditioning_scale, guess_mode })?))
+        let work = move |model: &ControlNetModel, cancel: &CancelToken| {
+            let unet = input.plain(cancel);
+            model.forward(&ControlNetInput { unet, controlnet_cond: &image, conditioning_scale, guess_mode }).map(flat)
         };
-        Ok(spawn(env, &token.token, work, finish)?)
+        Ok(self.handle.run(env, token, work, finish)?)
     }
 }
 
 #[napi]
 impl NativeControlNetUnion {
-    #[napi(catch_unwind, ts_return_type = "Promise<NativeControlNetUnion>")]
-    pub fn load<'env>(
-        env: &'env Env,
-        options: NativeLoadOptions,
-        token: &NativeCancelToken,
-        #[napi(ts_arg_type = "((loaded: number, total: number) => void) | undefined | null")] on_progress: OnProgress,
-    ) -> Result<Object<'env>> {
-        Ok(spawn_load(
-            env,
-            (options, token, on_progress),
-            |json, weights, context| ControlNetUnionModel::load(&UnionConfig::from_json(json)?, weights, context),
-            |handle| NativeControlNetUnion { handle },
-        )?)
-    }
-
     #[napi(catch_unwind, ts_return_type = "Promise<NativeControlOutput>")]
     pub fn forward<'env>(
         &self,
@@ -93,22 +67,22 @@ impl NativeControlNetUnion {
         control: NativeUnionControl,
         token: &NativeCancelToken,
     ) -> Result<Object<'env>> {
-        let (model, cancel, input) = (self.handle.get()?, token.token.clone(), UnetArguments::new(input)?);
+        let input = UnetArguments::new(input)?;
         let (images, types) = (tensors(Some(control.controlnet_cond))?, control.control_type.tensor()?.clone());
         let (scales, guess_mode) = (control.conditioning_scale, control.guess_mode);
         let kinds: Vec<usize> = control.control_type_idx.iter().map(|&kind| kind as usize).collect();
-        let work = move || {
+        let work = move |model: &ControlNetUnionModel, cancel: &CancelToken| {
             let input = UnionInput {
-                unet: input.borrowed(&[], &cancel),
+                unet: input.plain(cancel),
                 controlnet_cond: &images,
                 control_type: &types,
                 control_type_idx: &kinds,
                 conditioning_scale: &scales,
                 guess_mode,
             };
-            Ok(flat(model.forward(&input)?))
+            model.forward(&input).map(flat)
         };
-        Ok(spawn(env, &token.token, work, finish)?)
+        Ok(self.handle.run(env, token, work, finish)?)
     }
 }
 

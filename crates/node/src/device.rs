@@ -22,6 +22,7 @@ pub fn dtype(name: &str) -> Outcome<DType> {
 pub fn storage(name: &str) -> Outcome<Storage> {
     match name {
         "int8" => Ok(Storage::Int8),
+        "fast" => Ok(Storage::Fast),
         other => Ok(dtype(other)?.into()),
     }
 }

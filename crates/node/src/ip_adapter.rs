@@ -1,46 +1,33 @@
 //! `NativeIpAdapter`: image prompts for a UNet.
 
 use crate::error::{Failure, Outcome, Result};
-use crate::load::{NativeLoadOptions, OnProgress};
-use crate::network::{network_class, spawn_load};
-use crate::task::{spawn, NativeCancelToken};
+use crate::load::Share;
+use crate::network::network_class;
+use crate::task::NativeCancelToken;
 use crate::tensor::NativeTensor;
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
 use nd_models::adapters::{downsample_image_mask, IpAdapter};
 use std::sync::Arc;
 
-network_class!("A loaded IP-Adapter; `config` tells what its weights say." NativeIpAdapter(IpAdapter, file));
+network_class!("A loaded IP-Adapter; `config` tells what its weights say." NativeIpAdapter(IpAdapter, file) {
+    load, "Promise<NativeIpAdapter>": |_, weights, context| IpAdapter::load(weights, context);
+});
 
 impl NativeIpAdapter {
     /// A share of the adapter, unless it is disposed.
-    pub fn model(&self) -> Outcome<Arc<IpAdapter>> {
-        self.handle.get()
+    pub fn share(&self) -> Outcome<Arc<Share<IpAdapter>>> {
+        self.handle.share()
     }
 }
 
 #[napi]
 impl NativeIpAdapter {
-    #[napi(catch_unwind, ts_return_type = "Promise<NativeIpAdapter>")]
-    pub fn load<'env>(
-        env: &'env Env,
-        options: NativeLoadOptions,
-        token: &NativeCancelToken,
-        #[napi(ts_arg_type = "((loaded: number, total: number) => void) | undefined | null")] on_progress: OnProgress,
-    ) -> Result<Object<'env>> {
-        Ok(spawn_load(
-            env,
-            (options, token, on_progress),
-            |_, weights, context| IpAdapter::load(weights, context),
-            |handle| NativeIpAdapter { handle },
-        )?)
-    }
-
     /// Image embeddings to the tokens that the cross-attention layers read.
     #[napi(catch_unwind, ts_return_type = "Promise<NativeTensor>")]
     pub fn project<'env>(&self, env: &'env Env, image_embeds: &NativeTensor, token: &NativeCancelToken) -> Result<Object<'env>> {
-        let (model, embeds) = (self.handle.get()?, image_embeds.tensor()?.clone());
-        Ok(spawn(env, &token.token, move || Ok(model.project(&embeds)?), NativeTensor::wrap)?)
+        let embeds = image_embeds.tensor()?.clone();
+        Ok(self.handle.run(env, token, move |model, _| model.project(&embeds), NativeTensor::wrap)?)
     }
 }
 

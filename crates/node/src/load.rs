@@ -3,7 +3,8 @@
 use crate::allocator;
 use crate::device;
 use crate::error::{Failure, Outcome, DISPOSED, INVALID_ARGUMENT};
-use crate::task::on_engine;
+use crate::estimate::need_of;
+use crate::task::{on_engine, spawn, NativeCancelToken};
 use crate::tensor::NativeTensor;
 use candle_core::{DType, Device, Tensor};
 use napi::bindgen_prelude::*;
@@ -185,11 +186,12 @@ impl<T: Send + Sync + 'static> Share<T> {
         Self { held: Mutex::new(model.map(Arc::new)), again: Some(again) }
     }
 
-    /// The model, read if it is not held.
+    /// The model, read if it is not held; in a dry run with shapes alone, which do not stay.
     pub fn model(&self, cancel: &CancelToken) -> Outcome<Arc<T>> {
         let mut held = self.lock();
         match (&*held, &self.again) {
             (Some(model), _) => Ok(model.clone()),
+            (None, Some(again)) if dry::is_on() => Ok(Arc::new(again(cancel)?)),
             (None, Some(again)) => Ok(held.insert(Arc::new(again(cancel)?)).clone()),
             (None, None) => Err(disposed()),
         }
@@ -197,11 +199,7 @@ impl<T: Send + Sync + 'static> Share<T> {
 
     /// As `model`, with shapes alone if it is not held: for what computes nothing.
     pub fn shapes(&self, cancel: &CancelToken) -> Outcome<Arc<T>> {
-        match (&*self.lock(), &self.again) {
-            (Some(model), _) => Ok(model.clone()),
-            (None, Some(again)) => Ok(Arc::new(dry::run(|| again(cancel)).0?)),
-            (None, None) => Err(disposed()),
-        }
+        dry::run(|| self.model(cancel)).0
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Arc<T>>> {
@@ -231,9 +229,35 @@ impl<T: Send + Sync + 'static> Handle<T> {
         self.live.clone().ok_or_else(disposed)
     }
 
-    /// The model, unless disposed; one that is unloaded is read here and now.
-    pub fn get(&self) -> Outcome<Arc<T>> {
-        self.share()?.model(&CancelToken::new())
+    /// Runs `work` on the model on the engine thread, which reads it first if it is not held; `finish` makes a value of its result on the JavaScript thread.
+    pub fn run<'env, R, E, V>(
+        &self,
+        env: &'env Env,
+        token: &NativeCancelToken,
+        work: impl FnOnce(&T, &CancelToken) -> std::result::Result<R, E> + Send + 'static,
+        finish: impl FnOnce(&Env, R) -> Outcome<V> + Send + 'static,
+    ) -> Outcome<Object<'env>>
+    where
+        R: Send + 'static,
+        E: Into<Failure>,
+        V: ToNapiValue + 'static,
+    {
+        let (share, cancel) = (self.share()?, token.token.clone());
+        let work = move || work(&*share.model(&cancel)?, &cancel).map_err(Into::into);
+        spawn(env, &token.token, work, finish)
+    }
+
+    /// What `work` would need, as `run` would run it; nothing is read or computed.
+    pub fn need<'env, R>(
+        &self,
+        env: &'env Env,
+        token: &NativeCancelToken,
+        saves_memory: bool,
+        work: impl FnOnce(&T, &CancelToken) -> nd_models::Result<R> + Send + 'static,
+    ) -> Outcome<Object<'env>> {
+        let (share, cancel) = (self.share()?, token.token.clone());
+        let work = move || need_of(saves_memory, share.shapes(&cancel)?, |model| work(model, &cancel));
+        spawn(env, &token.token, work, |_, need| Ok(need))
     }
 
     /// What `f` tells of the model's shapes, which takes no weights.

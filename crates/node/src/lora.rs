@@ -2,7 +2,7 @@
 
 use crate::clip::NativeClip;
 use crate::error::{Failure, Outcome, Result};
-use crate::load::{Facts, Handle, Share};
+use crate::load::{Again, Facts, Handle, Share};
 use crate::motion::NativeMotion;
 use crate::network::Network;
 use crate::task::{spawn, NativeCancelToken};
@@ -11,6 +11,7 @@ use crate::unet::NativeUnet;
 use candle_core::{DType, Device, Tensor};
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
+use nd_kernels::dry;
 use nd_models::lora::{report, Adapter, BlockWeights, Component, LoraFile};
 use nd_models::weights::{Weights, WeightsOptions};
 use nd_models::{CancelToken, LoadContext, LoadReport};
@@ -70,7 +71,7 @@ impl NativeLora {
         text_encoder_2: Option<&NativeClip>,
         motion_adapter: Option<&NativeMotion>,
     ) -> Result<String> {
-        let (unet, motion) = (unet.map(NativeUnet::shapes).transpose()?, motion_adapter.map(NativeMotion::model).transpose()?);
+        let (unet, motion) = (unet.map(NativeUnet::shapes).transpose()?, motion_adapter.map(NativeMotion::shapes).transpose()?);
         let (first, second) = (text_encoder.map(NativeClip::shapes).transpose()?, text_encoder_2.map(NativeClip::shapes).transpose()?);
         let models = unet.iter().map(|model| (Component::Unet, model.modules()));
         let models = models.chain(first.iter().map(|model| (Component::TextEncoder, model.modules())));
@@ -98,6 +99,18 @@ pub fn context_of(token: &CancelToken) -> LoadContext {
 pub fn adapted<M: Network>(env: &Env, model: M) -> Outcome<Handle<M>> {
     let facts = Facts::new(model.file(), &LoadReport::default(), model.report().bytes);
     Handle::new(env, Share::held(model), facts)
+}
+
+/// As `adapted`, of a model that `make` makes: at once if the one that it comes from `is_held`, else by the first call that needs it.
+pub fn derived<M: Network>(env: &Env, is_held: bool, make: Again<M>) -> Outcome<Handle<M>> {
+    let cancel = CancelToken::new();
+    if is_held {
+        return adapted(env, make(&cancel)?);
+    }
+    let (model, _) = dry::run(|| make(&cancel));
+    let model = model?;
+    let facts = Facts::new(model.file(), &LoadReport::default(), model.report().bytes);
+    Handle::new(env, Share::unloadable(None, make), facts)
 }
 
 /// The tensors of a small weights file of any format, and the free texts beside them as JSON.

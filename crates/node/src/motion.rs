@@ -1,16 +1,19 @@
 //! `NativeMotion`: the motion modules of AnimateDiff.
 
 use crate::error::{Outcome, Result};
-use crate::load::{NativeLoadOptions, OnProgress};
+use crate::load::Share;
 use crate::lora::{adapted, adapters_of, context_of, NativeAdapter};
-use crate::network::{network_class, spawn_load};
-use crate::task::{spawn, NativeCancelToken};
+use crate::network::network_class;
+use crate::task::NativeCancelToken;
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
 use nd_models::adapters::{FrameWindows, Motion, MotionAdapter, MotionConfig};
+use nd_models::CancelToken;
 use std::sync::Arc;
 
-network_class!("A loaded motion adapter." NativeMotion(MotionAdapter, file));
+network_class!("A loaded motion adapter." NativeMotion(MotionAdapter, file) {
+    load, "Promise<NativeMotion>": |json, weights, context| MotionAdapter::load(&MotionConfig::from_json(json)?, weights, context);
+});
 
 /// Windows of a long video.
 #[napi(object, object_to_js = false)]
@@ -22,40 +25,25 @@ pub struct NativeFrameWindows {
 
 #[napi]
 impl NativeMotion {
-    #[napi(catch_unwind, ts_return_type = "Promise<NativeMotion>")]
-    pub fn load<'env>(
-        env: &'env Env,
-        options: NativeLoadOptions,
-        token: &NativeCancelToken,
-        #[napi(ts_arg_type = "((loaded: number, total: number) => void) | undefined | null")] on_progress: OnProgress,
-    ) -> Result<Object<'env>> {
-        Ok(spawn_load(
-            env,
-            (options, token, on_progress),
-            |json, weights, context| MotionAdapter::load(&MotionConfig::from_json(json)?, weights, context),
-            |handle| NativeMotion { handle },
-        )?)
-    }
-
     /// These modules with these adapters and no others.
     #[napi(catch_unwind, ts_return_type = "Promise<NativeMotion>")]
     pub fn with_adapters<'env>(&self, env: &'env Env, adapters: Vec<NativeAdapter>, token: &NativeCancelToken) -> Result<Object<'env>> {
-        let (model, adapters, context) = (self.handle.get()?, adapters_of(adapters)?, context_of(&token.token));
-        let work = move || Ok(model.with_adapters(&adapters, context)?);
-        Ok(spawn(env, &token.token, work, |env, model| Ok(NativeMotion { handle: adapted(env, model)? }))?)
+        let adapters = adapters_of(adapters)?;
+        let work = move |model: &MotionAdapter, cancel: &CancelToken| model.with_adapters(&adapters, context_of(cancel));
+        Ok(self.handle.run(env, token, work, |env, model| Ok(NativeMotion { handle: adapted(env, model)? }))?)
     }
 }
 
 impl NativeMotion {
-    /// A share of the modules.
-    pub fn model(&self) -> Outcome<Arc<MotionAdapter>> {
-        self.handle.get()
+    /// A share of the modules, with shapes alone if their weights are not held.
+    pub fn shapes(&self) -> Outcome<Arc<MotionAdapter>> {
+        self.handle.share()?.shapes(&CancelToken::new())
     }
 }
 
 /// A motion adapter in one call, which holds a share of it.
 pub struct OwnedMotion {
-    adapter: Arc<MotionAdapter>,
+    adapter: Arc<Share<MotionAdapter>>,
     frames: usize,
     windows: Option<FrameWindows>,
 }
@@ -67,11 +55,16 @@ impl OwnedMotion {
             stride: stride as usize,
             weights: weights.into_iter().map(|weight| weight as f32).collect(),
         });
-        Ok(Self { adapter: motion.handle.get()?, frames: frames as usize, windows })
+        Ok(Self { adapter: motion.handle.share()?, frames: frames as usize, windows })
+    }
+
+    /// The modules, read if they are not held.
+    pub fn model(&self, cancel: &CancelToken) -> Outcome<Arc<MotionAdapter>> {
+        self.adapter.model(cancel)
     }
 
     /// What the UNet gets.
-    pub fn borrowed(&self) -> Motion<'_> {
-        Motion { adapter: &self.adapter, frames: self.frames, windows: self.windows.as_ref() }
+    pub fn borrowed<'a>(&'a self, adapter: &'a MotionAdapter) -> Motion<'a> {
+        Motion { adapter, frames: self.frames, windows: self.windows.as_ref() }
     }
 }

@@ -50,9 +50,10 @@ pub fn spawn_load<'env, M: Network, N: ToNapiValue + 'static>(
     spawn(env, &token.token, work, move |env, (share, facts)| Ok(wrap(Handle::new(env, share, facts)?)))
 }
 
-/// Declares the class of a network, `"doc" NativeX(Model, place of its file in its config)`: the handle, its facts and its disposal.
+/// Declares the class of a network, `"doc" NativeX(Model, place of its file in its config) { load, "Promise<NativeX>": how it is loaded }`: the handle, its loaders, its
+/// facts and its disposal.
 macro_rules! network_class {
-    ($doc:tt $name:ident($model:ty, $($file:ident).+)) => {
+    ($doc:tt $name:ident($model:ty, $($file:ident).+) { $($loader:ident, $promise:tt: $load:expr;)+ }) => {
         #[doc = $doc]
         #[napi_derive::napi(custom_finalize)]
         pub struct $name {
@@ -77,6 +78,18 @@ macro_rules! network_class {
 
         #[napi_derive::napi]
         impl $name {
+            $(
+                #[napi(catch_unwind, ts_return_type = $promise)]
+                pub fn $loader<'env>(
+                    env: &'env napi::bindgen_prelude::Env,
+                    options: $crate::load::NativeLoadOptions,
+                    token: &$crate::task::NativeCancelToken,
+                    #[napi(ts_arg_type = "((loaded: number, total: number) => void) | undefined | null")] on_progress: $crate::load::OnProgress,
+                ) -> $crate::error::Result<napi::bindgen_prelude::Object<'env>> {
+                    Ok($crate::network::spawn_load(env, (options, token, on_progress), $load, |handle| $name { handle })?)
+                }
+            )+
+
             #[napi(getter, catch_unwind)]
             pub fn config(&self) -> String {
                 self.handle.facts.config.clone()

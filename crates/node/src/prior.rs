@@ -1,13 +1,13 @@
 //! `NativePriorTransformer`: from text to an image embedding.
 
 use crate::error::Result;
-use crate::load::{NativeLoadOptions, OnProgress};
-use crate::network::{network_class, spawn_load};
-use crate::task::{spawn, NativeCancelToken};
+use crate::network::network_class;
+use crate::task::NativeCancelToken;
 use crate::tensor::NativeTensor;
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
 use nd_models::prior::{PriorConfig, PriorInput, PriorTransformer};
+use nd_models::CancelToken;
 
 /// Arguments of one evaluation, in diffusers' names and shapes.
 #[napi(object, object_to_js = false)]
@@ -19,49 +19,36 @@ pub struct NativePriorInput<'env> {
     pub attention_mask: Option<ClassInstance<'env, NativeTensor>>,
 }
 
-network_class!("A loaded prior." NativePriorTransformer(PriorTransformer, file));
+network_class!("A loaded prior." NativePriorTransformer(PriorTransformer, file) {
+    load, "Promise<NativePriorTransformer>": |json, weights, context| PriorTransformer::load(&PriorConfig::from_json(json)?, weights, context);
+});
 
 #[napi]
 impl NativePriorTransformer {
-    #[napi(catch_unwind, ts_return_type = "Promise<NativePriorTransformer>")]
-    pub fn load<'env>(
-        env: &'env Env,
-        options: NativeLoadOptions,
-        token: &NativeCancelToken,
-        #[napi(ts_arg_type = "((loaded: number, total: number) => void) | undefined | null")] on_progress: OnProgress,
-    ) -> Result<Object<'env>> {
-        Ok(spawn_load(
-            env,
-            (options, token, on_progress),
-            |json, weights, context| PriorTransformer::load(&PriorConfig::from_json(json)?, weights, context),
-            |handle| NativePriorTransformer { handle },
-        )?)
-    }
-
     #[napi(catch_unwind, ts_return_type = "Promise<NativeTensor>")]
     pub fn forward<'env>(&self, env: &'env Env, input: NativePriorInput, token: &NativeCancelToken) -> Result<Object<'env>> {
-        let (model, cancel, timestep) = (self.handle.get()?, token.token.clone(), input.timestep);
+        let timestep = input.timestep;
         let hidden_states = input.hidden_states.tensor()?.clone();
         let proj_embedding = input.proj_embedding.tensor()?.clone();
         let encoder_hidden_states = input.encoder_hidden_states.tensor()?.clone();
         let attention_mask = input.attention_mask.map(|mask| mask.tensor().cloned()).transpose()?;
-        let work = move || {
-            Ok(model.forward(&PriorInput {
+        let work = move |model: &PriorTransformer, cancel: &CancelToken| {
+            model.forward(&PriorInput {
                 hidden_states: &hidden_states,
                 timestep,
                 proj_embedding: &proj_embedding,
                 encoder_hidden_states: &encoder_hidden_states,
                 attention_mask: attention_mask.as_ref(),
-                cancel: &cancel,
-            })?)
+                cancel,
+            })
         };
-        Ok(spawn(env, &token.token, work, NativeTensor::wrap)?)
+        Ok(self.handle.run(env, token, work, NativeTensor::wrap)?)
     }
 
     /// Predicted embeddings as the image encoder gives them.
     #[napi(catch_unwind, ts_return_type = "Promise<NativeTensor>")]
     pub fn post_process<'env>(&self, env: &'env Env, embeds: &NativeTensor, token: &NativeCancelToken) -> Result<Object<'env>> {
-        let (model, embeds) = (self.handle.get()?, embeds.tensor()?.clone());
-        Ok(spawn(env, &token.token, move || Ok(model.post_process(&embeds)?), NativeTensor::wrap)?)
+        let embeds = embeds.tensor()?.clone();
+        Ok(self.handle.run(env, token, move |model, _| model.post_process(&embeds), NativeTensor::wrap)?)
     }
 }

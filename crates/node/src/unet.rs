@@ -4,16 +4,17 @@ use crate::allocator;
 use crate::error::{Failure, Outcome, Result};
 use crate::estimate::{need_of, saving};
 use crate::ip_adapter::NativeIpAdapter;
-use crate::load::{NativeLoadOptions, OnProgress};
+use crate::load::Share;
 use crate::lora::{adapted, adapters_of, context_of, NativeAdapter};
 use crate::motion::{NativeFrameWindows, NativeMotion, OwnedMotion};
-use crate::network::{network_class, spawn_load};
+use crate::network::network_class;
 use crate::task::{spawn, NativeCancelToken};
 use crate::tensor::NativeTensor;
 use candle_core::Tensor;
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
-use nd_models::adapters::{ImagePrompt, IpAdapter};
+use nd_kernels::dry;
+use nd_models::adapters::{ImagePrompt, IpAdapter, MotionAdapter};
 use nd_models::unet::{FreeU, Perturbation, UNet2DConditionModel, UNetConfig, UNetInput};
 use nd_models::CancelToken;
 use std::sync::Arc;
@@ -92,16 +93,28 @@ pub struct UnetArguments {
 }
 
 struct OwnedPrompt {
-    adapter: Arc<IpAdapter>,
+    adapter: Arc<Share<IpAdapter>>,
     tokens: Tensor,
     scales: Vec<f64>,
     mask: Option<Tensor>,
 }
 
+/// The adapters of one evaluation.
+struct Adapters {
+    /// One for each image prompt.
+    images: Vec<Arc<IpAdapter>>,
+    motion: Option<Arc<MotionAdapter>>,
+}
+
 impl OwnedPrompt {
+    /// What the UNet gets.
+    fn borrowed<'a>(&'a self, adapter: &'a IpAdapter) -> ImagePrompt<'a> {
+        ImagePrompt { adapter, tokens: &self.tokens, scales: &self.scales, mask: self.mask.as_ref() }
+    }
+
     fn new(prompt: NativeImagePrompt) -> Outcome<Self> {
         let NativeImagePrompt { adapter, tokens, scales, mask } = prompt;
-        Ok(Self { adapter: adapter.model()?, tokens: tokens.tensor()?.clone(), scales, mask: optional(mask)? })
+        Ok(Self { adapter: adapter.share()?, tokens: tokens.tensor()?.clone(), scales, mask: optional(mask)? })
     }
 }
 
@@ -130,16 +143,22 @@ impl UnetArguments {
         })
     }
 
-    /// The image prompts, for `borrowed`.
-    pub fn prompts(&self) -> Vec<ImagePrompt<'_>> {
-        fn borrow(prompt: &OwnedPrompt) -> ImagePrompt<'_> {
-            ImagePrompt { adapter: &prompt.adapter, tokens: &prompt.tokens, scales: &prompt.scales, mask: prompt.mask.as_ref() }
-        }
-        self.image_prompts.iter().map(borrow).collect()
+    /// The adapters of the arguments, read if they are not held.
+    fn adapters(&self, cancel: &CancelToken) -> Outcome<Adapters> {
+        let images = self.image_prompts.iter().map(|prompt| prompt.adapter.model(cancel)).collect::<Outcome<_>>()?;
+        Ok(Adapters { images, motion: self.motion.as_ref().map(|motion| motion.model(cancel)).transpose()? })
     }
 
-    /// The arguments as the models take them.
-    pub fn borrowed<'a>(&'a self, image_prompts: &'a [ImagePrompt<'a>], cancel: &'a CancelToken) -> UNetInput<'a> {
+    /// Evaluates a UNet by these arguments.
+    fn forward(&self, model: &UNet2DConditionModel, adapters: &Adapters, cancel: &CancelToken) -> nd_models::Result<Tensor> {
+        let prompts = self.image_prompts.iter().zip(&adapters.images);
+        let image_prompts: Vec<_> = prompts.map(|(prompt, adapter)| prompt.borrowed(adapter)).collect();
+        let motion = self.motion.as_ref().zip(adapters.motion.as_deref()).map(|(motion, adapter)| motion.borrowed(adapter));
+        model.forward(&UNetInput { image_prompts: &image_prompts, motion, ..self.plain(cancel) })
+    }
+
+    /// The arguments as the models take them, without adapters.
+    pub fn plain<'a>(&'a self, cancel: &'a CancelToken) -> UNetInput<'a> {
         UNetInput {
             class_labels: self.class_labels.as_ref(),
             timestep_cond: self.timestep_cond.as_ref(),
@@ -151,10 +170,8 @@ impl UnetArguments {
             down_block_additional_residuals: &self.down_block_additional_residuals,
             mid_block_additional_residual: self.mid_block_additional_residual.as_ref(),
             down_intrablock_additional_residuals: &self.down_intrablock_additional_residuals,
-            image_prompts,
             perturbed: self.perturbed.as_ref().map(|(layers, samples)| Perturbation { layers, samples: *samples }),
             freeu: self.freeu,
-            motion: self.motion.as_ref().map(OwnedMotion::borrowed),
             ..UNetInput::new(&self.sample, &self.timesteps, &self.encoder_hidden_states, cancel)
         }
     }
@@ -169,25 +186,12 @@ pub fn tensors(list: Option<Vec<ClassInstance<NativeTensor>>>) -> Outcome<Vec<Te
     list.unwrap_or_default().iter().map(|tensor| tensor.tensor().cloned()).collect()
 }
 
-network_class!("A loaded UNet." NativeUnet(UNet2DConditionModel, file));
+network_class!("A loaded UNet." NativeUnet(UNet2DConditionModel, file) {
+    load, "Promise<NativeUnet>": |json, weights, context| UNet2DConditionModel::load(&UNetConfig::from_json(json)?, weights, context);
+});
 
 #[napi]
 impl NativeUnet {
-    #[napi(catch_unwind, ts_return_type = "Promise<NativeUnet>")]
-    pub fn load<'env>(
-        env: &'env Env,
-        options: NativeLoadOptions,
-        token: &NativeCancelToken,
-        #[napi(ts_arg_type = "((loaded: number, total: number) => void) | undefined | null")] on_progress: OnProgress,
-    ) -> Result<Object<'env>> {
-        Ok(spawn_load(
-            env,
-            (options, token, on_progress),
-            |json, weights, context| UNet2DConditionModel::load(&UNetConfig::from_json(json)?, weights, context),
-            |handle| NativeUnet { handle },
-        )?)
-    }
-
     /// Evaluates the network; `saves_memory` keeps no second form of the convolutions' weights.
     #[napi(catch_unwind, ts_return_type = "Promise<NativeTensor>")]
     pub fn forward<'env>(
@@ -197,29 +201,32 @@ impl NativeUnet {
         token: &NativeCancelToken,
         saves_memory: Option<bool>,
     ) -> Result<Object<'env>> {
-        let (share, cancel, input) = (self.handle.share()?, token.token.clone(), UnetArguments::new(input)?);
-        let work = move || {
+        let input = UnetArguments::new(input)?;
+        let work = move |model: &UNet2DConditionModel, cancel: &CancelToken| {
             allocator::note_step();
-            let model = share.model(&cancel)?;
-            Ok(saving(saves_memory == Some(true), || model.forward(&input.borrowed(&input.prompts(), &cancel)))?)
+            let adapters = input.adapters(cancel)?;
+            Outcome::Ok(saving(saves_memory == Some(true), || input.forward(model, &adapters, cancel))?)
         };
-        Ok(spawn(env, &token.token, work, NativeTensor::wrap)?)
+        Ok(self.handle.run(env, token, work, NativeTensor::wrap)?)
     }
 
     /// What `forward` would need, without computing anything.
     #[napi(catch_unwind, ts_return_type = "Promise<NativeNeed>")]
     pub fn need<'env>(&self, env: &'env Env, input: NativeUnetInput, token: &NativeCancelToken, saves_memory: bool) -> Result<Object<'env>> {
         let (share, cancel, input) = (self.handle.share()?, token.token.clone(), UnetArguments::new(input)?);
-        let work = move || need_of(saves_memory, share.shapes(&cancel)?, |model| model.forward(&input.borrowed(&input.prompts(), &cancel)));
+        let work = move || {
+            let adapters = dry::run(|| input.adapters(&cancel)).0?;
+            need_of(saves_memory, share.shapes(&cancel)?, |model| input.forward(model, &adapters, &cancel))
+        };
         Ok(spawn(env, &token.token, work, |_, need| Ok(need))?)
     }
 
     /// This UNet with these adapters and no others.
     #[napi(catch_unwind, ts_return_type = "Promise<NativeUnet>")]
     pub fn with_adapters<'env>(&self, env: &'env Env, adapters: Vec<NativeAdapter>, token: &NativeCancelToken) -> Result<Object<'env>> {
-        let (share, adapters, context) = (self.handle.share()?, adapters_of(adapters)?, context_of(&token.token));
-        let work = move || Ok(share.model(&context.cancel)?.with_adapters(&adapters, context)?);
-        Ok(spawn(env, &token.token, work, |env, model| Ok(NativeUnet { handle: adapted(env, model)? }))?)
+        let adapters = adapters_of(adapters)?;
+        let work = move |model: &UNet2DConditionModel, cancel: &CancelToken| model.with_adapters(&adapters, context_of(cancel));
+        Ok(self.handle.run(env, token, work, |env, model| Ok(NativeUnet { handle: adapted(env, model)? }))?)
     }
 
     /// Names of the cross-attention layers that image prompts attach to.

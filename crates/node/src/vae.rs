@@ -2,10 +2,9 @@
 
 use crate::allocator;
 use crate::error::Result;
-use crate::estimate::{need_of, saving};
-use crate::load::{NativeLoadOptions, OnProgress};
-use crate::network::{network_class, spawn_load};
-use crate::task::{spawn, NativeCancelToken};
+use crate::estimate::saving;
+use crate::network::network_class;
+use crate::task::{on_engine, NativeCancelToken};
 use crate::tensor::NativeTensor;
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
@@ -44,49 +43,30 @@ impl NativeVaeOptions {
     }
 }
 
-network_class!("A loaded autoencoder." NativeAutoencoderKl(AutoencoderKL, file));
+network_class!("A loaded autoencoder." NativeAutoencoderKl(AutoencoderKL, file) {
+    load, "Promise<NativeAutoencoderKl>": |json, weights, context| AutoencoderKL::load(&VaeConfig::from_json(json)?, weights, context);
+});
 
 #[napi]
 impl NativeAutoencoderKl {
-    #[napi(catch_unwind, ts_return_type = "Promise<NativeAutoencoderKl>")]
-    pub fn load<'env>(
-        env: &'env Env,
-        options: NativeLoadOptions,
-        token: &NativeCancelToken,
-        #[napi(ts_arg_type = "((loaded: number, total: number) => void) | undefined | null")] on_progress: OnProgress,
-    ) -> Result<Object<'env>> {
-        Ok(spawn_load(
-            env,
-            (options, token, on_progress),
-            |json, weights, context| AutoencoderKL::load(&VaeConfig::from_json(json)?, weights, context),
-            |handle| NativeAutoencoderKl { handle },
-        )?)
-    }
-
     /// Pixels to moments: mean and log variance one after the other.
     #[napi(catch_unwind, ts_return_type = "Promise<NativeTensor>")]
     pub fn encode<'env>(&self, env: &'env Env, image: &NativeTensor, options: NativeVaeOptions, token: &NativeCancelToken) -> Result<Object<'env>> {
-        let (share, cancel, image) = (self.handle.share()?, token.token.clone(), image.tensor()?.clone());
-        let work = move || {
-            let model = share.model(&cancel)?;
-            Ok(model.encode(&image, &options.borrowed(model.config(), &cancel))?)
-        };
-        Ok(spawn(env, &token.token, work, NativeTensor::wrap)?)
+        let image = image.tensor()?.clone();
+        let work = move |model: &AutoencoderKL, cancel: &CancelToken| model.encode(&image, &options.borrowed(model.config(), cancel));
+        Ok(self.handle.run(env, token, work, NativeTensor::wrap)?)
     }
 
     #[napi(catch_unwind, ts_return_type = "Promise<NativeTensor>")]
     pub fn decode<'env>(&self, env: &'env Env, latents: &NativeTensor, options: NativeVaeOptions, token: &NativeCancelToken) -> Result<Object<'env>> {
-        let (share, cancel, latents) = (self.handle.share()?, token.token.clone(), latents.tensor()?.clone());
-        let saves_memory = options.saves_memory == Some(true);
-        let is_large = latents.dims().iter().skip(2).product::<usize>() >= LARGE;
-        let work = move || {
-            if is_large {
-                allocator::release_after_steps();
-            }
-            let model = share.model(&cancel)?;
-            Ok(saving(saves_memory, || model.decode(&latents, &options.borrowed(model.config(), &cancel)))?)
+        let latents = latents.tensor()?.clone();
+        if latents.dims().iter().skip(2).product::<usize>() >= LARGE {
+            on_engine(allocator::release_after_steps);
+        }
+        let work = move |model: &AutoencoderKL, cancel: &CancelToken| {
+            saving(options.saves_memory == Some(true), || model.decode(&latents, &options.borrowed(model.config(), cancel)))
         };
-        Ok(spawn(env, &token.token, work, NativeTensor::wrap)?)
+        Ok(self.handle.run(env, token, work, NativeTensor::wrap)?)
     }
 
     /// What `decode` would need, without computing anything.
@@ -98,11 +78,9 @@ impl NativeAutoencoderKl {
         options: NativeVaeOptions,
         token: &NativeCancelToken,
     ) -> Result<Object<'env>> {
-        let (share, cancel, latents) = (self.handle.share()?, token.token.clone(), latents.tensor()?.clone());
-        let work = move || {
-            let saves_memory = options.saves_memory == Some(true);
-            need_of(saves_memory, share.shapes(&cancel)?, |model| model.decode(&latents, &options.borrowed(model.config(), &cancel)))
-        };
-        Ok(spawn(env, &token.token, work, |_, need| Ok(need))?)
+        let latents = latents.tensor()?.clone();
+        let saves_memory = options.saves_memory == Some(true);
+        let work = move |model: &AutoencoderKL, cancel: &CancelToken| model.decode(&latents, &options.borrowed(model.config(), cancel));
+        Ok(self.handle.need(env, token, saves_memory, work)?)
     }
 }
