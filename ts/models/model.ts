@@ -3,10 +3,12 @@ import type { Device } from '../tensor-data.ts'
 import { checkSaveOptions, intoFolder, type SavePretrainedOptions, type WeightsPlace, writeComponent } from '../weights/save.ts'
 
 /**
- * Types that weights can be kept in. Arithmetic is f32 whatever the float type. `int8` keeps a UNet's transformers and residual blocks as bytes with one scale
- * per output channel and multiplies them as bytes; everything else is f16 then, text encoders and autoencoders too.
+ * Types that weights can be kept in. Arithmetic is f32 for `f32` and `f16`; layers kept as `bf16` multiply bf16 numbers where the CPU can, with f32 sums. `int8`
+ * keeps a UNet's transformers and residual blocks as bytes with one scale per output channel and multiplies them as bytes; everything else is f16 then, text
+ * encoders and autoencoders too. `fast` is `int8`, but where the CPU multiplies bf16 numbers, large convolutions of the residual blocks do that, in Winograd's
+ * form, and everything else is bf16; on other CPUs it is `int8` to the bit.
  */
-export type WeightsDType = 'f32' | 'f16' | 'bf16' | 'int8'
+export type WeightsDType = 'f32' | 'f16' | 'bf16' | 'int8' | 'fast'
 
 /** Where a model runs; `meta` is nowhere: it has shapes and no numbers. */
 export type ModelDevice = Device | 'meta'
@@ -25,6 +27,9 @@ export type ModelPlace = {
 /** Weights in memory, as native code holds them. */
 export type HeldWeights = { readonly weightBytes: number; readonly canUnload: boolean; readonly isHeld: boolean; unload(): void }
 
+/** Counts a user of a model's weights: `unload` waits until it has called the returned function. */
+export let useModel: (model: Model) => () => void
+
 /** What every neural network of the SDK has in common: where it lives, and how it is freed. */
 export abstract class Model {
   /** Type that the weights are kept in. */
@@ -37,7 +42,22 @@ export abstract class Model {
   readonly source: string | undefined
   readonly #place: ModelPlace
   readonly #weights: HeldWeights | undefined
+  #users = 0
+  #unloads = false
   #release: (() => void) | undefined
+
+  static {
+    useModel = (model) => {
+      model.#users += 1
+      return () => {
+        model.#users -= 1
+        if (model.#unloads && model.#users === 0) {
+          model.#unloads = false
+          model.#weights?.unload()
+        }
+      }
+    }
+  }
 
   /** `weights` are those that `unload` frees; a model that shares layers with another one has none. */
   protected constructor(place: ModelPlace, release: () => void, weights?: HeldWeights) {
@@ -50,7 +70,7 @@ export abstract class Model {
     this.#release = release
   }
 
-  /** Whether `unload` can free the weights: for UNets, text encoders and `AutoencoderKL`s that were loaded from files, without adapters. */
+  /** Whether `unload` can free the weights: for models that were loaded from files, without adapters. */
   get canUnload(): boolean {
     return !this.disposed && this.#weights?.canUnload === true
   }
@@ -66,12 +86,16 @@ export abstract class Model {
   }
 
   /**
-   * Frees the weights until a call needs them, which reads them from their file again: of SD 1.5 in about a second. Nothing happens to a model whose
-   * weights are nowhere else, as those that were given as tensors. Source: diffusers `enable_model_cpu_offload`.
+   * Frees the weights until a call needs them, which reads them from their file again: of SD 1.5 in about a second. Those that runs of pipelines use are
+   * freed when the last of these needs them no more. Nothing happens to a model whose weights are nowhere else, as those that were given as tensors.
+   * Source: diffusers `enable_model_cpu_offload`.
    */
   unload(): void {
     this.assertUsable()
-    this.#weights?.unload()
+    this.#unloads = this.#users > 0
+    if (!this.#unloads) {
+      this.#weights?.unload()
+    }
   }
 
   /** True after `dispose()`. */

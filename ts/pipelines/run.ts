@@ -17,7 +17,7 @@ import type { RunComponents } from './pipeline-class.ts'
 import type { Encoded, Prepared } from './prepared.ts'
 import { reporter } from './report.ts'
 import type { GenerateResult } from './result.ts'
-import { refuseHopeless, saving, savingsFor, unloadFor } from './savings.ts'
+import { NetworksInUse, refuseHopeless, saving, savingsFor } from './savings.ts'
 
 /** A call that is settled, and the kind of pipeline that runs it. */
 export interface PlannedRun<O extends CommonOptions> {
@@ -48,12 +48,13 @@ export async function runCall<O extends CommonOptions>(
   scope.keep(prepared.latents)
   const size = { height: prepared.height, width: prepared.width, images: call.images, rows: call.guidance.rows.length }
   const savings = await savingsFor(pipe.components, size, call.options.memory)
-  unloadFor('encoding', pipe.components, savings)
+  using networks = new NetworksInUse(pipe.components, savings)
+  networks.enter('encoding')
   const { conditions, controls } = await conditionsOf(run, call, prepared, signal)
   const { conditioning, truncated, guidance = call.guidance } = await run.encode(call, prepared)
   const encoded = performance.now()
   emit({ type: 'encode', elapsedMs: encoded - begun, truncated })
-  unloadFor('denoising', pipe.components, savings)
+  networks.enter('denoising')
   const { callbackOnStepEnd: hook, eta, onAbort } = call.options
   const denoised: Denoised = await (prepared.denoise ?? denoise)({
     ...prepared,
@@ -71,8 +72,8 @@ export async function runCall<O extends CommonOptions>(
     onStepEnd: hook && (async (index, timestep, state) => hook(pipe as unknown as DiffusionPipeline, index, timestep, state)),
   })
   scope.keep(denoised.latents)
-  unloadFor('decoding', pipe.components, savings)
-  return (prepared.finish ?? finish)({
+  networks.enter('decoding')
+  return await (prepared.finish ?? finish)({
     call,
     adapted: run.adapted,
     controls,

@@ -1,5 +1,6 @@
 import { freemem } from 'node:os'
 import { expected, OutOfMemoryError } from '../errors.ts'
+import { type Model, useModel } from '../models/model.ts'
 import type { UNet2DConditionModel } from '../models/unet-2d-condition-model.ts'
 import { bytesText } from '../quantities.ts'
 import type { Denoiser } from './denoise-options.ts'
@@ -39,10 +40,35 @@ export function saving(unet: UNet2DConditionModel): Denoiser {
   return { forward: (sample, timestep, options) => unet.forward(sample, timestep, { ...options, saveMemory: true }) }
 }
 
-/** Frees the weights of the networks that rest in a stage; the calls that need them read them again. */
-export function unloadFor(stage: Stage, networks: Networks, savings: Savings): void {
-  for (const model of restingIn(stage, networks, savings)) {
-    model.unload()
+/** The networks of a run: those that it needs in a stage are in use, so that no other run frees them; the weights of those that rest are freed. */
+export class NetworksInUse implements Disposable {
+  readonly #networks: Networks
+  readonly #savings: Savings
+  #leave: (() => void)[] = []
+
+  constructor(networks: Networks, savings: Savings) {
+    this.#networks = networks
+    this.#savings = savings
+  }
+
+  /** Frees what rests in this stage, unless another run needs it; the calls that need it read it again. */
+  enter(stage: Stage): void {
+    const { unet, vae, textEncoder, textEncoder2 } = this.#networks
+    const resting = restingIn(stage, this.#networks, this.#savings)
+    const working = [unet, vae, textEncoder, textEncoder2].filter((model) => model != null && !resting.includes(model)) as Model[]
+    const leave = working.map(useModel)
+    this[Symbol.dispose]()
+    this.#leave = leave
+    for (const model of resting) {
+      model.unload()
+    }
+  }
+
+  /** The run needs none of them any more. */
+  [Symbol.dispose](): void {
+    for (const leave of this.#leave.splice(0)) {
+      leave()
+    }
   }
 }
 
