@@ -136,6 +136,9 @@ export {
   type ControlNetInpaintXLOptions,
   type ControlNetTextOptions,
   type ControlNetTextXLOptions,
+  controlledImage,
+  controlledInpainting,
+  controlledText,
   controlNetImageSchema,
   controlNetImageXLSchema,
   controlNetInpaintSchema,
@@ -158,6 +161,14 @@ export {
   controlNet,
   controlNetUnion,
 } from './pipelines/controlnet-condition.ts'
+export {
+  type StableDiffusionControlNetPAGComponents,
+  StableDiffusionControlNetPAGInpaintPipeline,
+  StableDiffusionControlNetPAGPipeline,
+  type StableDiffusionXLControlNetPAGComponents,
+  StableDiffusionXLControlNetPAGImg2ImgPipeline,
+  StableDiffusionXLControlNetPAGPipeline,
+} from './pipelines/controlnet-pag.ts'
 export {
   type ControlNetUnionImageOptions,
   type ControlNetUnionInpaintOptions,
@@ -249,10 +260,11 @@ export type { DownloadOptions, PipelineLoadOptions } from './pipelines/load.ts'
 export type { IPAdapterSource, LoadIpAdapterOptions } from './pipelines/load-ip-adapters.ts'
 export type { PipelineSingleFileOptions } from './pipelines/load-single-file.ts'
 export type { EstimateOptions, MemoryEstimate } from './pipelines/memory.ts'
-export { describeOptions, type OptionInfo } from './pipelines/option.ts'
+export { describeOptions, type OptionInfo, option } from './pipelines/option.ts'
 export { imageToImageSchema, inpaintSchema, textToImageSchema } from './pipelines/options.ts'
 export { imageToImageXLSchema, inpaintXLSchema, textToImageXLSchema } from './pipelines/options-xl.ts'
 export {
+  perturbed,
   type StableDiffusionPAGComponents,
   StableDiffusionPAGImg2ImgPipeline,
   StableDiffusionPAGInpaintPipeline,
@@ -267,25 +279,29 @@ export type {
   PerturbedImageXLOptions,
   PerturbedInpaintOptions,
   PerturbedInpaintXLOptions,
+  PerturbedSettings,
   PerturbedTextOptions,
   PerturbedTextXLOptions,
 } from './pipelines/pag-options.ts'
 export { parseOptions } from './pipelines/parse-options.ts'
 export { DiffusionPipeline } from './pipelines/pipeline.ts'
 export type { Autoencoder, BaseComponents, ComponentsOf, RunComponents } from './pipelines/pipeline-class.ts'
+export type { Prepared } from './pipelines/prepared.ts'
 export type { PromptInputs, PromptTrack, RunConditioning, TrackEntry } from './pipelines/prompt-inputs.ts'
 export type { GenerateResult, ImagesResult, LatentsResult, ResultInfo, Results, TensorResult, Timings } from './pipelines/result.ts'
 export type { NoiseOptions, Seed } from './pipelines/seeds.ts'
 export type { Slot, Slots } from './pipelines/slot.ts'
 export { StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline, StableDiffusionPipeline } from './pipelines/stable-diffusion.ts'
-export type { PipelineEncodeOptions, StableDiffusionComponents } from './pipelines/stable-diffusion-base.ts'
+export { type PipelineEncodeOptions, type StableDiffusionComponents, stableDiffusion } from './pipelines/stable-diffusion-base.ts'
 export {
   StableDiffusionXLImg2ImgPipeline,
   StableDiffusionXLInpaintPipeline,
   StableDiffusionXLPipeline,
 } from './pipelines/stable-diffusion-xl.ts'
-export type { StableDiffusionXLComponents } from './pipelines/stable-diffusion-xl-base.ts'
+export { type StableDiffusionXLComponents, stableDiffusionXL } from './pipelines/stable-diffusion-xl-base.ts'
 export { type T2IAdapterOptions, t2iAdapter } from './pipelines/t2i-adapter-condition.ts'
+export type { Schema, Task, TaskClass, TaskHost } from './pipelines/task.ts'
+export { imageToImage, inpainting, textToImage } from './pipelines/tasks.ts'
 export type { AestheticScores, Pair, SizeConditioning } from './pipelines/time-ids.ts'
 export type { UNetInputs } from './pipelines/unet-inputs.ts'
 export { StableDiffusionUpscalePipeline, type UpscaleComponents, type UpscaleOptions, upscaleSchema } from './pipelines/upscale.ts'

@@ -11,7 +11,7 @@ import { textToImageXLSchema } from './options-xl.ts'
 import { type StableDiffusionComponents, stableDiffusion } from './stable-diffusion-base.ts'
 import { type StableDiffusionXLComponents, stableDiffusionXL } from './stable-diffusion-xl-base.ts'
 import { t2iAdapter } from './t2i-adapter-condition.ts'
-import type { Task, TaskPipeline } from './task.ts'
+import type { Task, TaskHost } from './task.ts'
 import { prepareTextToImage } from './text-to-image-latents.ts'
 
 /** The component that T2I-Adapter pipelines have beside the others. */
@@ -62,7 +62,7 @@ export const adapterSchema = textToImageSchema.extend(shape)
 /** Options of text to image with SDXL and a T2I-Adapter. */
 export const adapterXLSchema = textToImageXLSchema.extend(shape)
 
-const adapted: Task<{ sd: AdapterOptions; sdxl: AdapterXLOptions }, TaskPipeline<AdapterComponent>> = {
+const adapted: Task<{ sd: AdapterOptions; sdxl: AdapterXLOptions }, TaskHost<AdapterComponent>> = {
   options: { sd: adapterSchema, sdxl: adapterXLSchema },
   slots: { adapter: severalSlot('adapter', T2IAdapter) },
   async begin(call, pipe) {

@@ -12,7 +12,7 @@ import type { Call } from './call.ts'
 import type { Encoded, Prepared } from './prepared.ts'
 import { type Slot, type Slots, slotOf } from './slot.ts'
 import { StableDiffusionBase, type StableDiffusionComponents } from './stable-diffusion-base.ts'
-import { type Task, type TaskClass, type TaskPipeline, taskClass } from './task.ts'
+import { type Task, type TaskClass, type TaskHost, taskClass } from './task.ts'
 
 /** Components of AnimateDiff: a Stable Diffusion 1.x model and motion modules for it. */
 export interface AnimateDiffComponents extends StableDiffusionComponents {
@@ -75,7 +75,7 @@ export abstract class AnimateDiffBase<O extends VideoOptions> extends StableDiff
 
 /** The class of AnimateDiff for a task. */
 export function animateDiff<O extends VideoOptions>(
-  task: Task<{ video: O }, TaskPipeline<AnimateDiffComponents>>,
+  task: Task<{ video: O }, TaskHost<AnimateDiffComponents>>,
 ): TaskClass<AnimateDiffComponents, AnimateDiffBase<O>> {
   return taskClass(AnimateDiffBase, { ...task, schema: task.options.video })
 }

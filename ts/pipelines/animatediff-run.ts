@@ -9,11 +9,11 @@ import type { VideoOptions } from './animatediff-options.ts'
 import type { Call } from './call.ts'
 import { finishVideos } from './finish-videos.ts'
 import type { Prepared } from './prepared.ts'
-import type { TaskPipeline } from './task.ts'
+import type { TaskHost } from './task.ts'
 
 /** How a run on videos differs: the network, the rounds, the result. */
 export function videoRun(
-  { unet, components: { motionAdapter } }: TaskPipeline<AnimateDiffComponents>,
+  { unet, components: { motionAdapter } }: TaskHost<AnimateDiffComponents>,
   { options, noise, scheduler }: Call<VideoOptions>,
   frames: number,
   steps: FreeInitSteps,

@@ -14,12 +14,12 @@ import type { PipelineImageInput } from './generate-options.ts'
 import { checkDivides, encodeImages, type RunSteps, repeatBatch, strengthSteps } from './latents.ts'
 import { pictureSize } from './picture-size.ts'
 import { loadPictures } from './pictures.ts'
-import type { Task, TaskPipeline } from './task.ts'
+import type { Task, TaskHost } from './task.ts'
 
 /** Frames that the autoencoder sees at once; also how the noise of its posterior is drawn. Source: diffusers `decode_chunk_size`. */
 const CHUNK = 16
 
-const videoToVideo: Task<{ video: AnimateDiffVideoToVideoOptions }, TaskPipeline<AnimateDiffComponents>> = {
+const videoToVideo: Task<{ video: AnimateDiffVideoToVideoOptions }, TaskHost<AnimateDiffComponents>> = {
   options: { video: animateDiffVideoToVideoSchema },
   async begin(call, pipe, scope) {
     const { options, scheduler } = call

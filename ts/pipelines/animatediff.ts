@@ -4,9 +4,9 @@ import { type AnimateDiffOptions, animateDiffSchema } from './animatediff-option
 import { videoRun } from './animatediff-run.ts'
 import { checkLatents, initialNoise } from './latents.ts'
 import { pictureSize } from './picture-size.ts'
-import type { Task, TaskPipeline } from './task.ts'
+import type { Task, TaskHost } from './task.ts'
 
-const textToVideo: Task<{ video: AnimateDiffOptions }, TaskPipeline<AnimateDiffComponents>> = {
+const textToVideo: Task<{ video: AnimateDiffOptions }, TaskHost<AnimateDiffComponents>> = {
   options: { video: animateDiffSchema },
   async begin(call, pipe, scope) {
     const { options, images, noise, scheduler } = call

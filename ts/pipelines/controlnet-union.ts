@@ -11,7 +11,7 @@ import { prepareInpaint } from './inpaint-latents.ts'
 import { option } from './option.ts'
 import { textToImageXLSchema } from './options-xl.ts'
 import { type StableDiffusionXLComponents, stableDiffusionXL } from './stable-diffusion-xl-base.ts'
-import type { Task, TaskPipeline } from './task.ts'
+import type { Task, TaskHost } from './task.ts'
 import { prepareTextToImage } from './text-to-image-latents.ts'
 
 /** Components of Stable Diffusion XL with a union ControlNet. */
@@ -44,7 +44,7 @@ export const controlNetUnionImageSchema = controlNetImageXLSchema.extend(shape)
 /** Options of inpainting with a union ControlNet. */
 export const controlNetUnionInpaintSchema = controlNetInpaintXLSchema.extend(shape)
 
-type Controlled = TaskPipeline<ControlNetUnionComponent>
+type Controlled = TaskHost<ControlNetUnionComponent>
 const slots = { controlnet: severalSlot('controlnet', ControlNetUnionModel) }
 
 /** Follows images of several kinds, at the size of the first unless the call has one. */

@@ -11,7 +11,7 @@ import { imageShape, imageToImageSchema, inpaintSchema, sizeShape, strength, tex
 import { imageToImageXLSchema, inpaintXLSchema, textToImageXLSchema } from './options-xl.ts'
 import { type StableDiffusionComponents, stableDiffusion } from './stable-diffusion-base.ts'
 import { type StableDiffusionXLComponents, stableDiffusionXL } from './stable-diffusion-xl-base.ts'
-import type { Task, TaskPipeline } from './task.ts'
+import type { Task, TaskHost } from './task.ts'
 import { prepareTextToImage } from './text-to-image-latents.ts'
 
 /** Components of Stable Diffusion with ControlNets. */
@@ -58,11 +58,11 @@ export const controlNetInpaintSchema = inpaintSchema.extend({ ...controlImageSha
 /** Options of inpainting with SDXL and a ControlNet. */
 export const controlNetInpaintXLSchema = inpaintXLSchema.extend({ ...controlImageShape, guidanceScale: guidanceScale(5) })
 
-type Controlled = TaskPipeline<ControlNetComponent>
+type Controlled = TaskHost<ControlNetComponent>
 const slots = { controlnet: severalSlot('controlnet', ControlNetModel) }
 
-/** Follows `image`, at its size unless the call has one. */
-const controlledText: Task<{ sd: ControlNetTextOptions; sdxl: ControlNetTextXLOptions }, Controlled> = {
+/** Pictures of texts that follow `image`, at its size unless the call has one. */
+export const controlledText: Task<{ sd: ControlNetTextOptions; sdxl: ControlNetTextXLOptions }, Controlled> = {
   options: { sd: controlNetTextSchema, sdxl: controlNetTextXLSchema },
   slots,
   async begin(call, pipe) {
@@ -74,15 +74,15 @@ const controlledText: Task<{ sd: ControlNetTextOptions; sdxl: ControlNetTextXLOp
   },
 }
 
-/** Changes `image` and follows `controlImage`. */
-const controlledImage: Task<{ sd: ControlNetImageOptions; sdxl: ControlNetImageXLOptions }, Controlled> = {
+/** Pictures of texts and `image` that follow `controlImage`. */
+export const controlledImage: Task<{ sd: ControlNetImageOptions; sdxl: ControlNetImageXLOptions }, Controlled> = {
   options: { sd: controlNetImageSchema, sdxl: controlNetImageXLSchema },
   slots,
   begin: async (call, pipe, scope) => ({ control: besideImage(call, pipe), ...(await prepareImageToImage(call, pipe, scope)) }),
 }
 
-/** Repaints a part of `image` and follows `controlImage`. */
-const controlledInpainting: Task<{ sd: ControlNetInpaintOptions; sdxl: ControlNetInpaintXLOptions }, Controlled> = {
+/** Pictures of which a part is repainted and follows `controlImage`. */
+export const controlledInpainting: Task<{ sd: ControlNetInpaintOptions; sdxl: ControlNetInpaintXLOptions }, Controlled> = {
   options: { sd: controlNetInpaintSchema, sdxl: controlNetInpaintXLSchema },
   slots,
   begin: async (call, pipe, scope) => ({ control: besideImage(call, pipe), ...(await prepareInpaint(call, pipe, scope)) }),

@@ -14,7 +14,7 @@ import { encodeImages, repeatBatch } from './latents.ts'
 import { enlargingShape, loadPicturesToEnlarge, startFromNoise } from './picture-to-enlarge.ts'
 import type { Encoded } from './prepared.ts'
 import { type StableDiffusionComponents, stableDiffusion } from './stable-diffusion-base.ts'
-import type { Task, TaskPipeline } from './task.ts'
+import type { Task, TaskHost } from './task.ts'
 
 type Unused = 'guidance' | 'promptEmbeds' | 'negativePromptEmbeds' | 'conditioning' | 'clipSkip'
 
@@ -35,7 +35,7 @@ export const latentUpscaleSchema = z.strictObject({
 /** Channels of the sampler's noise level in the condition: 64 ones, 64 zeros, as the network was trained with. */
 const LEVEL = 64
 
-const doubling: Task<{ sd: LatentUpscaleOptions }, TaskPipeline<StableDiffusionComponents>> = {
+const doubling: Task<{ sd: LatentUpscaleOptions }, TaskHost<StableDiffusionComponents>> = {
   options: { sd: latentUpscaleSchema },
   async begin(call, pipe, scope) {
     const { options, images, noise, scheduler, signal } = call

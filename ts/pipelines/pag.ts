@@ -1,9 +1,8 @@
 import type { CommonOptions } from './generate-options.ts'
-import type { TextToImageXLOptions } from './generate-options-xl.ts'
 import { type PerturbedComponent, type PerturbedSettings, perturbedGuidance, perturbedShape } from './pag-options.ts'
 import { type StableDiffusionComponents, stableDiffusion } from './stable-diffusion-base.ts'
 import { type StableDiffusionXLComponents, stableDiffusionXL } from './stable-diffusion-xl-base.ts'
-import type { Schema, Task, TaskPipeline } from './task.ts'
+import type { Schema, Task, TaskHost } from './task.ts'
 import { imageToImage, inpainting, textToImage } from './tasks.ts'
 
 /** Components of Stable Diffusion with perturbed-attention guidance. */
@@ -12,10 +11,10 @@ export interface StableDiffusionPAGComponents extends StableDiffusionComponents,
 /** Components of Stable Diffusion XL with perturbed-attention guidance. */
 export interface StableDiffusionXLPAGComponents extends StableDiffusionXLComponents, PerturbedComponent {}
 
-/** A task with perturbed-attention guidance, unless the call brings a guidance of its own. */
-function perturbed<S extends CommonOptions, X extends TextToImageXLOptions>(
-  task: Task<{ sd: S; sdxl: X }>,
-): Task<{ sd: S & PerturbedSettings; sdxl: X & PerturbedSettings }, TaskPipeline<PerturbedComponent>> {
+/** A task with perturbed-attention guidance, unless the call brings a guidance of its own: adds the options `pagScale` and `pagAdaptiveScale`. */
+export function perturbed<S extends CommonOptions, X extends CommonOptions, C>(
+  task: Task<{ sd: S; sdxl: X }, TaskHost<C>>,
+): Task<{ sd: S & PerturbedSettings; sdxl: X & PerturbedSettings }, TaskHost<C & PerturbedComponent>> {
   return {
     ...task,
     options: { sd: withScale(task.options.sd), sdxl: withScale(task.options.sdxl) },

@@ -15,7 +15,7 @@ import type { Encoded, Prepared } from './prepared.ts'
 import type { Results } from './result.ts'
 import type { Slots } from './slot.ts'
 import { baseSlots, imageEncoderSlot, textEncoderSlot, tokenizerSlot } from './slots.ts'
-import { type FamilyTask, type Task, type TaskClass, type TaskPipeline, taskClass } from './task.ts'
+import { type FamilyTask, type Task, type TaskClass, type TaskHost, taskClass } from './task.ts'
 
 /** Components of Stable Diffusion 1.x and 2.x. */
 export interface StableDiffusionComponents extends BaseComponents {
@@ -83,7 +83,7 @@ export abstract class StableDiffusionBase<
 
 /** The class of Stable Diffusion 1.x and 2.x for a task. */
 export function stableDiffusion<O extends CommonOptions, C>(
-  task: Task<{ sd: O }, TaskPipeline<C>>,
+  task: Task<{ sd: O }, TaskHost<C>>,
 ): TaskClass<StableDiffusionComponents & C, StableDiffusionBase<StableDiffusionComponents & C, O>> {
   return taskClass(StableDiffusionBase, { ...task, schema: task.options.sd })
 }

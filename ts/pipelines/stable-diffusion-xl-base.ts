@@ -18,7 +18,7 @@ import type { Results } from './result.ts'
 import type { Slots } from './slot.ts'
 import { baseSlots, imageEncoderSlot, textEncoderSlot, tokenizerSlot } from './slots.ts'
 import type { PipelineEncodeOptions } from './stable-diffusion-base.ts'
-import { type FamilyTask, type Task, type TaskClass, type TaskPipeline, taskClass } from './task.ts'
+import { type FamilyTask, type Task, type TaskClass, type TaskHost, taskClass } from './task.ts'
 import { timeIds, timeIdsTensor } from './time-ids.ts'
 
 /** Components and settings of Stable Diffusion XL. */
@@ -96,7 +96,7 @@ export abstract class StableDiffusionXLBase<
 
 /** The class of Stable Diffusion XL for a task. */
 export function stableDiffusionXL<O extends TextToImageXLOptions, C>(
-  task: Task<{ sdxl: O }, TaskPipeline<C>>,
+  task: Task<{ sdxl: O }, TaskHost<C>>,
 ): TaskClass<StableDiffusionXLComponents & C, StableDiffusionXLBase<StableDiffusionXLComponents & C, O>> {
   return taskClass(StableDiffusionXLBase, { ...task, schema: task.options.sdxl })
 }

@@ -11,7 +11,7 @@ import type { Prepared } from './prepared.ts'
 import type { Slots } from './slot.ts'
 
 /** What the start of a run sees of its pipeline; `C` is what the task needs beside the family's components. */
-export interface TaskPipeline<C = unknown> {
+export interface TaskHost<C = unknown> {
   components: Readonly<C>
   unet: UNet2DConditionModel
   vae: AutoencoderKL
@@ -40,7 +40,7 @@ export type Schema<O> = z.ZodObject<{ readonly [Name in keyof O]-?: z.ZodType }>
  *
  * `F` has the type of the options in each family.
  */
-export interface Task<F extends Record<string, CommonOptions>, P extends object = TaskPipeline>
+export interface Task<F extends Record<string, CommonOptions>, P extends object = TaskHost>
   extends Omit<FamilyTask<F[keyof F], P>, 'schema'> {
   /** The options of calls, with their defaults, in each family. */
   readonly options: { readonly [Name in keyof F]: Schema<F[Name]> }

@@ -12,7 +12,7 @@ import { option } from './option.ts'
 import { enlargingShape, loadPicturesToEnlarge, startFromNoise } from './picture-to-enlarge.ts'
 import { schedulerSlot } from './slots.ts'
 import { type StableDiffusionComponents, stableDiffusion } from './stable-diffusion-base.ts'
-import type { Task, TaskPipeline } from './task.ts'
+import type { Task, TaskHost } from './task.ts'
 
 /** Components of the x4 upscaler. */
 export interface UpscaleComponents extends StableDiffusionComponents {
@@ -40,7 +40,7 @@ export const upscaleSchema = z.strictObject({
 /** Scaling factor of the model's autoencoder, whatever its config says. Source: diffusers `StableDiffusionUpscalePipeline.__init__`. */
 const SCALING = 0.08333
 
-const enlarging: Task<{ sd: UpscaleOptions }, TaskPipeline<UpscaleComponents>> = {
+const enlarging: Task<{ sd: UpscaleOptions }, TaskHost<UpscaleComponents>> = {
   options: { sd: upscaleSchema },
   slots: { lowResScheduler: schedulerSlot('low_res_scheduler') },
   settings: ['maxNoiseLevel'],
