@@ -2,7 +2,7 @@
  * Measures whole models: `npm run bench -- [e2e|unet|vae|decode|encode|clip|load|lora ...] [options]`. README.md says how to read the numbers.
  *
  * `--size PX` measures Stable Diffusion 1.5 with random weights, `--architecture sd21|sdxl` another one; without them `--model DIR`, by default the
- * built-in model. Further: [--steps N] [--runs N] [--batch N] [--scheduler NAME] [--dtype f32|f16|bf16|int8] [--memory MB] [--rank N] [--threads N] [--profile]
+ * built-in model. Further: [--steps N] [--runs N] [--batch N] [--scheduler NAME] [--dtype f32|f16|bf16|int8|fast] [--memory MB] [--rank N] [--threads N] [--profile]
  * [--json FILE]. `--runs 0` measures the first run alone.
  */
 import { mkdir, writeFile } from 'node:fs/promises'

@@ -78,7 +78,8 @@ function jobsOf(work: string): [peer: string, name: string, () => Promise<Line[]
     const start = () => run(join(home, 'sdcpp', 'bench'), checkpoint, values.threads, '1', dtype, values.size)
     return ['stable-diffusion.cpp', `stable-diffusion.cpp ${dtype}`, start] as const
   }
-  const dtypes = work === 'unet' ? ['f32', 'bf16', 'int8'] : ['f32', 'bf16']
+  // Without products of bf16 `fast` is `int8`.
+  const dtypes = ['f32', 'bf16', ...(work === 'unet' ? ['int8', ...(hasHalf ? ['fast'] : [])] : [])]
   const others = { torch: hasHalf ? ['f32', 'bf16'] : ['f32'], openvino: hasHalf ? ['f32', 'bf16'] : ['f32'], onnxruntime: ['f32'] }
   const jobs = [
     ...dtypes.map(own('before')),
@@ -138,8 +139,8 @@ const pictures = best
   .flatMap((unet): Line[] => {
     const { peer, dtype } = unet
     // Text and pixels stay floats where the UNet multiplies bytes.
-    const part = (work: string): Line | undefined =>
-      best.find((line) => line.work === work && line.peer === peer && line.dtype === (dtype === 'int8' ? 'f32' : dtype))
+    const floats = { int8: 'f32', fast: 'bf16' }[dtype] ?? dtype
+    const part = (work: string): Line | undefined => best.find((line) => line.work === work && line.peer === peer && line.dtype === floats)
     const [vae, clip] = [part('vae'), part('clip')]
     if (vae === undefined || clip === undefined) {
       return []
@@ -154,8 +155,10 @@ const rows = best.map((line) => {
     return own === undefined ? '' : (time(line) / time(own)).toFixed(2)
   }
   const size = line.peakBytes === 0 ? '' : (line.peakBytes / 2 ** 20).toFixed(0)
-  return [line.work, line.peer, line.dtype, time(line).toFixed(3), ratio('f32'), ratio('bf16'), ratio('int8'), size]
+  return [line.work, line.peer, line.dtype, time(line).toFixed(3), ratio('f32'), ratio('bf16'), ratio('int8'), ratio('fast'), size]
 })
 rows.sort(([a = '', , , x], [b = '', , , y]) => a.localeCompare(b) || Number(x) - Number(y))
 const seconds = values.clock === 'cpu' ? 'CPU s / thread' : 's'
-console.log(`\n${markdown([['work', 'program', 'dtype', seconds, 'times ours f32', 'ours bf16', 'ours int8', 'peak MiB'], ...rows])}`)
+console.log(
+  `\n${markdown([['work', 'program', 'dtype', seconds, 'times ours f32', 'ours bf16', 'ours int8', 'ours fast', 'peak MiB'], ...rows])}`,
+)

@@ -28,6 +28,7 @@ const TIGHT = 2850
 const LINES: readonly Line[] = [
   { work: 'unet', dtype: 'f32', runs: 2 },
   { work: 'unet', dtype: 'int8', runs: 2 },
+  { work: 'unet', dtype: 'fast', runs: 2 },
   { work: 'unet', dtype: 'bf16', runs: 1 },
   { work: 'decode', dtype: 'f32', runs: 2 },
   { work: 'clip', dtype: 'f32', runs: 5 },

@@ -29,7 +29,7 @@ const mistakes: [name: string, args: string[], sentence: RegExp][] = [
   ['a missing model', ['generate', 'x', '--model', './nowhere'], /for --model but received "\.\/nowhere"\n/],
   ['an unknown scheduler', ['generate', 'x', '--scheduler', 'Eulre'], /for --scheduler but received "Eulre".*Euler/],
   ['an unknown format', ['generate', 'x', '--out', 'x.bmp'], /for --out but received "x\.bmp"\n/],
-  ['an unknown dtype', ['generate', 'x', '--dtype', 'f8'], /f32, f16, bf16/],
+  ['an unknown dtype', ['generate', 'x', '--dtype', 'f8'], /f32, f16, bf16, int8, fast, auto/],
   ['no threads', ['generate', 'x', '--threads', '0'], /for --threads but received "0"\n/],
   ['a picture without parameters', ['generate', '--from', 'nowhere.png'], /"nowhere\.png"/],
   ['nothing to inspect', ['inspect', 'nowhere'], /for path but received "nowhere"\n/],

@@ -16,14 +16,18 @@ const calls = [
   'two red squares',
 ]
 
-/** Models that reports are made of: the built-in one, and where the pack is present its tiny one, whose random weights need no steps to disagree. */
-export async function models(): Promise<{ model: string; folder: string; size: number }[]> {
+/**
+ * Models that reports are made of: the built-in one, and where the pack is present its tiny one, whose random weights need no steps to disagree. Pictures are
+ * `scale` times as wide and high as those that they were made for.
+ */
+export async function models(scale = 1): Promise<{ model: string; folder: string; size: number }[]> {
   const tiny = join(parityPack(), 'pipelines', 'tiny-sd15')
   const isThere = await readFile(join(tiny, 'model_index.json')).then(
     () => true,
     () => false,
   )
-  return [{ model: 'built-in', folder: 'shapes', size: 128 }, ...(isThere ? [{ model: 'tiny-sd15', folder: tiny, size: 64 }] : [])]
+  const all = [{ model: 'built-in', folder: 'shapes', size: 128 * scale }]
+  return isThere ? [...all, { model: 'tiny-sd15', folder: tiny, size: 64 * scale }] : all
 }
 
 /** Pictures in pixels from 0 to 1 and latents of every call, and the CPU seconds that they took. */

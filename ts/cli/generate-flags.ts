@@ -140,7 +140,7 @@ export function addGenerateFlags(command: Command): void {
     .addOption(new Option('--output <path>').hideHelp())
   addHubFlags(command)
     .option('--variant <name>', 'weights variant of the model folder, such as fp16')
-    .addOption(new Option('--dtype <type>', 'type that the weights are kept in').choices(['f32', 'f16', 'bf16', 'int8', 'auto']))
+    .addOption(new Option('--dtype <type>', 'type that the weights are kept in').choices(['f32', 'f16', 'bf16', 'int8', 'fast', 'auto']))
     .option('--device <name>', 'cpu, cuda or cuda:N (default: cpu)')
     .option('--threads <number>', 'threads for the work (default: one per physical core)')
     .optionsGroup('Picture:')

@@ -74,7 +74,7 @@ function addSmallCommands(program: Command): void {
     .option('--width <pixels>', 'default: what the model was trained on')
     .option('--height <pixels>', 'default: what the model was trained on')
     .option('--batch <number>', 'pictures at once', '1')
-    .option('--dtype <type>', 'f32, f16, bf16, int8 or auto', 'f32')
+    .option('--dtype <type>', 'f32, f16, bf16, int8, fast or auto', 'f32')
     .option('--no-guidance', 'without a negative prompt, which halves a step')
     .option('--json', 'print one JSON object')
     .action(async (model: string, flags: EstimateFlags) => (await import('./estimate.ts')).estimateCommand(model, flags))

@@ -66,7 +66,7 @@ export type LoadPlan = {
 
 const LOADINGS = ['eager', 'lazy'] as const
 
-const WEIGHTS_DTYPES = ['f32', 'f16', 'bf16', 'int8', 'auto'] as const
+const WEIGHTS_DTYPES = ['f32', 'f16', 'bf16', 'int8', 'fast', 'auto'] as const
 
 /** Checks the options of a `fromPretrained` and finds the component's folder. */
 export async function planLoad(dir: string, options: LoadOptions | undefined, component: string): Promise<LoadPlan & { source: string }> {

@@ -168,7 +168,7 @@ pub fn peak(of: Peak, tries: usize) -> f64 {
 
 /// The level whose bodies serve a tensor on this device stored like this, if any do.
 pub(crate) fn ours(device: &Device, storage: impl Into<Storage>) -> Option<Level> {
-    let fits = device.is_cpu() && matches!(storage.into(), Storage::Float(DType::F32 | DType::F16 | DType::BF16) | Storage::Int8);
+    let fits = device.is_cpu() && matches!(storage.into(), Storage::Float(DType::F32 | DType::F16 | DType::BF16) | Storage::Int8 | Storage::Fast);
     Some(level()).filter(|level| fits && *level != Level::Reference)
 }
 

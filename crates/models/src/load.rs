@@ -32,7 +32,8 @@ pub type Progress = Box<dyn Fn(u64, u64) + Send + Sync>;
 pub struct LoadContext {
     /// Where the model runs.
     pub device: Device,
-    /// How its matrices are stored: f32, f16, bf16, or bytes for a UNet's transformers and residual blocks and f16 for everything else.
+    /// How its matrices are stored: f32, f16, bf16, or bytes ([`Storage::Int8`], [`Storage::Fast`]) for a UNet's transformers and residual blocks and
+    /// [`Storage::float`] for everything else.
     pub dtype: Storage,
     /// Stops the load between tensors.
     pub cancel: CancelToken,
@@ -99,7 +100,7 @@ pub(crate) fn rebuild<T>(origin: &Origin, changes: &dyn Changes, ctx: LoadContex
 /// The headers' pass: what the load will find, and the keys that the model reads.
 fn check<T>(model: &str, scope: &WeightScope, ctx: &LoadContext, build: impl Fn(&Builder) -> Result<T>) -> Result<(LoadReport, HashSet<String>)> {
     if !matches!(ctx.dtype.float(), DType::F32 | DType::F16 | DType::BF16) {
-        return Err(ModelError::argument("dtype", "f32, f16, bf16 or int8", format!("{:?}", ctx.dtype)));
+        return Err(ModelError::argument("dtype", "f32, f16, bf16, int8 or fast", format!("{:?}", ctx.dtype)));
     }
     let check = Shared::new(&scope.weights, ctx, Mode::Check, 0);
     build(&Builder::new(&check, &scope.prefix))?;

@@ -1,6 +1,7 @@
 //! Two-dimensional convolution on channels-last images.
 
 mod cpu;
+mod in_pairs;
 mod narrow;
 mod pixels;
 mod reference;

@@ -17,7 +17,7 @@ impl Plain {
     pub fn new(weight: &Tensor, bias: Option<&Tensor>, storage: Storage) -> Result<Self> {
         let weight = match storage {
             Storage::Float(float) => weight.to_dtype(float)?,
-            Storage::Int8 => rounded(&weight.flatten_from(1)?)?.reshape(weight.shape())?,
+            Storage::Int8 | Storage::Fast => rounded(&weight.flatten_from(1)?)?.reshape(weight.shape())?,
         };
         Ok(Self { weight, bias: bias.cloned(), storage })
     }
@@ -27,7 +27,7 @@ impl Plain {
         let x = if inputs.len() == 1 { inputs[0].clone() } else { Tensor::cat(inputs, D::Minus1)? };
         let x = match self.storage {
             Storage::Float(_) => x,
-            Storage::Int8 => rounded(&x.flatten_from(1)?)?.reshape(x.shape())?,
+            Storage::Int8 | Storage::Fast => rounded(&x.flatten_from(1)?)?.reshape(x.shape())?,
         };
         let x = match resize {
             Some(size) => resize_nearest(&x, size)?,

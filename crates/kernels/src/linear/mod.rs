@@ -47,7 +47,7 @@ impl Linear {
         let body = match (crate::cpu::ours(&weight.device(), storage), storage) {
             (Some(level), _) => Body::Cpu(Arc::new(cpu::Body::new(level, weight, bias, storage, false)?)),
             (None, Storage::Float(float)) => Body::Plain { weight: plain()?.to_dtype(float)?, bias: bias.cloned() },
-            (None, Storage::Int8) => Body::PlainInt8 { weight: rounded(&plain()?)?, bias: bias.cloned() },
+            (None, Storage::Int8 | Storage::Fast) => Body::PlainInt8 { weight: rounded(&plain()?)?, bias: bias.cloned() },
         };
         Ok(Self { in_features, out_features, body })
     }
