@@ -27,8 +27,17 @@ export function parseAttention(prompt: string, grammar: AttentionGrammar = 'webu
   const pieces: WeightedText[] = []
   const open: Record<'round' | 'square', number[]> = { round: [], square: [] }
   let products = 0
+  /** Sum of `open`: each open bracket will multiply at least the pieces from there to the last. */
+  let starts = 0
   let at = 0
 
+  const push = (text: string): void => {
+    pieces.push([text, 1])
+    const due = (open.round.length + open.square.length) * pieces.length - starts
+    if (products + due > MOST_PRODUCTS) {
+      throw promptError('Expected brackets nested less deeply', prompt, at)
+    }
+  }
   const literal = (text: string): void => {
     if (grammar === 'webui' && text.includes('BREAK')) {
       for (const piece of splitBreaks(text)) {
@@ -40,7 +49,7 @@ export function parseAttention(prompt: string, grammar: AttentionGrammar = 'webu
       if (last !== undefined && last[1] === 1 && opened < pieces.length) {
         last[0] += text
       } else {
-        pieces.push([text, 1])
+        push(text)
       }
     }
   }
@@ -56,11 +65,16 @@ export function parseAttention(prompt: string, grammar: AttentionGrammar = 'webu
       }
     }
   }
+  const begin = (kind: 'round' | 'square'): void => {
+    open[kind].push(pieces.length)
+    starts += pieces.length
+  }
   const close = (kind: 'round' | 'square', factor: number, text: string): void => {
     const start = open[kind].pop()
     if (start === undefined) {
       literal(text)
     } else {
+      starts -= start
       multiply(start, factor)
     }
   }
@@ -70,12 +84,12 @@ export function parseAttention(prompt: string, grammar: AttentionGrammar = 'webu
     let length = 1
     if (c === '\\') {
       const escaped = /[()[\]\\]/.test(prompt.charAt(at + 1)) ? prompt.charAt(at + 1) : ''
-      pieces.push([escaped, 1])
+      push(escaped)
       length += escaped.length
     } else if (c === '(') {
-      open.round.push(pieces.length)
+      begin('round')
     } else if (c === '[') {
-      open.square.push(pieces.length)
+      begin('square')
     } else if (c === ')') {
       close('round', ROUND, c)
     } else if (c === ']') {
@@ -128,16 +142,23 @@ function splitBreaks(text: string): WeightedText[] {
 }
 
 function merge(pieces: readonly WeightedText[]): WeightedText[] {
-  const merged: { texts: string[]; weight: number }[] = []
-  for (const [text, weight] of pieces) {
-    const last = merged.at(-1)
-    if (last !== undefined && last.weight === weight) {
-      last.texts.push(text)
-    } else {
-      merged.push({ texts: [text], weight })
+  const merged: WeightedText[] = []
+  let from = 0
+  for (const [i, [text, weight]] of pieces.entries()) {
+    if (pieces[i + 1]?.[1] !== weight) {
+      merged.push([
+        from === i
+          ? text
+          : pieces
+              .slice(from, i + 1)
+              .map(([part]) => part)
+              .join(''),
+        weight,
+      ])
+      from = i + 1
     }
   }
-  return merged.length === 0 ? [['', 1]] : merged.map(({ texts, weight }) => [texts.join(''), weight])
+  return merged.length === 0 ? [['', 1]] : merged
 }
 
 /** Writes pieces back as a prompt that parses to the same pieces; weights are written in full. */
