@@ -3,14 +3,16 @@
 
 mod shapes;
 
+use candle_core::DType;
 use criterion::{criterion_group, criterion_main, Criterion, Throughput};
-use nd_kernels::{pool, Mask};
+use nd_kernels::{pool, Heads, Mask};
 
 fn attention(c: &mut Criterion) {
     let mut group = c.benchmark_group("attention");
     for (name, b, h, l, s, d) in shapes::ATTENTION {
         let (q, k, v) = (shapes::random(&[b, l, h * d]), shapes::random(&[b, s, h * d]), shapes::random(&[b, s, h * d]));
-        let run = || nd_kernels::attention(&q, &k, &v, h, 1.0 / (d as f32).sqrt(), Mask::None).unwrap();
+        let heads = Heads::new(h, 1.0 / (d as f32).sqrt(), DType::F32);
+        let run = || nd_kernels::attention(&q, &k, &v, heads, Mask::None).unwrap();
         group.throughput(Throughput::Elements(4 * (b * h * l * s * d) as u64));
         group.bench_function(name, |bench| bench.iter(|| pool::install(run)));
     }

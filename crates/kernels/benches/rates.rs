@@ -1,6 +1,6 @@
 //! One table: for every named shape our best time, GFLOP/s and share of the machine's peak, and how many times longer candle's own op takes.
 //!
-//! `cargo bench -p nd-kernels --bench rates -- [linear bf16 bf16-conv int8 int8-conv geglu conv attention norm] [--no-candle] [--only=PART-OF-NAME] [--seconds=PER-ROW]`; NODE_DIFFUSION_CPU and ND_THREADS choose level and threads.
+//! `cargo bench -p nd-kernels --bench rates -- [linear bf16 bf16-conv bf16-attention int8 int8-conv geglu conv attention norm] [--no-candle] [--only=PART-OF-NAME] [--seconds=PER-ROW]`; NODE_DIFFUSION_CPU and ND_THREADS choose level and threads.
 //!
 //! Times are CPU time divided by threads, so that other programs' turns do not count (their use of caches and memory does).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -87,6 +87,9 @@ fn main() {
         if wanted("bf16-conv") {
             small_conv(&table, Peak::Bf16, DType::BF16.into());
         }
+        if wanted("bf16-attention") {
+            attend_small(&table);
+        }
         if wanted("int8") {
             small(&table, Peak::Int8, Storage::Int8);
         }
@@ -171,8 +174,20 @@ fn conv(table: &Table) {
 fn attend(table: &Table) {
     for (name, b, h, l, s, d) in shapes::ATTENTION {
         let (q, k, v) = (random(&[b, l, h * d]), random(&[b, s, h * d]), random(&[b, s, h * d]));
-        let run = || attention(&q, &k, &v, h, 1.0 / (d as f32).sqrt(), Mask::None).unwrap();
+        let run = || attention(&q, &k, &v, Heads::new(h, 1.0 / (d as f32).sqrt(), DType::F32), Mask::None).unwrap();
         table.row(name, 4e-9 * (b * h * l * s * d) as f64, run, || cpu::with_level(cpu::Level::Reference, run));
+    }
+}
+
+/// With products of bf16, the same way as layers with them.
+fn attend_small(table: &Table) {
+    println!("| Bf16, peak {:.0} GOP/s per thread | ms | GOP/s | of peak | f32 / Bf16 |", cpu::peak(Peak::Bf16, 50));
+    for (name, b, h, l, s, d) in shapes::ATTENTION {
+        let (q, k, v) = (random(&[b, l, h * d]), random(&[b, s, h * d]), random(&[b, s, h * d]));
+        let heads = |storage: DType| cpu::with_bf16(|| Heads::new(h, 1.0 / (d as f32).sqrt(), storage));
+        let run = |heads| attention(&q, &k, &v, heads, Mask::None).unwrap();
+        let (ours, float) = (heads(DType::BF16), heads(DType::F32));
+        table.row_of(Peak::Bf16, name, 4e-9 * (b * h * l * s * d) as f64, || run(ours), || run(float));
     }
 }
 

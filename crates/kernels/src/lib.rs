@@ -33,7 +33,7 @@ mod storage;
 mod weight;
 
 pub use activation::{activation, Activation};
-pub use attention::{attention, Mask};
+pub use attention::{attention, Heads, Mask};
 pub use conv2d::{Conv2d, Conv2dConfig, Padding};
 pub use epilogue::Epilogue;
 pub use geglu::Geglu;

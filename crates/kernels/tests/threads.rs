@@ -24,6 +24,7 @@ fn run(x: &Tensor) -> Vec<Vec<u32>> {
     let linear = Linear::new(&normal(5, &[96, c]), None, DType::F32).unwrap();
     let small = x.narrow(1, 0, 16).unwrap().narrow(2, 0, 16).unwrap().contiguous().unwrap();
     let plain = Epilogue::default();
+    let heads = |storage: DType| cpu::with_bf16(|| Heads::new(2, 0.2, storage));
     [
         conv(64, same).forward(x),
         conv(80, same).forward(&x.narrow(1, 0, 32).unwrap().contiguous().unwrap()),
@@ -37,9 +38,11 @@ fn run(x: &Tensor) -> Vec<Vec<u32>> {
         Conv2d::new(&normal(2, &[64, channels, 3, 3]), None, same, Storage::Int8).unwrap().forward(x),
         cpu::with_bf16(|| Linear::new(&normal(5, &[96, c]), None, DType::BF16).unwrap()).forward(&tokens),
         cpu::with_bf16(|| Conv2d::new(&normal(2, &[48, channels, 3, 3]), None, same, DType::BF16).unwrap()).forward(&small),
-        attention(&tokens, &tokens, &tokens, 2, 0.2, Mask::None),
-        attention(&tokens, &prompt, &prompt, 2, 0.2, Mask::None),
-        attention(&prompt, &tokens, &tokens, 2, 0.2, Mask::None),
+        attention(&tokens, &tokens, &tokens, heads(DType::F32), Mask::None),
+        attention(&tokens, &prompt, &prompt, heads(DType::F32), Mask::None),
+        attention(&prompt, &tokens, &tokens, heads(DType::F32), Mask::None),
+        attention(&tokens, &tokens, &tokens, heads(DType::BF16), Mask::None),
+        attention(&prompt, &prompt, &prompt, heads(DType::BF16), Mask::Causal),
     ]
     .into_iter()
     .map(|y| bits(&y.unwrap()))

@@ -1,17 +1,20 @@
 //! Which panels of queries there are, and in which order.
 
-use super::heads::{Heads, Source, SHORT};
+use super::lane::{dispatch_lane, Held};
 use super::panel::{Panel, Place, Scratch};
-use super::Mask;
+use super::source::{Source, Tokens, SHORT};
+use super::{Heads, Mask};
 use crate::buffer::{dense, output, View};
-use crate::cpu::Level;
+use crate::cpu::{has_bf16, Level};
+use crate::gemm::{Float, Pair, Unit};
 use crate::pool;
-use crate::simd::{dispatch, geometry, Shared};
+use crate::simd::{geometry, Shared};
 use candle_core::{Result, Tensor};
 use std::cell::RefCell;
 use std::f32::consts::LOG2_E;
+use std::marker::PhantomData;
 
-/// With at most so many panels of queries keys and values are read where they are; with more it pays to lay them out for the tile first.
+/// With at most so many panels of queries keys and values of f32 are read where they are; with more it pays to lay them out for the tile first.
 const IN_PLACE: usize = 4;
 /// Multiply-adds below which waking another thread costs more than it saves.
 const SERIAL: usize = 1 << 18;
@@ -29,8 +32,17 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-pub(super) fn attention(level: Level, qkv: [&Tensor; 3], heads: usize, scale: f32, mask: Mask) -> Result<Tensor> {
+pub(super) fn attention(level: Level, qkv: [&Tensor; 3], heads: Heads, mask: Mask) -> Result<Tensor> {
+    match heads.unit {
+        Unit::Pair if has_bf16(level) => attend::<Pair<true>>(level, qkv, heads, mask),
+        Unit::Pair => attend::<Pair<false>>(level, qkv, heads, mask),
+        _ => attend::<Float>(level, qkv, heads, mask),
+    }
+}
+
+fn attend<L: Held>(level: Level, qkv: [&Tensor; 3], heads: Heads, mask: Mask) -> Result<Tensor> {
     let (batch, queries, channels) = qkv[0].dims3()?;
+    let Heads { count: heads, scale, .. } = heads;
     let shape = Shape { heads, queries, keys: qkv[1].dims()[1], dim: channels / heads };
     let [q, k, v] = [dense(qkv[0])?, dense(qkv[1])?, dense(qkv[2])?];
     let (q, k, v) = (View::new(&q), View::new(&k), View::new(&v));
@@ -48,7 +60,8 @@ pub(super) fn attention(level: Level, qkv: [&Tensor; 3], heads: usize, scale: f3
                 let (place, next) = (panels.place(i), (i + 1 < panels.count).then(|| panels.place(i + 1)));
                 let causal = matches!(mask, Mask::Causal);
                 // Base 2, so that the softmax needs no product for it.
-                dispatch(level, Panel { shape, q, source, bias, causal, scale: scale * LOG2_E, place, next, scratch, out: out.get() })
+                let (scale, out, lane) = (scale * LOG2_E, out.get(), PhantomData);
+                dispatch_lane::<L, _>(level, Panel::<L> { shape, q, source, bias, causal, scale, place, next, scratch, out, lane })
             })
         };
         if batch * heads * queries * shape.keys * shape.dim < SERIAL {
@@ -57,12 +70,12 @@ pub(super) fn attention(level: Level, qkv: [&Tensor; 3], heads: usize, scale: f3
             pool::run(panels.count, task)
         }
     };
-    let all = Heads { batch, rows: shape.keys, heads, dim: shape.dim };
+    let all = Tokens { batch, rows: shape.keys, heads, dim: shape.dim };
     let run = |out: Shared<f32>| {
-        if panels.per_head <= IN_PLACE {
+        if L::NUMBERS == 1 && panels.per_head <= IN_PLACE {
             compute(all.in_place(k, v), out)
         } else {
-            all.gathered(level, k, v, |source| compute(source, out))
+            all.gathered::<L, _>(level, k, v, |source| compute(source, out))
         }
     };
     // SAFETY: the panels cover all queries of all heads.

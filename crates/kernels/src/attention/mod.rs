@@ -2,12 +2,16 @@
 
 mod ahead;
 mod cpu;
-mod heads;
+mod lane;
 mod panel;
 mod softmax;
+mod source;
 mod tile;
 
 use crate::argument::expect;
+use crate::cpu::multiplies_bf16;
+use crate::gemm::Unit;
+use crate::Storage;
 use candle_core::{DType, Result, Tensor, D};
 
 /// Which keys a query may see.
@@ -21,10 +25,29 @@ pub enum Mask<'a> {
     Bias(&'a Tensor),
 }
 
+/// The heads of an attention layer.
+#[derive(Clone, Copy, Debug)]
+pub struct Heads {
+    count: usize,
+    scale: f32,
+    unit: Unit,
+}
+
+impl Heads {
+    /// So many, whose scores are multiplied by `scale`, usually `1 / sqrt(D)`.
+    ///
+    /// `storage` is that of the model's layers: where it keeps floats as BF16 and [`multiplies_bf16`], so are queries, keys, values and weights of the softmax rounded
+    /// to be multiplied; scores, exponentials and sums are always f32.
+    pub fn new(count: usize, scale: f32, storage: impl Into<Storage>) -> Self {
+        let pairs = storage.into().float() == DType::BF16 && multiplies_bf16();
+        Self { count, scale, unit: if pairs { Unit::Pair } else { Unit::Float } }
+    }
+}
+
 /// `softmax(scale * Q K^T + mask) V` per head. On the CPU the score matrix is never stored.
 ///
 /// Shapes: q (B, L, H*D), k and v (B, S, H*D), heads H -> (B, L, H*D). Errors: shapes that do not fit, a head count that does not divide the channels.
-pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, scale: f32, mask: Mask) -> Result<Tensor> {
+pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: Heads, mask: Mask) -> Result<Tensor> {
     for (x, name) in [(q, "q"), (k, "k"), (v, "v")] {
         expect(x.rank() == 3, "three dimensions (B, L, H*D)", name, x.dims())?;
     }
@@ -33,19 +56,20 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, scale: f32, m
     expect(k.dims() == [batch, keys, channels], &format!("shape ({batch}, S, {channels})"), "k", k.dims())?;
     expect(keys > 0, "at least one key", "k", k.dims())?;
     expect(v.dims() == k.dims(), &format!("shape {:?}", k.dims()), "v", v.dims())?;
-    expect(heads > 0 && channels.is_multiple_of(heads), &format!("a divisor of {channels}"), "heads", heads)?;
+    let Heads { count, scale, .. } = heads;
+    expect(count > 0 && channels.is_multiple_of(count), &format!("a divisor of {channels}"), "heads", count)?;
     if let Mask::Bias(bias) = mask {
-        let full = [batch, heads, queries, keys];
+        let full = [batch, count, queries, keys];
         let fits = bias.rank() == 4 && bias.dims().iter().zip(full).all(|(&b, f)| b == 1 || b == f);
         expect(fits, &format!("a shape that broadcasts to {full:?}"), "mask", bias.dims())?;
     }
     let _op = crate::profile::op("attention", || {
         let flops = 4.0 * (batch * queries * keys * channels) as f64;
-        (format!("{queries} x {keys} x {}, {} heads", channels / heads, batch * heads), flops)
+        (format!("{queries} x {keys} x {}, {} heads", channels / count, batch * count), flops)
     });
     match crate::cpu::ours(q.device(), q.dtype()) {
-        Some(level) => cpu::attention(level, [q, k, v], heads, scale, mask),
-        None => reference(q, k, v, heads, scale, mask),
+        Some(level) => cpu::attention(level, [q, k, v], heads, mask),
+        None => reference(q, k, v, count, scale, mask),
     }
 }
 

@@ -6,15 +6,17 @@
 
 use super::ahead::Ahead;
 use super::cpu::Shape;
-use super::heads::{blocked, Source};
+use super::lane::Held;
 use super::softmax::{Running, NEVER};
+use super::source::{blocked, Source};
 use super::tile::{parts, tile, Call};
 use crate::buffer::Buffer;
 use crate::gemm::MR;
 use crate::simd::{Simd, Task};
 use std::f32::consts::LOG2_E;
+use std::marker::PhantomData;
 
-/// Dimensions of queries that stay in L1 while a block of keys passes.
+/// Lanes of queries that stay in L1 while a block of keys passes.
 const DEPTH: usize = 96;
 
 /// Packed queries, scores, transposed result.
@@ -35,7 +37,7 @@ pub(super) struct Place {
 }
 
 /// One panel of queries of one head.
-pub(super) struct Panel<'a> {
+pub(super) struct Panel<'a, L> {
     pub shape: Shape,
     pub q: &'a [f32],
     pub source: Source<'a>,
@@ -49,9 +51,10 @@ pub(super) struct Panel<'a> {
     pub next: Option<Place>,
     pub scratch: &'a mut Scratch,
     pub out: *mut f32,
+    pub lane: PhantomData<L>,
 }
 
-impl Task for Panel<'_> {
+impl<L: Held> Task for Panel<'_, L> {
     type Output = ();
 
     #[inline(always)]
@@ -65,14 +68,13 @@ impl Task for Panel<'_> {
     }
 }
 
-impl Panel<'_> {
+impl<L: Held> Panel<'_, L> {
     /// With `NV` vectors of queries.
     #[inline(always)]
     unsafe fn run_wide<S: Simd, const NV: usize>(self) {
         let Self { shape, q, source, place: Place { head, first, count }, out, .. } = self;
         let (dim, width, stride) = (shape.dim, NV * S::LANES, shape.heads * shape.dim);
-        let block = blocked(shape.keys);
-        let ([k, v], between) = (source.head(head), source.stride());
+        let (lanes, block) = (dim.div_ceil(L::NUMBERS), blocked(shape.keys));
         let panel = self.scratch.panel.at_least(dim * width).as_mut_ptr();
         let scores = self.scratch.scores.at_least(block * width).as_mut_ptr();
         let result = self.scratch.result.at_least(dim * width).as_mut_ptr();
@@ -85,12 +87,15 @@ impl Panel<'_> {
                 S::transpose_part(from, stride, part, S::splat(self.scale), to, width, S::LANES);
             }
         }
+        if L::NUMBERS > 1 {
+            hold::<L, S>(panel, width, lanes, dim);
+        }
         let mut running = Running::<S::V, NV>::new::<S>();
         let visible = if self.causal { shape.keys.min(first + count) } else { shape.keys };
         let mut ahead = self.ahead(visible);
         for k0 in (0..visible).step_by(block) {
             let keys = block.min(visible - k0);
-            score::<S, NV>((k.wrapping_add(k0 * between), between), keys, dim, panel, scores, &mut ahead);
+            score::<L, S, NV>(source.keys(head, k0), keys, lanes, panel, scores, &mut ahead);
             if self.causal && k0 + keys > first + 1 {
                 hide_later(scores, width, k0, keys, first);
             }
@@ -98,11 +103,10 @@ impl Panel<'_> {
                 let at = (head * shape.queries + first) * shape.keys + k0;
                 add_bias(scores, width, keys, bias.as_ptr().add(at), shape.keys, count);
             }
-            running.weigh::<S>(scores, keys, result, if k0 == 0 { 0 } else { dim });
+            running.weigh::<L, S>(scores, keys, result, if k0 == 0 { 0 } else { dim });
             parts(dim, |i, n| {
-                let (a, stride) = source.strip(v.wrapping_add(k0 * between), block.min(shape.keys - k0), (i, n));
-                let ahead = &mut ahead;
-                tile::<S, false>(NV, n)(&mut Call { a, stride, k: keys, b: scores, c: result.add(i * width), first: k0 == 0, ahead });
+                let ((a, stride), k, c) = (source.values(head, k0, (i, n)), keys.div_ceil(L::NUMBERS), result.add(i * width));
+                tile::<L, S, false>(NV, n)(&mut Call { a, stride, k, b: scores, c, first: k0 == 0, ahead: &mut ahead });
             });
         }
         for j in 0..NV {
@@ -129,32 +133,44 @@ impl Panel<'_> {
             regions[2] = (self.q.as_ptr().wrapping_add(at), next.count);
             regions[3] = (self.out.cast_const().wrapping_add(at), next.count);
             if !self.source.is_gathered() && next.head != self.place.head {
-                let [k, v] = self.source.head(next.head);
+                let (k, v) = (self.source.keys(next.head, 0).0, self.source.values(next.head, 0, (0, dim)).0);
                 (regions[0], regions[1]) = ((k, keys), (v, keys));
             }
         }
-        let steps = visible.div_ceil(MR) * dim + visible * dim.div_ceil(MR);
+        let steps = visible.div_ceil(MR) * dim.div_ceil(L::NUMBERS) + visible.div_ceil(L::NUMBERS) * dim.div_ceil(MR);
         Ahead::new(regions, heads * dim, dim, steps)
+    }
+}
+
+/// Turns a panel `[dim][width]` into one of lanes, from the same place on.
+#[inline(always)]
+unsafe fn hold<L: Held, S: Simd>(panel: *mut f32, width: usize, lanes: usize, dim: usize) {
+    for i in 0..lanes {
+        for j in (0..width).step_by(S::LANES) {
+            let at = |row: usize| panel.add(row * width + j);
+            let upper = if i + lanes < dim { S::load(at(i + lanes)) } else { S::splat(0.0) };
+            S::store(at(i), L::hold::<S>([S::load(at(i)), upper]));
+        }
     }
 }
 
 /// Scores `[key][width]` of a block of keys.
 #[inline(always)]
-unsafe fn score<S: Simd, const NV: usize>(
+unsafe fn score<L: Held, S: Simd, const NV: usize>(
     (k, stride): (*const f32, usize),
     keys: usize,
-    dim: usize,
+    lanes: usize,
     panel: *const f32,
     scores: *mut f32,
     ahead: &mut Ahead,
 ) {
     let width = NV * S::LANES;
-    let chunks = dim.div_ceil(DEPTH);
+    let chunks = lanes.div_ceil(DEPTH);
     for chunk in 0..chunks {
-        let (i, end) = (chunk * dim / chunks, (chunk + 1) * dim / chunks);
+        let (i, end) = (chunk * lanes / chunks, (chunk + 1) * lanes / chunks);
         parts(keys, |r, n| {
             let (a, b, c) = (k.wrapping_add(r * stride + i), panel.add(i * width), scores.add(r * width));
-            tile::<S, true>(NV, n)(&mut Call { a, stride, k: end - i, b, c, first: chunk == 0, ahead });
+            tile::<L, S, true>(NV, n)(&mut Call { a, stride, k: end - i, b, c, first: chunk == 0, ahead });
         })
     }
 }

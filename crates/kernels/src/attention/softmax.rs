@@ -3,6 +3,7 @@
 //! Weights are `2^(score - m)` with a whole number m near the largest score so far: then `score + (C - m)` rounds the score to a whole number without losing
 //! a bit of m, and its low bits are the exponent. It takes 12 instructions per score.
 
+use super::lane::Held;
 use crate::simd::math::exp2;
 use crate::simd::Simd;
 
@@ -32,9 +33,9 @@ impl<V: Copy, const NV: usize> Running<V, NV> {
         Self { near: [S::splat(NEVER); NV], sum: [S::splat(0.0); NV], far: true }
     }
 
-    /// Turns `keys` rows of scores into weights in place; `result` (dim rows) is what was summed before, nothing for the first block.
+    /// Turns `keys` rows of scores into rows of held weights, from the same place on; `result` (dim rows) is what was summed before, nothing for the first block.
     #[inline(always)]
-    pub unsafe fn weigh<S: Simd<V = V>>(&mut self, scores: *mut f32, keys: usize, result: *mut f32, dim: usize) {
+    pub unsafe fn weigh<L: Held, S: Simd<V = V>>(&mut self, scores: *mut f32, keys: usize, result: *mut f32, dim: usize) {
         let row = |r: usize, j: usize| scores.add((r * NV + j) * S::LANES);
         let mut high = [[S::splat(NEVER); NV]; 2];
         for r in 0..keys / 2 {
@@ -58,11 +59,18 @@ impl<V: Copy, const NV: usize> Running<V, NV> {
             let near = self.near[j];
             let (base, floor) = (S::sub(S::splat(WHOLE), near), S::sub(near, S::splat(LOWEST)));
             let mut sum = self.sum[j];
-            for r in 0..keys {
-                let p = row(r, j);
-                let e = if self.far { exp2::<S>(S::sub(S::load(p), near)) } else { weight::<S>(S::max(floor, S::load(p)), base) };
-                sum = S::add(sum, e);
-                S::store(p, e);
+            for r in (0..keys).step_by(L::NUMBERS) {
+                let mut weights = [S::splat(0.0); 2];
+                for i in 0..L::NUMBERS {
+                    if r + i < keys {
+                        let x = S::load(row(r + i, j));
+                        weights[i] = if self.far { exp2::<S>(S::sub(x, near)) } else { weight::<L, S>(S::max(floor, x), base) };
+                    }
+                }
+                // Summed as they are multiplied, so that together they weigh one.
+                let held = L::hold::<S>(weights);
+                sum = S::add(sum, L::sum::<S>(held));
+                S::store(row(r / L::NUMBERS, j), held);
             }
             self.sum[j] = sum;
         }
@@ -91,14 +99,14 @@ impl<V: Copy, const NV: usize> Running<V, NV> {
     }
 }
 
-/// `2^(x - m)` for `base = WHOLE - m`; relative error 2e-7 (minimax on half a unit around the whole number).
+/// `2^(x - m)` for `base = WHOLE - m`.
 #[inline(always)]
-unsafe fn weight<S: Simd>(x: S::V, base: S::V) -> S::V {
+unsafe fn weight<L: Held, S: Simd>(x: S::V, base: S::V) -> S::V {
     let shifted = S::add(x, base);
     let f = S::sub(x, S::sub(shifted, base));
-    let mut p = S::splat(0.001_327_647_2);
-    for c in [0.009_675_542, 0.055_507_13, 0.240_221_2, 0.693_146_94, 1.000_000_1] {
-        p = S::fma(p, f, S::splat(c));
+    let mut p = S::splat(L::EXP2[0]);
+    for c in &L::EXP2[1..] {
+        p = S::fma(p, f, S::splat(*c));
     }
     S::add_exponent(p, shifted)
 }

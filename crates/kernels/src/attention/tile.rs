@@ -1,15 +1,16 @@
 //! The register tile of a product whose left matrix is read where it is: along its rows, or along its columns.
 
 use super::ahead::Ahead;
-use crate::gemm::MR;
+use crate::gemm::{Lane, MR};
 use crate::simd::{Simd, Task};
+use std::marker::PhantomData;
 
-/// Numbers of the left matrix that are fetched before their turn, where they follow each other.
+/// Lanes of the left matrix that are fetched before their turn, where they follow each other.
 const AHEAD: usize = 256;
 /// Steps that they are fetched before their turn, where they do not.
 const STEPS: usize = 8;
 
-/// `c[r][..] = (first ? 0 : c[r][..]) + sum over q < k of a(r, q) * b[q][..]`; rows of b and c are as wide as the panel.
+/// `c[r][..] = (first ? 0 : c[r][..]) + sum over q < k of a(r, q) * b[q][..]`, q counting lanes; rows of b and c are as wide as the panel.
 pub(super) struct Call<'a> {
     pub a: *const f32,
     /// Distance of rows where they are read along, else 1; distance of steps where those are apart, else 1.
@@ -22,9 +23,9 @@ pub(super) struct Call<'a> {
 }
 
 /// Element (r, q) of the left matrix is at `r * stride + q` if `ALONG`, else at `r + q * stride`.
-struct Tile<'a, 'b, const M: usize, const NV: usize, const ALONG: bool>(&'a mut Call<'b>);
+struct Tile<'a, 'b, L, const M: usize, const NV: usize, const ALONG: bool>(&'a mut Call<'b>, PhantomData<L>);
 
-impl<const M: usize, const NV: usize, const ALONG: bool> Task for Tile<'_, '_, M, NV, ALONG> {
+impl<L: Lane, const M: usize, const NV: usize, const ALONG: bool> Task for Tile<'_, '_, L, M, NV, ALONG> {
     type Output = ();
 
     #[inline(always)]
@@ -65,7 +66,7 @@ impl<const M: usize, const NV: usize, const ALONG: bool> Task for Tile<'_, '_, M
                 for r in 0..M {
                     let x = S::splat(if ALONG { *rows[r].add(q) } else { *ap.add(r) });
                     for j in 0..NV {
-                        acc[r][j] = S::fma(x, bv[j], acc[r][j]);
+                        acc[r][j] = L::add::<S>(x, bv[j], acc[r][j]);
                     }
                 }
                 // The last step may lead past the values, where nothing is read.
@@ -80,23 +81,23 @@ impl<const M: usize, const NV: usize, const ALONG: bool> Task for Tile<'_, '_, M
     }
 }
 
-unsafe fn instance<S: Simd, const M: usize, const NV: usize, const ALONG: bool>(call: &mut Call) {
-    S::enter(Tile::<M, NV, ALONG>(call))
+unsafe fn instance<L: Lane, S: Simd, const M: usize, const NV: usize, const ALONG: bool>(call: &mut Call) {
+    L::enter::<S, _>(Tile::<L, M, NV, ALONG>(call, PhantomData))
 }
 
 type Instances = [[unsafe fn(&mut Call); MR]; 4];
 
 /// The instance for a panel of `vectors` and `rows` rows.
-pub(super) fn tile<S: Simd, const ALONG: bool>(vectors: usize, rows: usize) -> unsafe fn(&mut Call) {
+pub(super) fn tile<L: Lane, S: Simd, const ALONG: bool>(vectors: usize, rows: usize) -> unsafe fn(&mut Call) {
     macro_rules! row {
         ($nv:literal) => {
             [
-                instance::<S, 1, $nv, ALONG>,
-                instance::<S, 2, $nv, ALONG>,
-                instance::<S, 3, $nv, ALONG>,
-                instance::<S, 4, $nv, ALONG>,
-                instance::<S, 5, $nv, ALONG>,
-                instance::<S, 6, $nv, ALONG>,
+                instance::<L, S, 1, $nv, ALONG>,
+                instance::<L, S, 2, $nv, ALONG>,
+                instance::<L, S, 3, $nv, ALONG>,
+                instance::<L, S, 4, $nv, ALONG>,
+                instance::<L, S, 5, $nv, ALONG>,
+                instance::<L, S, 6, $nv, ALONG>,
             ]
         };
     }

@@ -19,14 +19,14 @@ mod unit;
 pub(crate) use bytes::zero_quad;
 pub(crate) use finish::{Finish, Phase};
 pub(crate) use pack::{Matrix, Packed, Panel};
-pub(crate) use pairs::store_part;
+pub(crate) use pairs::{store_part, Pair};
 pub(crate) use peak::peak;
 pub use peak::Peak;
 pub(crate) use rounded::rounded;
 pub(crate) use rows::{Rows, Strided};
 pub(crate) use schedule::Run;
 use schedule::Schedule;
-pub(crate) use tile::{Call, MR};
+pub(crate) use tile::{Call, Float, Lane, MR};
 pub(crate) use unit::Unit;
 
 use crate::buffer::Buffer;

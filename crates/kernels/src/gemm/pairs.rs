@@ -11,7 +11,7 @@ use crate::weight::Part;
 use std::cell::RefCell;
 
 /// Two brain floats, and an f32 in sums; by the CPU's instruction or in software.
-pub(super) struct Pair<const NATIVE: bool>;
+pub(crate) struct Pair<const NATIVE: bool>;
 
 impl<const NATIVE: bool> Lane for Pair<NATIVE> {
     #[inline(always)]

@@ -24,6 +24,17 @@ unsafe fn smallest(x: __m512) -> __mmask16 {
     _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(_mm512_abs_ps(x), _mm512_set1_ps(f32::MIN_POSITIVE))
 }
 
+/// Places of 32 numbers, of which those of the second half come between those of the first.
+const INTERLEAVED: [u16; 32] = {
+    let mut places = [0; 32];
+    let mut i = 0;
+    while i < 32 {
+        places[i] = (i / 2 + i % 2 * 16) as u16;
+        i += 1;
+    }
+    places
+};
+
 #[cold]
 #[inline(never)]
 unsafe fn exact_dot2(a: __m512, b: __m512, c: __m512) -> __m512 {
@@ -197,11 +208,11 @@ impl Simd for Avx512 {
     }
     #[inline]
     fn has_pairs() -> bool {
-        is_x86_feature_detected!("avx512bf16")
+        is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512bw")
     }
     #[inline]
     unsafe fn enter_pairs<T: Task>(task: T) -> T::Output {
-        #[target_feature(enable = "avx512f,avx512bf16,avx2,fma,f16c")]
+        #[target_feature(enable = "avx512f,avx512bw,avx512bf16,avx2,fma,f16c")]
         unsafe fn enabled<T: Task>(task: T) -> T::Output {
             task.run::<Avx512>()
         }
@@ -219,8 +230,14 @@ impl Simd for Avx512 {
     }
     #[inline(always)]
     unsafe fn round_pairs(lower: __m512, upper: __m512) -> __m512 {
-        let upper = _mm512_and_si512(rounded(upper), _mm512_set1_epi32(pairs::UPPER as i32));
-        _mm512_castsi512_ps(_mm512_or_si512(upper, _mm512_srli_epi32::<16>(rounded(lower))))
+        let upper = _mm512_and_si512(rounded(flush(upper)), _mm512_set1_epi32(pairs::UPPER as i32));
+        _mm512_castsi512_ps(_mm512_or_si512(upper, _mm512_srli_epi32::<16>(rounded(flush(lower)))))
+    }
+    #[inline(always)]
+    unsafe fn round_pairs_native(lower: __m512, upper: __m512) -> __m512 {
+        // All of the lower ones, then all of the upper ones.
+        let apart = std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(upper, lower));
+        _mm512_castsi512_ps(_mm512_permutexvar_epi16(_mm512_loadu_si512(INTERLEAVED.as_ptr().cast()), apart))
     }
     #[inline(always)]
     unsafe fn store_bf16(p: *mut u16, x: __m512) {

@@ -117,9 +117,13 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn widen_pairs(x: Self::V) -> [Self::V; 2] {
         [pairs::lanes::<Self>([x; 3], |[x, ..]| x << 16), pairs::lanes::<Self>([x; 3], |[x, ..]| x & pairs::UPPER)]
     }
-    /// Numbers rounded to brain floats, the lower and the upper one of each lane.
+    /// Numbers rounded to brain floats, the lower and the upper one of each lane, as [`pairs::pair`] has them.
     unsafe fn round_pairs(lower: Self::V, upper: Self::V) -> Self::V {
-        pairs::lanes::<Self>([lower, upper, upper], |[lower, upper, _]| pairs::rounded(lower) >> 16 | pairs::rounded(upper) & pairs::UPPER)
+        pairs::lanes::<Self>([lower, upper, upper], |[lower, upper, _]| pairs::pair(lower, upper))
+    }
+    /// [`Simd::round_pairs`] by the instruction for it, inside [`Simd::enter_pairs`].
+    unsafe fn round_pairs_native(lower: Self::V, upper: Self::V) -> Self::V {
+        Self::round_pairs(lower, upper)
     }
     /// Numbers rounded to brain floats one behind the other.
     unsafe fn store_bf16(p: *mut u16, x: Self::V) {

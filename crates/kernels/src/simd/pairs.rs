@@ -1,7 +1,9 @@
-//! Products of pairs of brain floats in software, exactly as the instruction `vdpbf16ps` has them: for CPUs without it, and for tests of those with it.
+//! Pairs of brain floats and their products in software, exactly as the instructions `vcvtne2ps2bf16` and `vdpbf16ps` have them: for CPUs without them, and for
+//! tests of those with them.
 //!
 //! Source: Intel's Software Developer's Manual, VDPBF16PS: `c += a[1] * b[1]`, then `c += a[0] * b[0]`, each a fused multiply-add that rounds to the nearest, ties
 //! to even; denormal operands count as zeros and denormal results become zeros, both of their sign. Only which NaN comes out of several is left open here.
+//! VCVTNE2PS2BF16: denormal numbers become zeros of their sign, others are rounded to the nearest, ties to even.
 
 use super::Simd;
 
@@ -34,6 +36,12 @@ pub(super) fn rounded(bits: u32) -> u32 {
     }
 }
 
+/// Two numbers rounded to brain floats in one lane.
+pub(super) fn pair(lower: u32, upper: u32) -> u32 {
+    let [lower, upper] = [lower, upper].map(|bits| rounded(if f32::from_bits(bits).is_subnormal() { bits & 1 << 31 } else { bits }));
+    lower >> 16 | upper & UPPER
+}
+
 /// Lane by lane, on the bits.
 #[inline(always)]
 pub(super) unsafe fn lanes<S: Simd>(x: [S::V; 3], f: impl Fn([u32; 3]) -> u32) -> S::V {
@@ -54,13 +62,23 @@ mod tests {
     use crate::cpu::{has_bf16, Level};
     use crate::simd::{dispatch, Task};
 
+    /// What is done to three numbers.
+    #[derive(Clone, Copy)]
+    enum Op {
+        /// [`dot`].
+        Dot,
+        /// [`pair`] of the first two.
+        Pair,
+    }
+
     /// Lane by lane at a level, by its instruction or in software.
-    struct Dots<'a> {
+    struct Lanes<'a> {
+        op: Op,
         x: &'a [[u32; 3]],
         native: bool,
     }
 
-    impl Task for Dots<'_> {
+    impl Task for Lanes<'_> {
         type Output = Vec<u32>;
 
         #[inline(always)]
@@ -70,23 +88,31 @@ mod tests {
                 for first in (0..16).step_by(S::LANES) {
                     let [a, b, c] =
                         [0, 1, 2].map(|k| S::load(std::array::from_fn::<f32, 16, _>(|i| f32::from_bits(x[(first + i) % 16][k])).as_ptr()));
-                    let sum = if self.native { S::enter_pairs(Once(a, b, c)) } else { S::dot2(a, b, c) };
-                    S::store(out[first..].as_mut_ptr().cast(), sum);
+                    let result = match (self.op, self.native) {
+                        (op, true) => S::enter_pairs(Once(op, a, b, c)),
+                        (Op::Dot, false) => S::dot2(a, b, c),
+                        (Op::Pair, false) => S::round_pairs(a, b),
+                    };
+                    S::store(out[first..].as_mut_ptr().cast(), result);
                 }
             }
             out
         }
     }
 
-    struct Once<V>(V, V, V);
+    struct Once<V>(Op, V, V, V);
 
     impl<V: Copy> Task for Once<V> {
         type Output = V;
 
         #[inline(always)]
         unsafe fn run<S: Simd>(self) -> V {
-            let [a, b, c] = [self.0, self.1, self.2].map(|x| std::mem::transmute_copy::<V, S::V>(&x));
-            std::mem::transmute_copy(&S::dot2_native(a, b, c))
+            let [a, b, c] = [self.1, self.2, self.3].map(|x| std::mem::transmute_copy::<V, S::V>(&x));
+            let result = match self.0 {
+                Op::Dot => S::dot2_native(a, b, c),
+                Op::Pair => S::round_pairs_native(a, b),
+            };
+            std::mem::transmute_copy(&result)
         }
     }
 
@@ -109,10 +135,21 @@ mod tests {
         (0..1 << 18).map(|_| [0; 3].map(|_| u32::from(half()) << 16 | u32::from(half()))).collect()
     }
 
-    fn same(got: &[u32], x: &[[u32; 3]]) {
+    fn same(op: Op, got: &[u32], x: &[[u32; 3]]) {
         for (got, [a, b, c]) in got.iter().zip(x) {
-            let want = dot(*a, *b, f32::from_bits(*c));
-            assert!(*got == want.to_bits() || want.is_nan() && f32::from_bits(*got).is_nan(), "{a:x} {b:x} {c:x}: {got:x}, not {:x}", want.to_bits());
+            let want = match op {
+                Op::Dot => dot(*a, *b, f32::from_bits(*c)).to_bits(),
+                Op::Pair => pair(*a, *b),
+            };
+            let both_nan = matches!(op, Op::Dot) && f32::from_bits(want).is_nan() && f32::from_bits(*got).is_nan();
+            assert!(*got == want || both_nan, "{a:x} {b:x} {c:x}: {got:x}, not {want:x}");
+        }
+    }
+
+    /// Compares a level with the software for all operations.
+    fn all_same(level: Level, x: &[[u32; 3]], native: bool) {
+        for op in [Op::Dot, Op::Pair] {
+            same(op, &dispatch(level, Lanes { op, x, native }), x);
         }
     }
 
@@ -120,7 +157,7 @@ mod tests {
     fn software_is_the_same_at_every_level() {
         let x = lanes();
         for level in Level::ALL.into_iter().filter(|level| level.available()) {
-            same(&dispatch(level, Dots { x: &x, native: false }), &x);
+            all_same(level, &x, false);
         }
     }
 
@@ -128,7 +165,7 @@ mod tests {
     fn the_instruction_is_as_the_software() {
         let x = lanes();
         match Level::ALL.into_iter().find(|level| level.available() && has_bf16(*level)) {
-            Some(level) => same(&dispatch(level, Dots { x: &x, native: true }), &x),
+            Some(level) => all_same(level, &x, true),
             None => println!("skipped: this CPU has no instruction for products of bf16"),
         }
     }
@@ -166,7 +203,7 @@ mod tests {
         assert_eq!([below, tie].map(|[a, b, c]| dot(a, b, f32::from_bits(c))), [0.0, f32::MIN_POSITIVE]);
         for level in Level::ALL.into_iter().filter(|level| level.available()) {
             for x in [[below; 16], [tie; 16]] {
-                same(&dispatch(level, Dots { x: &x, native: false }), &x);
+                all_same(level, &x, false);
             }
         }
     }
@@ -177,5 +214,13 @@ mod tests {
             let (got, want) = ((rounded(bits) >> 16) as u16, half::bf16::from_f32(f32::from_bits(bits)));
             assert!(got == want.to_bits(), "{bits:x}: {got:x}, not {want}");
         }
+    }
+
+    #[test]
+    fn pairs_hold_the_first_number_below_and_no_denormal_ones() {
+        let [one, two] = [1f32, -2.0].map(f32::to_bits);
+        assert_eq!(pair(one, two), 0xc000_3f80);
+        // The largest denormal number would be rounded to the smallest normal one.
+        assert_eq!(pair(0x807f_ffff, 0x007f_ffff), 0x0000_8000);
     }
 }

@@ -2,7 +2,7 @@ use crate::error::{ModelError, Result};
 use crate::load::{Bias, Builder};
 use crate::weights::WeightScope;
 use candle_core::Tensor;
-use nd_kernels::{attention, Activation, Epilogue, LayerNorm, Linear, Mask};
+use nd_kernels::{attention, Activation, Epilogue, Heads, LayerNorm, Linear, Mask};
 
 /// Tokens per image of the plain adapter. Source: diffusers loaders/unet.py `_convert_ip_adapter_image_proj_to_diffusers`.
 const PLAIN_TOKENS: usize = 4;
@@ -86,6 +86,7 @@ struct ResamplerLayer {
     ff_in: Linear,
     ff_out: Linear,
     inner: usize,
+    heads: Heads,
 }
 
 impl ResamplerLayer {
@@ -100,6 +101,7 @@ impl ResamplerLayer {
             ff_in: b.linear("1.1", hidden, 4 * hidden, Bias::No)?,
             ff_out: b.linear("1.3", 4 * hidden, hidden, Bias::No)?,
             inner,
+            heads: b.heads(inner / HEAD_WIDTH, HEAD_WIDTH),
         })
     }
 
@@ -108,7 +110,7 @@ impl ResamplerLayer {
         let all = Tensor::cat(&[&self.norm_image.forward(image)?, &normed], 1)?;
         let kv = self.to_kv.forward(&all)?;
         let (k, v) = (kv.narrow(2, 0, self.inner)?.contiguous()?, kv.narrow(2, self.inner, self.inner)?.contiguous()?);
-        let mixed = attention(&self.to_q.forward(&normed)?, &k, &v, self.inner / HEAD_WIDTH, (HEAD_WIDTH as f32).sqrt().recip(), Mask::None)?;
+        let mixed = attention(&self.to_q.forward(&normed)?, &k, &v, self.heads, Mask::None)?;
         let latents = self.to_out.forward_with(&mixed, &Epilogue { residual: Some(latents), ..Default::default() })?;
         let hidden =
             self.ff_in.forward_with(&self.norm_ff.forward(&latents)?, &Epilogue { activation: Some(Activation::Gelu), ..Default::default() })?;

@@ -6,7 +6,7 @@ use crate::error::{ModelError, Result};
 use crate::load::{load, Bias, Builder, LoadContext, LoadReport};
 use crate::weights::WeightScope;
 use candle_core::{DType, Tensor};
-use nd_kernels::{attention, Linear, Mask};
+use nd_kernels::{attention, Heads, Linear, Mask};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -149,7 +149,7 @@ pub(crate) struct PreparedPrompt<'a> {
 
 impl PreparedPrompt<'_> {
     /// What the images add to the attention of q (B, L, C) in cross-attention `layer`; `None` when their strength is 0.
-    pub fn attend(&self, q: &Tensor, layer: usize, heads: usize, scale: f32) -> Result<Option<Tensor>> {
+    pub fn attend(&self, q: &Tensor, layer: usize, heads: Heads) -> Result<Option<Tensor>> {
         let ImagePrompt { adapter, tokens, scales, mask } = self.prompt;
         let strength = if scales.len() == 1 { scales.first() } else { scales.get(layer) }.copied().unwrap_or(0.0);
         let (Some((to_k, to_v)), true) = (adapter.parts.layers.get(layer), strength != 0.0) else { return Ok(None) };
@@ -162,13 +162,13 @@ impl PreparedPrompt<'_> {
             Ok((to_k.forward(&flat)?, to_v.forward(&flat)?))
         })?;
         let Some(mask) = mask else {
-            return Ok(Some((attention(q, &k, &v, heads, scale, Mask::None)? * strength)?));
+            return Ok(Some((attention(q, &k, &v, heads, Mask::None)? * strength)?));
         };
         let (images, per_image) = (tokens.dim(1)?, tokens.dim(2)?);
         let mut sum: Option<Tensor> = None;
         for image in 0..images {
             let part = |t: &Tensor| t.narrow(1, image * per_image, per_image)?.contiguous();
-            let own = attention(q, &part(&k)?, &part(&v)?, heads, scale, Mask::None)?;
+            let own = attention(q, &part(&k)?, &part(&v)?, heads, Mask::None)?;
             let own = own.broadcast_mul(&(downsample(mask, image, q.dim(1)?)? * strength)?)?;
             sum = Some(match sum {
                 Some(sum) => (sum + own)?,

@@ -3,7 +3,7 @@ use super::kv_cache::Slots;
 use crate::error::{ModelError, Result};
 use crate::load::{Bias, Builder};
 use candle_core::Tensor;
-use nd_kernels::{attention, Epilogue, GroupNorm, LayerNorm, Linear, Mask};
+use nd_kernels::{attention, Epilogue, GroupNorm, Heads, LayerNorm, Linear, Mask};
 
 /// Groups of the norm over the prompt. Source: diffusers attention_processor.py `Attention`, `cross_attention_norm_num_groups`.
 const CROSS_NORM_GROUPS: usize = 32;
@@ -42,8 +42,7 @@ pub(crate) struct AddedKvAttention {
     add_k_proj: Linear,
     add_v_proj: Linear,
     to_out: Linear,
-    heads: usize,
-    scale: f32,
+    heads: Heads,
     slot: usize,
 }
 
@@ -69,8 +68,7 @@ impl AddedKvAttention {
             add_k_proj: b.linear("add_k_proj", context_width, inner, Bias::Yes)?,
             add_v_proj: b.linear("add_v_proj", context_width, inner, Bias::Yes)?,
             to_out: b.linear("to_out.0", inner, channels, Bias::Yes)?,
-            heads,
-            scale: (head_width as f32).sqrt().recip(),
+            heads: b.heads(heads, head_width),
             slot: slots.kv(),
         })
     }
@@ -88,7 +86,7 @@ impl AddedKvAttention {
             bias = bias.map(|bias| bias.pad_with_zeros(3, 0, height * width)).transpose()?;
         }
         let q = cond.all(&self.to_q.forward(&normed)?)?;
-        let mixed = attention(&q, &k, &v, self.heads, self.scale, bias.as_ref().map_or(Mask::None, Mask::Bias))?;
+        let mixed = attention(&q, &k, &v, self.heads, bias.as_ref().map_or(Mask::None, Mask::Bias))?;
         let residual = cond.all(&x.reshape(tokens)?)?;
         let out = self.to_out.forward_with(&mixed, &Epilogue { residual: Some(&residual), ..Default::default() })?;
         Ok(out.reshape(((), height, width, channels))?)

@@ -3,7 +3,7 @@ use super::kv_cache::Slots;
 use crate::error::Result;
 use crate::load::{Bias, Builder};
 use candle_core::Tensor;
-use nd_kernels::{attention, Epilogue, LayerNorm, Linear, Mask};
+use nd_kernels::{attention, Epilogue, Heads, LayerNorm, Linear, Mask};
 
 /// Sizes of an attention layer.
 #[derive(Clone, Copy)]
@@ -25,8 +25,7 @@ pub(crate) struct Attention {
     to_v: Linear,
     to_out: Linear,
     norm_cross: Option<LayerNorm>,
-    heads: usize,
-    scale: f32,
+    heads: Heads,
     /// Where keys and values of the prompt are kept.
     slot: Option<usize>,
     /// Position among the layers that image prompts attach to.
@@ -73,8 +72,7 @@ impl Attention {
             to_v: own.linear("to_v", context_width, inner, bias)?,
             to_out: b.linear("to_out.0", inner, query_width, Bias::Yes)?,
             norm_cross: None,
-            heads,
-            scale: (head_width as f32).sqrt().recip(),
+            heads: b.heads(heads, head_width),
             slot,
             image_layer: None,
             own_layer: None,
@@ -107,7 +105,7 @@ impl Attention {
     }
 
     fn mix(&self, x: &Tensor, v: &Tensor) -> Result<Tensor> {
-        Ok(attention(&self.to_q.forward(x)?, &self.to_k.forward(x)?, v, self.heads, self.scale, Mask::None)?)
+        Ok(attention(&self.to_q.forward(x)?, &self.to_k.forward(x)?, v, self.heads, Mask::None)?)
     }
 
     /// x (B, L, C) to the prompt, plus the residual.
@@ -118,10 +116,10 @@ impl Attention {
             None => compute()?,
         };
         let q = cond.all(&self.to_q.forward(x)?)?;
-        let mut mixed = attention(&q, &k, &v, self.heads, self.scale, bias.map_or(Mask::None, Mask::Bias))?;
+        let mut mixed = attention(&q, &k, &v, self.heads, bias.map_or(Mask::None, Mask::Bias))?;
         if let Some(layer) = self.image_layer {
             for prompt in cond.image_prompts {
-                if let Some(image) = prompt.attend(&q, layer, self.heads, self.scale)? {
+                if let Some(image) = prompt.attend(&q, layer, self.heads)? {
                     mixed = (mixed + image)?;
                 }
             }

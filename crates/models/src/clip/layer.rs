@@ -2,7 +2,7 @@ use super::config::ClipTransformerConfig;
 use crate::error::Result;
 use crate::load::{Bias, Builder};
 use candle_core::Tensor;
-use nd_kernels::{attention, Activation, Epilogue, LayerNorm, Linear, Mask};
+use nd_kernels::{attention, Activation, Epilogue, Heads, LayerNorm, Linear, Mask};
 
 /// What a checkpoint calls the parts of a layer.
 pub(crate) struct LayerNames {
@@ -37,8 +37,7 @@ pub(crate) struct ClipLayer {
     layer_norm2: LayerNorm,
     fc1: Linear,
     fc2: Linear,
-    heads: usize,
-    scale: f32,
+    heads: Heads,
     activation: Activation,
 }
 
@@ -59,8 +58,7 @@ impl ClipLayer {
             layer_norm2: b.layer_norm(names.norm2, width, eps)?,
             fc1: b.linear(names.inner, width, inner, Bias::Yes)?,
             fc2: b.linear(names.outer, inner, width, Bias::Yes)?,
-            heads,
-            scale: ((width / heads) as f32).sqrt().recip(),
+            heads: b.heads(heads, width / heads),
             activation: config.hidden_act,
         })
     }
@@ -69,7 +67,7 @@ impl ClipLayer {
     pub fn forward(&self, x: &Tensor, mask: Mask) -> Result<Tensor> {
         let normed = self.layer_norm1.forward(x)?;
         let (q, k, v) = (self.q_proj.forward(&normed)?, self.k_proj.forward(&normed)?, self.v_proj.forward(&normed)?);
-        let mixed = attention(&q, &k, &v, self.heads, self.scale, mask)?;
+        let mixed = attention(&q, &k, &v, self.heads, mask)?;
         let x = self.out_proj.forward_with(&mixed, &Epilogue { residual: Some(x), ..Default::default() })?;
         let hidden = self.fc1.forward_with(&self.layer_norm2.forward(&x)?, &Epilogue { activation: Some(self.activation), ..Default::default() })?;
         Ok(self.fc2.forward_with(&hidden, &Epilogue { residual: Some(&x), ..Default::default() })?)

@@ -9,7 +9,7 @@ use crate::load::{load, Bias, Builder, LoadContext, LoadReport};
 use crate::unet::UNetInput;
 use crate::weights::WeightScope;
 use candle_core::{DType, Tensor};
-use nd_kernels::{activation, attention, Activation, Epilogue, LayerNorm, Linear, Mask};
+use nd_kernels::{activation, attention, Activation, Epilogue, Heads, LayerNorm, Linear, Mask};
 
 /// Arguments of a ControlNetUnionModel besides those that it shares with the UNet.
 pub struct UnionInput<'a> {
@@ -51,7 +51,7 @@ struct FusionLayer {
     ln_2: LayerNorm,
     c_fc: Linear,
     c_proj: Linear,
-    heads: usize,
+    heads: Heads,
 }
 
 impl FusionLayer {
@@ -63,7 +63,7 @@ impl FusionLayer {
             ln_2: b.layer_norm("ln_2", width, 1e-5)?,
             c_fc: b.linear("mlp.c_fc", width, 4 * width, Bias::Yes)?,
             c_proj: b.linear("mlp.c_proj", 4 * width, width, Bias::Yes)?,
-            heads,
+            heads: b.heads(heads, width / heads),
         })
     }
 
@@ -72,8 +72,7 @@ impl FusionLayer {
         let width = x.dim(2)?;
         let qkv = self.in_proj.forward(&self.ln_1.forward(x)?)?;
         let part = |i: usize| qkv.narrow(2, i * width, width)?.contiguous();
-        let scale = ((width / self.heads) as f32).sqrt().recip();
-        let mixed = attention(&part(0)?, &part(1)?, &part(2)?, self.heads, scale, Mask::None)?;
+        let mixed = attention(&part(0)?, &part(1)?, &part(2)?, self.heads, Mask::None)?;
         let x = self.out_proj.forward_with(&mixed, &Epilogue { residual: Some(x), ..Default::default() })?;
         let hidden = self.c_fc.forward_with(&self.ln_2.forward(&x)?, &Epilogue { activation: Some(Activation::QuickGelu), ..Default::default() })?;
         Ok(self.c_proj.forward_with(&hidden, &Epilogue { residual: Some(&x), ..Default::default() })?)

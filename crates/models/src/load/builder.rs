@@ -3,7 +3,7 @@ use super::shape::{Bias, ConvShape};
 use super::{Mode, Reuse, Shared, MOST_KEYS};
 use crate::error::{ModelError, Result};
 use candle_core::{DType, Device, Tensor};
-use nd_kernels::{Conv2d, Conv2dConfig, Geglu, GroupNorm, LayerNorm, Linear, Storage};
+use nd_kernels::{Conv2d, Conv2dConfig, Geglu, GroupNorm, Heads, LayerNorm, Linear, Storage};
 
 /// Builds the layers of a model from checkpoint keys.
 #[derive(Clone)]
@@ -231,6 +231,11 @@ impl Builder<'_> {
         let (height, width, outputs, inputs) = weight.dims4()?;
         let bias = bias.repeat(height * width)?;
         Ok(Linear::new(&weight.reshape((height * width * outputs, inputs))?, Some(&bias), self.shared.ctx.dtype.float())?)
+    }
+
+    /// So many heads of this width, whose scores are divided by its root.
+    pub fn heads(&self, count: usize, width: usize) -> Heads {
+        Heads::new(count, (width as f32).sqrt().recip(), self.shared.ctx.dtype)
     }
 
     pub fn group_norm(&self, name: &str, channels: usize, groups: usize, eps: f64) -> Result<GroupNorm> {

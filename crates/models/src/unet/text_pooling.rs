@@ -1,7 +1,7 @@
 use crate::error::{ModelError, Result};
 use crate::load::{Bias, Builder};
 use candle_core::Tensor;
-use nd_kernels::{attention, LayerNorm, Linear, Mask};
+use nd_kernels::{attention, Heads, LayerNorm, Linear, Mask};
 
 /// The prompt pooled by attention from its mean. Source: diffusers embeddings.py `TextTimeEmbedding`, `AttentionPooling`.
 pub(crate) struct TextPooling {
@@ -12,8 +12,7 @@ pub(crate) struct TextPooling {
     v_proj: Linear,
     proj: Linear,
     norm2: LayerNorm,
-    heads: usize,
-    scale: f32,
+    heads: Heads,
 }
 
 impl TextPooling {
@@ -30,8 +29,7 @@ impl TextPooling {
             v_proj: pool.linear("v_proj", width, width, Bias::Yes)?,
             proj: b.linear("proj", width, outputs, Bias::Yes)?,
             norm2: b.layer_norm("norm2", outputs, 1e-5)?,
-            heads,
-            scale: ((width / heads) as f32).sqrt().recip(),
+            heads: b.heads(heads, width / heads),
         })
     }
 
@@ -41,7 +39,7 @@ impl TextPooling {
         let mean = normed.mean_keepdim(1)?.broadcast_add(&self.positional_embedding)?;
         let all = Tensor::cat(&[&mean, &normed], 1)?;
         let (q, k, v) = (self.q_proj.forward(&mean)?, self.k_proj.forward(&all)?, self.v_proj.forward(&all)?);
-        let pooled = attention(&q, &k, &v, self.heads, self.scale, Mask::None)?.squeeze(1)?;
+        let pooled = attention(&q, &k, &v, self.heads, Mask::None)?.squeeze(1)?;
         Ok(self.norm2.forward(&self.proj.forward(&pooled)?)?)
     }
 }

@@ -4,7 +4,7 @@ use super::resnet::Resnet;
 use crate::error::Result;
 use crate::load::{Bias, Builder};
 use candle_core::Tensor;
-use nd_kernels::{attention, Epilogue, Linear, Mask};
+use nd_kernels::{attention, Epilogue, Heads, Linear, Mask};
 
 /// Attention with one head over all positions; old checkpoints name its layers `query`, `key`, `value`, `proj_attn`.
 /// Source: diffusers attention_processor.py `Attention` with `_from_deprecated_attn_block`.
@@ -14,6 +14,7 @@ pub(super) struct SpatialAttention {
     to_k: Linear,
     to_v: Linear,
     to_out: Linear,
+    heads: Heads,
 }
 
 impl SpatialAttention {
@@ -25,6 +26,7 @@ impl SpatialAttention {
             to_k: linear(["to_k", "key"])?,
             to_v: linear(["to_v", "value"])?,
             to_out: linear(["to_out.0", "proj_attn"])?,
+            heads: b.heads(1, channels),
         })
     }
 
@@ -34,7 +36,7 @@ impl SpatialAttention {
         let tokens = (batch, height * width, channels);
         let normed = self.norm.forward(x, latents, None)?.reshape(tokens)?;
         let (q, k, v) = (self.to_q.forward(&normed)?, self.to_k.forward(&normed)?, self.to_v.forward(&normed)?);
-        let mixed = attention(&q, &k, &v, 1, (channels as f32).sqrt().recip(), Mask::None)?;
+        let mixed = attention(&q, &k, &v, self.heads, Mask::None)?;
         let residual = x.reshape(tokens)?;
         let out = self.to_out.forward_with(&mixed, &Epilogue { residual: Some(&residual), ..Default::default() })?;
         Ok(out.reshape((batch, height, width, channels))?)
