@@ -1,29 +1,17 @@
-import { type InspectOptions, inspect } from 'node:util'
 import { abortable } from './abort.ts'
 import { checkInteger, checkIntegers, checkNumber, checkSizes, checkString } from './checks.ts'
-import { DisposedError, expected, guard } from './errors.ts'
+import { expected, guard } from './errors.ts'
 import { type NativeTensor, native } from './native.ts'
 import { checkDtype, readTarget, wrapIndex } from './tensor-checks.ts'
-import {
-  BYTES_PER_ELEMENT,
-  type Device,
-  type DType,
-  elementCount,
-  type NestedNumbers,
-  nest,
-  rawFrom,
-  type TensorArray,
-  type TypedArray,
-  typedView,
-} from './tensor-data.ts'
+import { type Device, type DType, elementCount, type NestedNumbers, rawFrom, type TypedArray } from './tensor-data.ts'
+import { handleOf, TensorHandle } from './tensor-handle.ts'
+
+export { handleOf }
 
 type Reduction = 'sum' | 'mean' | 'std' | 'min' | 'max'
 
 /** Makes a Tensor around a native handle; only for this package's own modules. */
 export let wrapTensor: (handle: NativeTensor) => Tensor
-
-/** The native handle of a Tensor; throws `InvalidArgumentError` for anything else and `DisposedError` after `dispose()`. */
-export let handleOf: (tensor: unknown, name: string) => NativeTensor
 
 /**
  * A multi-dimensional array in native memory, immutable apart from `dispose()`.
@@ -31,32 +19,13 @@ export let handleOf: (tensor: unknown, name: string) => NativeTensor
  * Arithmetic broadcasts like NumPy and promotes mixed dtypes (u8 < u32 < i64 < bf16, f16 < f32 < f64; bf16 with f16 gives f32).
  * Negative dimensions count from the end. Memory is known to V8 and freed by the collector; `dispose()` frees it at once.
  */
-export class Tensor implements Disposable {
-  #handle: NativeTensor | undefined
-  readonly #shape: readonly number[]
-  /** Element type. */
-  readonly dtype: DType
-  /** Device that holds the data. */
-  readonly device: Device
-
+export class Tensor extends TensorHandle {
   private constructor(handle: NativeTensor) {
-    this.#handle = handle
-    this.#shape = Object.freeze(handle.shape)
-    this.dtype = handle.dtype as DType
-    this.device = handle.device as Device
+    super(handle)
   }
 
   static {
     wrapTensor = (handle) => new Tensor(handle)
-    handleOf = (tensor, name) => {
-      if (!(typeof tensor === 'object' && tensor !== null && #handle in tensor)) {
-        throw expected('a Tensor', name, tensor)
-      }
-      if (tensor.#handle === undefined) {
-        throw new DisposedError(`Expected a Tensor in use${name === 'this' ? '' : ` for ${name}`} but received a disposed one`)
-      }
-      return tensor.#handle
-    }
   }
 
   /**
@@ -126,26 +95,6 @@ export class Tensor implements Disposable {
     const names = Object.keys(tensors)
     const handles = names.map((name) => handleOf(tensors[name], `tensors[${JSON.stringify(name)}]`))
     await abortable(options.signal, (token) => native.saveSafetensors(path, names, handles, token))
-  }
-
-  /** Size of each dimension. */
-  get shape(): readonly number[] {
-    return this.#shape
-  }
-
-  /** Number of elements. */
-  get size(): number {
-    return elementCount(this.#shape)
-  }
-
-  /** Bytes of the elements. */
-  get byteLength(): number {
-    return this.size * BYTES_PER_ELEMENT[this.dtype]
-  }
-
-  /** True after `dispose()`. */
-  get disposed(): boolean {
-    return this.#handle === undefined
   }
 
   /** Element-wise `this + other`. */
@@ -243,7 +192,7 @@ export class Tensor implements Disposable {
   chunk(count: number, dim = 0): Tensor[] {
     checkInteger('count', count, { min: 1 })
     const axis = this.#axis(dim)
-    const size = this.#shape[axis] ?? 0
+    const size = this.shape[axis] ?? 0
     const step = Math.max(1, Math.ceil(size / count))
     if (Math.ceil(size / step) !== count) {
       throw expected(`a number of parts that ${size} can be cut into`, 'count', count)
@@ -254,7 +203,7 @@ export class Tensor implements Disposable {
   /** Elements `start..end` of a dimension (end excluded, default the size; negative counts from the end). A view: no copy. */
   slice(dim: number, start: number, end?: number): Tensor {
     const axis = this.#axis(dim)
-    const size = this.#shape[axis] ?? 0
+    const size = this.shape[axis] ?? 0
     const from = wrapIndex(checkInteger('start', start), size)
     const to = end === undefined ? size : wrapIndex(checkInteger('end', end), size)
     return this.#map((handle) => handle.slice(axis, from, Math.max(0, to - from)))
@@ -262,13 +211,13 @@ export class Tensor implements Disposable {
 
   /** Selects one entry of dimension 0, which disappears. */
   index(i: number): Tensor {
-    const size = this.#shape[0]
+    const size = this.shape[0]
     if (size === undefined) {
       throw expected('a Tensor with at least one dimension', 'this', this)
     }
     const at = checkInteger('i', i, { min: -size, max: size - 1 })
     const start = at < 0 ? at + size : at
-    return this.#map((handle) => handle.slice(0, start, 1).reshape(this.#shape.slice(1)))
+    return this.#map((handle) => handle.slice(0, start, 1).reshape(this.shape.slice(1)))
   }
 
   /** The same elements in another shape; one size may be -1 and is then worked out. */
@@ -287,7 +236,7 @@ export class Tensor implements Disposable {
 
   /** Exchanges two dimensions. */
   transpose(a: number, b: number): Tensor {
-    const order = this.#shape.map((_, i) => i)
+    const order = this.shape.map((_, i) => i)
     const [from, to] = [this.#axis(a), this.#axis(b)]
     order[from] = to
     order[to] = from
@@ -297,17 +246,17 @@ export class Tensor implements Disposable {
   /** Reorders the dimensions. */
   permute(dims: readonly number[]): Tensor {
     const order = checkIntegers('dims', dims).map((dim) => this.#axis(dim))
-    if (order.length !== this.#shape.length || new Set(order).size !== order.length) {
-      throw expected(`each of ${this.#shape.length} dimensions once`, 'dims', dims)
+    if (order.length !== this.shape.length || new Set(order).size !== order.length) {
+      throw expected(`each of ${this.shape.length} dimensions once`, 'dims', dims)
     }
     return this.#map((handle) => handle.permute(order))
   }
 
   /** Inserts a dimension of size 1. */
   unsqueeze(dim: number): Tensor {
-    const rank = this.#shape.length + 1
+    const rank = this.shape.length + 1
     const at = checkInteger('dim', dim, { min: -rank, max: rank - 1 })
-    const shape = [...this.#shape]
+    const shape = [...this.shape]
     shape.splice(at < 0 ? at + rank : at, 0, 1)
     return this.reshape(shape)
   }
@@ -315,16 +264,16 @@ export class Tensor implements Disposable {
   /** Removes one dimension of size 1, or all of them. */
   squeeze(dim?: number): Tensor {
     const axis = dim === undefined ? undefined : this.#axis(dim)
-    return this.reshape(this.#shape.filter((size, i) => size !== 1 || (axis !== undefined && axis !== i)))
+    return this.reshape(this.shape.filter((size, i) => size !== 1 || (axis !== undefined && axis !== i)))
   }
 
   /** Repeats dimensions of size 1 up to `shape` (new ones in front, -1 keeps a size). A view: no copy. */
   expand(shape: readonly number[]): Tensor {
     const sizes = checkSizes('shape', shape, -1)
-    const lead = sizes.length - this.#shape.length
-    const full = sizes.map((size, i) => (size === -1 ? (this.#shape[i - lead] ?? -1) : size))
+    const lead = sizes.length - this.shape.length
+    const full = sizes.map((size, i) => (size === -1 ? (this.shape[i - lead] ?? -1) : size))
     if (lead < 0 || full.includes(-1)) {
-      throw expected(`at least ${this.#shape.length} sizes`, 'shape', shape)
+      throw expected(`at least ${this.shape.length} sizes`, 'shape', shape)
     }
     return this.#map((handle) => handle.expand(full))
   }
@@ -332,8 +281,8 @@ export class Tensor implements Disposable {
   /** Tiles the tensor `repeats[i]` times along dimension i (new ones in front). */
   repeat(repeats: readonly number[]): Tensor {
     const counts = checkSizes('repeats', repeats, 1)
-    if (counts.length < this.#shape.length) {
-      throw expected(`at least ${this.#shape.length} numbers`, 'repeats', repeats)
+    if (counts.length < this.shape.length) {
+      throw expected(`at least ${this.shape.length} numbers`, 'repeats', repeats)
     }
     return this.#map((handle) => handle.repeat(counts))
   }
@@ -383,32 +332,10 @@ export class Tensor implements Disposable {
     })
   }
 
-  /**
-   * Copies the elements out, in row-major order: Float32Array for f32, f16 and bf16, Float64Array for f64, BigInt64Array for i64,
-   * Uint32Array for u32, Uint8Array for u8. Name the type for other dtypes than the usual ones: `ids.toArray<BigInt64Array>()`.
-   */
-  toArray<T extends TensorArray = Float32Array>(): T {
-    const bytes = guard(() => this.#live().toBytes())
-    return typedView(bytes, this.dtype) as T
-  }
-
-  /** Copies the elements out as nested arrays of numbers. */
-  tolist(): NestedNumbers {
-    return nest(this.toArray<TensorArray>(), this.#shape)
-  }
-
-  /** The only element as a number. */
-  item(): number {
-    if (this.size !== 1) {
-      throw expected('a Tensor of exactly one element', 'this', this)
-    }
-    return Number(this.toArray<TensorArray>()[0])
-  }
-
   /** True if shape, dtype and every element are the same. */
   equal(other: Tensor): boolean {
     const handle = handleOf(other, 'other')
-    return guard(() => this.#live().equal(handle))
+    return guard(() => handleOf(this, 'this').equal(handle))
   }
 
   /** A second handle on the same data; each is disposed on its own. */
@@ -416,33 +343,8 @@ export class Tensor implements Disposable {
     return this.#map((handle) => handle.clone())
   }
 
-  /** Frees the native memory, unless another handle or running work still uses it. Safe to call twice. */
-  dispose(): void {
-    this.#handle?.dispose()
-    this.#handle = undefined
-  }
-
-  /** Same as `dispose()`, for `using`. */
-  [Symbol.dispose](): void {
-    this.dispose()
-  }
-
-  /** Dtype and shape in one line. */
-  toString(): string {
-    return `Tensor ${this.dtype} [${this.#shape.join(', ')}]${this.disposed ? ' (disposed)' : ''}`
-  }
-
-  /** What console.log shows. */
-  [inspect.custom](_depth: number, _options: InspectOptions): string {
-    return this.toString()
-  }
-
-  #live(): NativeTensor {
-    return handleOf(this, 'this')
-  }
-
   #map(work: (handle: NativeTensor) => NativeTensor): Tensor {
-    const handle = this.#live()
+    const handle = handleOf(this, 'this')
     return new Tensor(guard(() => work(handle)))
   }
 
@@ -458,13 +360,13 @@ export class Tensor implements Disposable {
   }
 
   #reduce(op: Reduction, dims: readonly number[] | number | undefined, keepDim: boolean): Tensor {
-    const listed = dims === undefined ? this.#shape.map((_, i) => i) : checkIntegers('dims', typeof dims === 'number' ? [dims] : dims)
+    const listed = dims === undefined ? this.shape.map((_, i) => i) : checkIntegers('dims', typeof dims === 'number' ? [dims] : dims)
     const axes = [...new Set(listed.map((dim) => this.#axis(dim)))]
     return this.#map((handle) => handle.reduce(op, axes, keepDim))
   }
 
   #axis(dim: number): number {
-    const rank = this.#shape.length
+    const rank = this.shape.length
     const at = checkInteger('dim', dim, { min: -rank, max: rank - 1 })
     return at < 0 ? at + rank : at
   }
