@@ -3,7 +3,7 @@
 
 use super::pixels::{Grid, Pixels};
 use super::winograd::{choose, InPairs, Kind, Tile, Winograd, F2, F4, F6};
-use super::{narrow, upsample, Conv2dConfig};
+use super::{in_pairs, narrow, upsample, Conv2dConfig};
 use crate::buffer::{dense, output, to_vec, Buffer, View};
 use crate::cpu::Level;
 use crate::gemm::{gemm_by, rounded, zero_quad, Finish, Matrix, Packed, Unit};
@@ -20,6 +20,10 @@ pub(super) struct Body {
     pub bias: Option<Vec<f32>>,
     /// What padding reads.
     pub zeros: Buffer<f32>,
+    /// The same where the pixels are bytes.
+    zero_quads: Buffer<f32>,
+    /// Whether large images may take products of bf16 although the weights are bytes.
+    pub fast: bool,
     /// (out, in, kernel height, kernel width).
     pub shape: (usize, usize, usize, usize),
     pub config: Conv2dConfig,
@@ -34,6 +38,9 @@ struct Derived {
     f2: OnceLock<Winograd<F2>>,
     f2_in_pairs: OnceLock<Winograd<InPairs<F2>>>,
     f4: OnceLock<Winograd<F4>>,
+    f4_in_pairs: OnceLock<Winograd<InPairs<F4>>>,
+    /// Of bytes, the same convolution of brain floats.
+    in_pairs: OnceLock<Box<Body>>,
     f6: OnceLock<Winograd<F6>>,
 }
 
@@ -55,11 +62,11 @@ impl Body {
         let dims = weight.dims();
         let shape @ (n, channels, kh, kw) = (dims[0], dims[1], dims[2], dims[3]);
         let packed = weight.read(|numbers| Packed::new(level, storage, &Matrix { numbers, sets: kh * kw, channels, n, gated: false }))?;
-        let mut zeros = Buffer::zeroed(channels);
-        if packed.unit() == Unit::Quad {
-            zeros.fill(zero_quad(packed.level));
-        }
-        Ok(Self { packed, bias: bias.map(to_vec).transpose()?, zeros, shape, config, derived: Derived::default() })
+        let zeros = Buffer::zeroed(channels);
+        let mut zero_quads = Buffer::zeroed(if packed.unit() == Unit::Quad { channels.div_ceil(Unit::Quad.numbers()) } else { 0 });
+        zero_quads.fill(zero_quad(packed.level));
+        let fast = storage == Storage::Fast && crate::cpu::multiplies_bf16();
+        Ok(Self { packed, bias: bias.map(to_vec).transpose()?, zeros, zero_quads, fast, shape, config, derived: Derived::default() })
     }
 
     /// Inputs (B, H, W, C_i) -> `shape` (B, H', W', out), in x's dtype.
@@ -95,6 +102,9 @@ impl Body {
                     Some(Kind::F2InPairs) => self.winograd(&derived.f2_in_pairs, &call, &finish),
                     Some(Kind::F2) => self.winograd(&derived.f2, &call, &finish),
                     Some(Kind::F4) => self.winograd(&derived.f4, &call, &finish),
+                    Some(Kind::F4InPairs) => {
+                        with(&derived.in_pairs, || Box::new(self.in_pairs()), |body| body.winograd(&derived.f4_in_pairs, &call, &finish))
+                    }
                     Some(Kind::F6) => self.winograd(&derived.f6, &call, &finish),
                     None if narrow::fits(self, &call) => with(&derived.narrow, || narrow::Narrow::new(self), |n| n.run(self, &call, &finish)),
                     None => self.products(&call, &finish),
@@ -104,14 +114,25 @@ impl Body {
         .to_dtype(dtype)
     }
 
+    /// The same convolution with the brain floats that its bytes stand for.
+    fn in_pairs(&self) -> Self {
+        let Self { shape, config, .. } = *self;
+        let (zeros, zero_quads) = (Buffer::zeroed(shape.1), Buffer::default());
+        Self { packed: in_pairs::pack(self), bias: None, zeros, zero_quads, fast: false, shape, config, derived: Derived::default() }
+    }
+
     /// Tells a dry run which form of the weights this call would make, and how large its tiles are.
     fn note_need(&self, call: &Call) {
-        let Derived { narrow, phases, f2, f2_in_pairs, f4, f6 } = &self.derived;
+        let Derived { narrow, phases, f2, f2_in_pairs, f4, f4_in_pairs, in_pairs, f6 } = &self.derived;
         let kept = |bytes: usize, is_made: bool| if is_made { 0 } else { bytes };
         let (kept, scratch) = match choose(self, call) {
             Some(Kind::F2InPairs) => self.winograd_need(f2_in_pairs, call),
             Some(Kind::F2) => self.winograd_need(f2, call),
             Some(Kind::F4) => self.winograd_need(f4, call),
+            Some(Kind::F4InPairs) => {
+                let (weights, scratch) = self.winograd_need(f4_in_pairs, call);
+                (weights + kept(in_pairs::size(self), in_pairs.get().is_some()), scratch)
+            }
             Some(Kind::F6) => self.winograd_need(f6, call),
             None if narrow::fits(self, call) => (kept(4 * self.packed.k * self.packed.columns(), narrow.get().is_some()), 0),
             // Four convolutions of two by two taps.
@@ -136,6 +157,7 @@ impl Body {
         let (weights, tiles) = (Winograd::<T>::size(self), Winograd::<T>::scratch(self, call));
         match cell.get() {
             Some(_) => (0, tiles),
+            None if weights > LARGE && Winograd::<T>::is_small(call) => (0, tiles),
             None if weights > LARGE => (0, Winograd::<T>::size_of_group(self) + tiles),
             None => (weights, tiles),
         }
@@ -164,7 +186,8 @@ impl Body {
 
     fn direct(&self, call: &Call, finish: &Finish) {
         let (_, _, kh, kw) = self.shape;
-        let pixels = Pixels::new(call.sources, &call.grid, (kh, kw), self.config, &self.zeros).scaled(call.scales);
+        let zeros = if self.packed.unit() == Unit::Quad { &self.zero_quads } else { &self.zeros };
+        let pixels = Pixels::new(call.sources, &call.grid, (kh, kw), self.config, zeros).scaled(call.scales);
         let (height, width) = call.grid.output;
         let rows = call.grid.batch * height * width;
         match call.sources {
@@ -190,11 +213,17 @@ impl Body {
 
     /// Memory held by the weights, derived forms included.
     pub fn bytes(&self) -> usize {
-        let Derived { narrow, phases, f2, f2_in_pairs, f4, f6 } = &self.derived;
-        let winograd =
-            [f2.get().map(Winograd::bytes), f2_in_pairs.get().map(Winograd::bytes), f4.get().map(Winograd::bytes), f6.get().map(Winograd::bytes)];
+        let Derived { narrow, phases, f2, f2_in_pairs, f4, f4_in_pairs, in_pairs, f6 } = &self.derived;
+        let winograd = [
+            f2.get().map(Winograd::bytes),
+            f2_in_pairs.get().map(Winograd::bytes),
+            f4.get().map(Winograd::bytes),
+            f4_in_pairs.get().map(Winograd::bytes),
+            f6.get().map(Winograd::bytes),
+        ];
+        let floats = in_pairs.get().map_or(0, |body| body.bytes());
         let small = narrow.get().map_or(0, narrow::Narrow::bytes);
-        self.packed.bytes() + small + phases.get().map_or(0, upsample::Phases::bytes) + winograd.into_iter().flatten().sum::<usize>()
+        self.packed.bytes() + floats + small + phases.get().map_or(0, upsample::Phases::bytes) + winograd.into_iter().flatten().sum::<usize>()
     }
 }
 

@@ -18,7 +18,7 @@ mod unit;
 
 pub(crate) use bytes::zero_quad;
 pub(crate) use finish::{Finish, Phase};
-pub(crate) use pack::{Matrix, Packed, Panel};
+pub(crate) use pack::{Bf16, Data, Matrix, Packed, Panel, Stored, F16};
 pub(crate) use pairs::{store_part, Pair};
 pub(crate) use peak::peak;
 pub use peak::Peak;

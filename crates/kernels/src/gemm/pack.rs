@@ -22,7 +22,62 @@ pub(crate) struct Panel {
     pub offset: usize,
 }
 
-pub(super) enum Data {
+/// Channels of a panel whose rows lie one behind the other, in every set.
+pub(crate) struct Slice {
+    /// Where those of the first set begin.
+    pub at: usize,
+    /// Lanes from one set to the next.
+    pub between: usize,
+    pub channels: usize,
+}
+
+/// What a packed lane holds in memory.
+pub(crate) trait Stored: Copy {
+    /// The numbers of a vector of lanes; of pairs the lower ones and the upper ones.
+    unsafe fn load<S: Simd>(p: *const Self) -> [S::V; 2];
+}
+
+impl Stored for f32 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(p: *const Self) -> [S::V; 2] {
+        [S::load(p); 2]
+    }
+}
+
+/// Bits of an IEEE half.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct F16(u16);
+
+impl Stored for F16 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(p: *const Self) -> [S::V; 2] {
+        [S::load_f16(p.cast()); 2]
+    }
+}
+
+/// Bits of a brain float.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct Bf16(u16);
+
+impl Stored for Bf16 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(p: *const Self) -> [S::V; 2] {
+        [S::load_bf16(p.cast()); 2]
+    }
+}
+
+/// Two brain floats.
+impl Stored for u32 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(p: *const Self) -> [S::V; 2] {
+        S::widen_pairs(S::load(p.cast()))
+    }
+}
+
+/// Packed numbers.
+pub(crate) enum Data {
     F32(Buffer<f32>),
     F16(Buffer<u16>),
     Bf16(Buffer<u16>),
@@ -53,7 +108,7 @@ pub(crate) struct Packed {
     pub gated: bool,
     pub schedule: Schedule,
     pub panels: Vec<Panel>,
-    pub(super) data: Data,
+    pub data: Data,
     /// Of a matrix of bytes.
     pub columns_of_bytes: Option<Columns>,
 }
@@ -62,7 +117,7 @@ impl Packed {
     /// Packs for a level, rounded to `storage`.
     pub fn new(level: Level, storage: Storage, matrix: &Matrix) -> Result<Self> {
         let float = match storage {
-            Storage::Int8 => return Ok(bytes::pack(level, matrix)),
+            Storage::Int8 | Storage::Fast => return Ok(bytes::pack(level, matrix)),
             Storage::Float(DType::BF16) if crate::cpu::multiplies_bf16() => return Ok(pairs::pack(level, matrix)),
             Storage::Float(float) => float,
         };
@@ -175,7 +230,7 @@ impl Packed {
             Data::F16(data) => f16::from_bits(data[at]).to_f32(),
             Data::Bf16(data) => bf16::from_bits(data[at]).to_f32(),
             Data::Pairs(data) => bf16::from_bits((data[at] >> (16 * within)) as u16).to_f32(),
-            // Other forms are made of floats only.
+            // What reads number by number is made of floats only.
             Data::Quads(_) => f32::NAN,
         }
     }
@@ -183,13 +238,40 @@ impl Packed {
     /// The same for columns `j..` of a panel.
     #[inline(always)]
     pub unsafe fn vector<S: Simd>(&self, panel: &Panel, set: usize, channel: usize, j: usize) -> S::V {
-        let at = |channel: usize| self.at(panel, S::LANES, (set, channel), j);
+        let (row, within) = (channel / self.unit().numbers(), channel % self.unit().numbers());
+        let at = self.at(panel, S::LANES, (set, row), j);
+        if let (Data::Quads(data), Some(columns)) = (&self.data, &self.columns_of_bytes) {
+            let bytes = S::load(data.as_ptr().add(at).cast());
+            return S::mul(S::widen_byte(bytes, within), S::load(columns.scales.as_ptr().add(panel.offset + j)));
+        }
         match &self.data {
-            Data::F32(data) => S::load(data.as_ptr().add(at(channel))),
-            Data::F16(data) => S::load_f16(data.as_ptr().add(at(channel))),
-            Data::Bf16(data) => S::load_bf16(data.as_ptr().add(at(channel))),
-            Data::Pairs(data) => S::widen_pairs(S::load(data.as_ptr().add(at(channel / 2)).cast()))[channel % 2],
+            Data::F32(data) => f32::load::<S>(data.as_ptr().add(at))[0],
+            Data::F16(data) => F16::load::<S>(data.as_ptr().cast::<F16>().add(at))[0],
+            Data::Bf16(data) => Bf16::load::<S>(data.as_ptr().cast::<Bf16>().add(at))[0],
+            Data::Pairs(data) => u32::load::<S>(data.as_ptr().add(at))[within],
+            // Other forms are made of floats only.
             Data::Quads(_) => S::splat(f32::NAN),
+        }
+    }
+
+    /// As many of these channels (in lanes) as have their rows one behind the other.
+    #[inline(always)]
+    pub fn slice(&self, panel: &Panel, lanes: usize, channels: &std::ops::Range<usize>) -> Slice {
+        let (step, all) = (self.schedule.step, self.k / self.schedule.sets);
+        let start = channels.start / step * step;
+        Slice {
+            at: self.at(panel, lanes, (0, channels.start), 0),
+            between: step.min(all - start) * panel.vectors * lanes,
+            channels: channels.end.min(start + step) - channels.start,
+        }
+    }
+
+    /// Bytes of a packed lane, and where the first is.
+    pub fn memory(&self) -> (*const u8, usize) {
+        match &self.data {
+            Data::F32(data) => (data.as_ptr().cast(), 4),
+            Data::F16(data) | Data::Bf16(data) => (data.as_ptr().cast(), 2),
+            Data::Pairs(data) | Data::Quads(data) => (data.as_ptr().cast(), 4),
         }
     }
 

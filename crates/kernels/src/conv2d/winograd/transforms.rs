@@ -12,7 +12,7 @@ pub(crate) trait Tile: Send + Sync + 'static {
     const M: usize;
     /// Input pixels per side, M + 2.
     const A: usize;
-    /// Finite evaluation points; infinity comes last.
+    /// Finite evaluation points, zero and then pairs of opposite ones; infinity comes last.
     const POINTS: &'static [f32];
     /// What is multiplied. Transforms are f32.
     const UNIT: Unit = Unit::Float;
@@ -23,18 +23,40 @@ pub(crate) trait Tile: Send + Sync + 'static {
     unsafe fn output<S: Simd>(x: &mut Side<S>);
 }
 
-/// G: 3 values to A values: evaluation at the points, divided by the Lagrange denominators.
+/// G: the powers of the points, divided by their Lagrange denominators; the last row is infinity's.
+const fn rows_of(points: &[f32]) -> [[f32; 3]; 8] {
+    let mut rows = [[0.0, 0.0, 1.0]; 8];
+    let mut i = 0;
+    while i < points.len() {
+        let (p, mut denominator, mut j) = (points[i], 1.0, 0);
+        while j < points.len() {
+            if i != j {
+                denominator *= p - points[j];
+            }
+            j += 1;
+        }
+        rows[i] = [1.0 / denominator, p / denominator, p * p / denominator];
+        i += 1;
+    }
+    rows
+}
+
+/// Rows i of G, of a tile.
+pub(super) struct G<T>(std::marker::PhantomData<T>);
+
+impl<T: Tile> G<T> {
+    pub const ROWS: [[f32; 3]; 8] = rows_of(T::POINTS);
+}
+
+/// G: 3 values to A values. The points are zero and pairs of opposite ones, which share their even part.
 #[inline(always)]
 pub(super) unsafe fn weight<S: Simd, T: Tile>(g: [S::V; 3]) -> Side<S> {
     let mut out = [g[2]; 8];
-    for i in 0..T::A - 1 {
-        let p = T::POINTS[i];
-        let mut denominator = 1.0;
-        for (j, q) in T::POINTS.iter().enumerate() {
-            denominator *= if i == j { 1.0 } else { p - q };
-        }
-        let value = S::fma(S::splat(p * p), g[2], S::fma(S::splat(p), g[1], g[0]));
-        out[i] = S::mul(value, S::splat(1.0 / denominator));
+    out[0] = S::mul(S::splat(G::<T>::ROWS[0][0]), g[0]);
+    for i in (1..T::A - 1).step_by(2) {
+        let [a, b, c] = G::<T>::ROWS[i];
+        let even = S::fma(S::splat(c), g[2], S::mul(S::splat(a), g[0]));
+        (out[i], out[i + 1]) = (S::fma(S::splat(b), g[1], even), S::fnma(S::splat(b), g[1], even));
     }
     out
 }
