@@ -1,6 +1,6 @@
 //! One table: for every named shape our best time, GFLOP/s and share of the machine's peak, and how many times longer candle's own op takes.
 //!
-//! `cargo bench -p nd-kernels --bench rates -- [linear bf16 bf16-conv bf16-attention int8 int8-conv geglu conv attention norm] [--no-candle] [--only=PART-OF-NAME] [--seconds=PER-ROW]`; NODE_DIFFUSION_CPU and ND_THREADS choose level and threads.
+//! `cargo bench -p nd-kernels --bench rates -- [linear bf16 bf16-conv bf16-attention int8 int8-conv fast-conv geglu conv attention norm] [--no-candle] [--only=PART-OF-NAME] [--seconds=PER-ROW]`; NODE_DIFFUSION_CPU and ND_THREADS choose level and threads.
 //!
 //! Times are CPU time divided by threads, so that other programs' turns do not count (their use of caches and memory does).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -96,6 +96,9 @@ fn main() {
         if wanted("int8-conv") {
             small_conv(&table, Peak::Int8, Storage::Int8);
         }
+        if wanted("fast-conv") {
+            small_conv(&table, Peak::Bf16, Storage::Fast);
+        }
         if wanted("geglu") {
             geglu(&table);
         }
@@ -137,7 +140,7 @@ fn small(table: &Table, of: Peak, storage: Storage) {
     }
 }
 
-/// Convolutions, the same way. GOP/s are those of the direct method, which bytes always take.
+/// Convolutions, the same way. GOP/s are those of the direct method, which bytes always take; `Fast` takes Winograd's F4 in bf16 for images from 28 pixels on.
 fn small_conv(table: &Table, of: Peak, storage: Storage) {
     println!("| {of:?}, peak {:.0} GOP/s per thread | ms | GOP/s | of peak | f32 / {of:?} |", cpu::peak(of, 50));
     for (name, b, size, ci, co, stride, up) in shapes::CONV.into_iter().filter(|shape| shape.3.min(shape.4) >= 32) {

@@ -248,6 +248,11 @@ impl Simd for Avx512 {
         _mm512_cvtepi32_ps(_mm512_castps_si512(x))
     }
     #[inline(always)]
+    unsafe fn widen_byte(x: __m512, number: usize) -> __m512 {
+        let first = _mm512_sllv_epi32(_mm512_castps_si512(x), _mm512_set1_epi32(24 - 8 * number as i32));
+        _mm512_cvtepi32_ps(_mm512_srai_epi32::<24>(first))
+    }
+    #[inline(always)]
     unsafe fn store_bytes(p: *mut u8, x: __m512) {
         _mm_storeu_si128(p.cast(), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x)))
     }

@@ -135,6 +135,10 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     }
     /// Lanes that hold an i32, as f32.
     unsafe fn from_i32(x: Self::V) -> Self::V;
+    /// Of the four signed bytes of each lane the one of this number, as f32.
+    unsafe fn widen_byte(x: Self::V, number: usize) -> Self::V {
+        Self::from_i32(pairs::lanes::<Self>([x; 3], |[x, ..]| ((x << (24 - 8 * number)) as i32 >> 24) as u32))
+    }
     /// Whole numbers in -128..=255 as one byte each.
     unsafe fn store_bytes(p: *mut u8, x: Self::V);
     /// Transposes a LANES x LANES block: element (i, j) at `from + i * from_stride + j` goes to `to + j * to_stride + i`.
