@@ -7,9 +7,11 @@ test('loading, generating and disposing 100 times leaves the memory as it was', 
   t.timeout(600_000)
   const round = async (seed: number): Promise<void> => {
     await using pipe = await StableDiffusionPipeline.fromPretrained('shapes')
-    await pipe.generate({ prompt: 'a star', numInferenceSteps: 2, width: 64, height: 64, seed })
+    // A picture of 64 makes the second forms of the weights, which are as large as these: 20 rounds that left any of them would show as well as 100.
+    const side = seed % 5 === 0 ? 64 : 32
+    await pipe.generate({ prompt: 'a star', numInferenceSteps: side / 32, width: side, height: side, seed })
   }
-  for (let i = 0; i < 30; i++) {
+  for (let i = 0; i < 10; i++) {
     await round(i)
   }
   const growth = await growthOver(100, round)
