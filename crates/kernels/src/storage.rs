@@ -9,7 +9,7 @@ pub enum Storage {
     /// convolution, sums are exact integers. A product is off by one to two parts in a hundred (root mean square).
     Int8,
     /// As `Int8`, but where [`crate::cpu::multiplies_bf16`] a 3x3 convolution of a large image is Winograd's F(4x4, 3x3) with products of bf16, its weights being
-    /// what the bytes stand for: about as far off, and half the time. Elsewhere the same as `Int8`.
+    /// what the bytes stand for: about as far off, in two thirds of the time. Elsewhere the same as `Int8`.
     Fast,
 }
 
