@@ -219,8 +219,8 @@ mod tests {
     #[test]
     fn pairs_hold_the_first_number_below_and_no_denormal_ones() {
         let [one, two] = [1f32, -2.0].map(f32::to_bits);
-        assert_eq!(pair(one, two), 0xc000_3f80);
+        assert_eq!(super::pair(one, two), 0xc000_3f80);
         // The largest denormal number would be rounded to the smallest normal one.
-        assert_eq!(pair(0x807f_ffff, 0x007f_ffff), 0x0000_8000);
+        assert_eq!(super::pair(0x807f_ffff, 0x007f_ffff), 0x0000_8000);
     }
 }
