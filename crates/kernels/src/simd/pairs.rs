@@ -139,7 +139,7 @@ mod tests {
         for (got, [a, b, c]) in got.iter().zip(x) {
             let want = match op {
                 Op::Dot => dot(*a, *b, f32::from_bits(*c)).to_bits(),
-                Op::Pair => pair(*a, *b),
+                Op::Pair => super::pair(*a, *b),
             };
             let both_nan = matches!(op, Op::Dot) && f32::from_bits(want).is_nan() && f32::from_bits(*got).is_nan();
             assert!(*got == want || both_nan, "{a:x} {b:x} {c:x}: {got:x}, not {want:x}");
