@@ -83,10 +83,10 @@ fn inputs<K: Kind>(b: usize, h: usize, l: usize, s: usize, d: usize) -> [Tensor;
 
 /// Compares attention to the reference's.
 fn compare<K: Kind>([q, k, v]: &[Tensor; 3], (count, scale): (usize, f64), bias: Option<&Tensor>, tolerance: f64, what: &str) {
-    let mask = |bias| Option::map_or(bias, Mask::None, Mask::Bias);
-    let want = exact(|| attention(q, k, v, heads::<K>(count, f64::from(scale as f32)), mask(bias)).unwrap());
+    let heads = heads::<K>(count, scale);
+    let want = exact(|| attention(q, k, v, heads, bias.map_or(Mask::None, Mask::Bias)).unwrap());
     let bias = bias.map(single);
-    let got = attention(&single(q), &single(k), &single(v), heads::<K>(count, scale), mask(bias.as_ref())).unwrap();
+    let got = attention(&single(q), &single(k), &single(v), heads, bias.as_ref().map_or(Mask::None, Mask::Bias)).unwrap();
     near(&got, &want, tolerance, what);
 }
 
