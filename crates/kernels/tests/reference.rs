@@ -100,11 +100,11 @@ fn attention_masks() {
     reference(|| {
         // Two heads of one channel; equal scores average the values.
         let (q, v) = (tensor(&[0.0; 4], &[1, 2, 2]), tensor(&[1.0, 10.0, 3.0, 30.0], &[1, 2, 2]));
-        near(&attention(&q, &v, &v, 2, 1.0, Mask::None).unwrap(), &[2.0, 20.0, 2.0, 20.0]);
-        near(&attention(&q, &v, &v, 2, 1.0, Mask::Causal).unwrap(), &[1.0, 10.0, 2.0, 20.0]);
+        near(&attention(&q, &v, &v, Heads::new(2, 1.0, DType::F32), Mask::None).unwrap(), &[2.0, 20.0, 2.0, 20.0]);
+        near(&attention(&q, &v, &v, Heads::new(2, 1.0, DType::F32), Mask::Causal).unwrap(), &[1.0, 10.0, 2.0, 20.0]);
         let bias = tensor(&[0.0, 3f64.ln()], &[1, 1, 1, 2]);
-        near(&attention(&q, &v, &v, 2, 1.0, Mask::Bias(&bias)).unwrap(), &[2.5, 25.0, 2.5, 25.0]);
-        assert!(attention(&q, &v, &v, 3, 1.0, Mask::None).is_err());
+        near(&attention(&q, &v, &v, Heads::new(2, 1.0, DType::F32), Mask::Bias(&bias)).unwrap(), &[2.5, 25.0, 2.5, 25.0]);
+        assert!(attention(&q, &v, &v, Heads::new(3, 1.0, DType::F32), Mask::None).is_err());
     });
 }
 
