@@ -91,7 +91,7 @@ fn convolutions() {
 }
 
 fn winograd() {
-    for (b, size, ci, co) in [(1, (32, 32), 64, 64), (1, (34, 37), 71, 85), (2, (16, 16), 32, 32), (1, (12, 13), 256, 260)] {
+    for (b, size, ci, co) in [(1, (32, 32), 64, 64), (1, (34, 37), 71, 85), (2, (16, 16), 32, 32), (1, (12, 13), 256, 260), (2, (8, 9), 260, 256)] {
         let (x, w) = (brain(1, &[b, size.0, size.1, ci]), brain(2, &[co, ci, 3, 3]));
         convolve::<Bf16>(&[x], &w, SAME, TOLERANCE_F2, &format!("{:?}", (b, size, ci, co)), |conv, x| conv.forward(&x[0]).unwrap());
     }

@@ -23,11 +23,14 @@ fn run(x: &Tensor) -> Vec<Vec<u32>> {
     let norm = GroupNorm::new(&normal(3, &[c]), &normal(4, &[c]), 8, 1e-5).unwrap();
     let linear = Linear::new(&normal(5, &[96, c]), None, DType::F32).unwrap();
     let small = x.narrow(1, 0, 16).unwrap().narrow(2, 0, 16).unwrap().contiguous().unwrap();
+    // Alone its weights are made next to their products, and in a batch for all.
+    let middle = x.narrow(1, 0, 40).unwrap().narrow(2, 0, 40).unwrap().contiguous().unwrap();
     let plain = Epilogue::default();
     let heads = |storage: DType| cpu::with_bf16(|| Heads::new(2, 0.2, storage));
     [
         conv(64, same).forward(x),
         conv(80, same).forward(&x.narrow(1, 0, 32).unwrap().contiguous().unwrap()),
+        conv(470, same).forward(&middle),
         conv(80, Conv2dConfig { stride: 2, ..same }).forward(x),
         conv(3, same).forward(x),
         conv(32, same).forward_upsampled(&small, (32, 32), &plain),

@@ -44,7 +44,7 @@ pub(super) fn choose(body: &Body, call: &Call) -> Option<Kind> {
         // In f32 for brain floats too: it takes less than half of the products of F2.
         (128.., 64..) => Some(Kind::F6),
         // The transforms of larger tiles would cost brain floats another digit.
-        (12.., 16..) if body.packed.unit() == Unit::Pair => Some(Kind::F2InPairs),
+        (12.., 16..) | (8.., 256..) if body.packed.unit() == Unit::Pair => Some(Kind::F2InPairs),
         (12.., 16..) => Some(Kind::F4),
         (8.., 256..) => Some(Kind::F2),
         _ => None,
