@@ -4,6 +4,9 @@
 //! Work is cut so that nothing large travels far: a chunk of tiles is transformed into V (shared, in L3), then each task takes one panel of output channels and a
 //! slice of the chunk's tiles, multiplies all positions into a private M (in L2) and transforms M back. V is `[position][tile][channel]`, M
 //! `[position][tile][column]`; positions are an odd number of cache lines apart, because multiples of 4 KiB would fall into the same cache sets.
+//!
+//! Transformed weights U are four times as large as the weights and more. Small ones are kept; of large ones a task of a small image makes some channels of its
+//! panel at a time next to their products, one row of the tile in L2, and larger images share what is made for the call.
 
 mod products;
 mod run;

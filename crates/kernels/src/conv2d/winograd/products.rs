@@ -42,7 +42,7 @@ pub(super) fn scratch<T: Tile>(tiles: usize, width: usize) -> usize {
 
 /// Products and output transform of `count` tiles from `start` of the chunk, for one panel of columns.
 pub(super) struct Output<'a, T> {
-    /// Null: they are made here.
+    /// None: they are made here.
     pub weights: Option<&'a Winograd<T>>,
     pub shape: &'a Shape<'a>,
     pub finish: &'a Finish<'a>,
