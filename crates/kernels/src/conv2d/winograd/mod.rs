@@ -41,7 +41,8 @@ pub(super) fn choose(body: &Body, call: &Call) -> Option<Kind> {
     }
     let side = call.grid.output.0.min(call.grid.output.1);
     match (side, channels.min(n)) {
-        // Two thirds of the time of bytes, which are too short for the transforms themselves; of smaller images weights are most of the traffic.
+        // By operation counts (no CPU to measure on yet) two thirds of the time of bytes, which are too short for the transforms themselves; of smaller images
+        // weights are most of the traffic.
         (28.., 16..) if body.fast => Some(Kind::F4InPairs),
         _ if body.packed.unit() == Unit::Quad => None,
         // In f32 for brain floats too: it takes less than half of the products of F2.
