@@ -1,36 +1,35 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { once } from 'node:events'
+import { watchLoop } from './loop-watch.ts'
+import { startWorker } from './start-worker.ts'
 
-const statistics = `/proc/${process.pid}/task/${process.pid}/schedstat`
+/** No single piece of work on the JavaScript thread may take longer. */
+export const MOST_BLOCKED_MS = 50
 
-/** Milliseconds that the main thread was ready to run but another program or thread had its core; 0 where the system does not tell. */
-function waited(): number {
-  return existsSync(statistics) ? Number(readFileSync(statistics, 'utf8').split(' ')[1]) / 1e6 : 0
-}
+const RUNS = 5
 
 /**
- * The longest time in milliseconds for which `work` kept the event loop from turning.
+ * The longest time in milliseconds for which `work` kept the event loop from turning, by the first run that stays below the limit, or the least of five.
  *
- * Time in which the thread wanted to run but got no core is taken off (Linux), so that a busy machine does not look like a blocked loop;
- * what remains is JavaScript, collection of garbage, or waiting inside a native call. The lesser of two runs counts: what the work itself
- * blocks it blocks both times, a pause of the virtual machine comes once.
+ * The longest pause of a thread that does nothing meanwhile is taken off, since the host of a virtual machine can stop it for a while; what the work
+ * itself blocks it blocks in every run, and that thread does not see it.
  */
 export async function longestBlock(work: () => Promise<unknown>): Promise<number> {
-  return Math.min(await measure(work), await measure(work))
-}
-
-async function measure(work: () => Promise<unknown>): Promise<number> {
-  const every = 5
-  let [longest, last, queued] = [0, performance.now(), waited()]
-  const timer = setInterval(() => {
-    const [now, queuedNow] = [performance.now(), waited()]
-    longest = Math.max(longest, now - last - every - (queuedNow - queued))
-    last = now
-    queued = queuedNow
-  }, every)
-  try {
-    await work()
-  } finally {
-    clearInterval(timer)
+  const idle = startWorker(new URL('idle-thread.ts', import.meta.url))
+  const pauses = async (): Promise<number> => {
+    idle.postMessage('next')
+    const [ms] = (await once(idle, 'message')) as [number]
+    return ms
   }
-  return longest
+  let least = Number.POSITIVE_INFINITY
+  try {
+    for (let run = 0; run < RUNS && least >= MOST_BLOCKED_MS; run += 1) {
+      await pauses()
+      const stop = watchLoop()
+      await work()
+      least = Math.min(least, stop() - (await pauses()))
+    }
+  } finally {
+    await idle.terminate()
+  }
+  return Math.max(least, 0)
 }

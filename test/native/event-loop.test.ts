@@ -1,10 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import test from 'ava'
 import { AutoencoderKL, CLIPTokenizer, Generator, Tensor, UNet2DConditionModel } from '../../ts/index.ts'
-import { longestBlock } from '../blocking.ts'
-
-/** No single piece of work on the JavaScript thread may take longer. */
-const MOST_MS = 50
+import { longestBlock, MOST_BLOCKED_MS } from '../blocking.ts'
 
 test.serial('loading, the UNet and the autoencoder leave the event loop free', async (t) => {
   await wait(200) // the test runner's own start
@@ -18,7 +15,7 @@ test.serial('loading, the UNet and the autoencoder leave the event loop free', a
     await vae.decode(sample)
   })
   t.log(`longest block ${longest.toFixed(1)} ms`)
-  t.true(longest < MOST_MS)
+  t.true(longest < MOST_BLOCKED_MS)
 })
 
 test.serial('small arithmetic does not wait for big work', async (t) => {
@@ -36,20 +33,25 @@ test.serial('small arithmetic does not wait for big work', async (t) => {
     await running
   })
   t.log(`longest block ${longest.toFixed(1)} ms`)
-  t.true(longest < MOST_MS)
+  t.true(longest < MOST_BLOCKED_MS)
 })
 
 test('calls of several generations take turns', async (t) => {
   await using unet = await UNet2DConditionModel.fromPretrained('shapes', { subfolder: 'unet' })
   const sample = new Generator(1).randn([1, 4, 16, 16])
   const encoderHiddenStates = Tensor.zeros([1, 77, 64])
-  const order: string[] = []
-  const generation = async (name: string): Promise<void> => {
-    for (let step = 0; step < 3; step += 1) {
+  const done = [0, 0]
+  let furthest = 0
+  const generation = async (which: 0 | 1): Promise<void> => {
+    for (let step = 0; step < 12; step += 1) {
       await unet.forward(sample, step, { encoderHiddenStates })
-      order.push(name)
+      done[which] += 1
+      furthest = Math.max(furthest, Math.abs(done[0] - done[1]))
     }
   }
-  await Promise.all([generation('a'), generation('b')])
-  t.deepEqual(order, ['a', 'b', 'a', 'b', 'a', 'b'])
+  await Promise.all([generation(0), generation(1)])
+  t.true(
+    furthest <= 2,
+    `${furthest} steps apart: a busy event loop may hear of two that ended in the other order, but none waits for the other to end`,
+  )
 })

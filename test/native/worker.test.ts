@@ -1,16 +1,10 @@
 import { once } from 'node:events'
-import { Worker } from 'node:worker_threads'
+import type { Worker } from 'node:worker_threads'
 import test from 'ava'
 import { CLIPTextModel, Tensor } from '../../ts/index.ts'
+import { startWorker } from '../start-worker.ts'
 
-const start = (workerData: 'short' | 'long'): Worker =>
-  new Worker(
-    `import('tsx/esm/api').then(({ register }) => { register(); return import(${JSON.stringify(new URL('worker.ts', import.meta.url).href)}) })`,
-    {
-      eval: true,
-      workerData,
-    },
-  )
+const start = (task: 'short' | 'long'): Worker => startWorker(new URL('worker.ts', import.meta.url), task)
 
 test('the addon works in a worker thread', async (t) => {
   const worker = start('short')
