@@ -79,9 +79,8 @@ impl NativeClip {
     /// This encoder with embeddings (n, hidden) for these token ids and no other added ones; one that is not held is read by the first call of the new one.
     #[napi(catch_unwind)]
     pub fn with_tokens(&self, env: Env, ids: Vec<u32>, embeddings: &NativeTensor) -> Result<NativeClip> {
-        let (share, embeddings) = (self.handle.share()?, embeddings.tensor()?.clone());
-        let again = move |cancel: &CancelToken| Ok(share.model(cancel)?.with_tokens(&ids, &embeddings)?);
-        Ok(NativeClip { handle: derived(&env, self.handle.is_held(), Box::new(again))? })
+        let embeddings = embeddings.tensor()?.clone();
+        Ok(NativeClip { handle: derived(&env, &self.handle, move |model| model.with_tokens(&ids, &embeddings))? })
     }
 
     /// The table of token embeddings (vocab_size, hidden).

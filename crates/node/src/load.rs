@@ -186,15 +186,22 @@ impl<T: Send + Sync + 'static> Share<T> {
         Self { held: Mutex::new(model.map(Arc::new)), again: Some(again) }
     }
 
-    /// The model, read if it is not held; in a dry run with shapes alone, which do not stay.
+    /// The model, read if it is not held, which only the engine thread may wait for; in a dry run with shapes alone, which do not stay.
     pub fn model(&self, cancel: &CancelToken) -> Outcome<Arc<T>> {
-        let mut held = self.lock();
-        match (&*held, &self.again) {
-            (Some(model), _) => Ok(model.clone()),
-            (None, Some(again)) if dry::is_on() => Ok(Arc::new(again(cancel)?)),
-            (None, Some(again)) => Ok(held.insert(Arc::new(again(cancel)?)).clone()),
-            (None, None) => Err(disposed()),
+        if let Some(model) = self.if_held() {
+            return Ok(model);
         }
+        // Read without the lock: meanwhile the JavaScript thread may ask whether it is held.
+        let model = Arc::new(self.again.as_ref().ok_or_else(disposed)?(cancel)?);
+        if !dry::is_on() {
+            *self.lock() = Some(model.clone());
+        }
+        Ok(model)
+    }
+
+    /// The model if its weights are in memory.
+    pub fn if_held(&self) -> Option<Arc<T>> {
+        self.lock().clone()
     }
 
     /// As `model`, with shapes alone if it is not held: for what computes nothing.
@@ -265,7 +272,7 @@ impl<T: Send + Sync + 'static> Handle<T> {
         let share = self.share()?;
         let answer = f(&*share.shapes(&CancelToken::new())?);
         if !self.is_held() {
-            allocator::release_pages();
+            on_engine(allocator::release_pages);
         }
         Ok(answer)
     }
@@ -277,7 +284,7 @@ impl<T: Send + Sync + 'static> Handle<T> {
 
     /// Whether the weights are in memory.
     pub fn is_held(&self) -> bool {
-        self.live.as_ref().is_some_and(|share| share.lock().is_some())
+        self.live.as_ref().is_some_and(|share| share.if_held().is_some())
     }
 
     /// Frees the weights until the next call needs them, after the jobs before it; nothing for a model that cannot be read again.

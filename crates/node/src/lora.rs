@@ -101,16 +101,20 @@ pub fn adapted<M: Network>(env: &Env, model: M) -> Outcome<Handle<M>> {
     Handle::new(env, Share::held(model), facts)
 }
 
-/// As `adapted`, of a model that `make` makes: at once if the one that it comes from `is_held`, else by the first call that needs it.
-pub fn derived<M: Network>(env: &Env, is_held: bool, make: Again<M>) -> Outcome<Handle<M>> {
-    let cancel = CancelToken::new();
-    if is_held {
-        return adapted(env, make(&cancel)?);
+/// As `adapted`, of what `make` makes of a model: at once if that is held, else by the first call that needs it.
+pub fn derived<M: Network>(
+    env: &Env,
+    from: &Handle<M>,
+    make: impl Fn(&M) -> nd_models::Result<M> + Send + Sync + 'static,
+) -> Outcome<Handle<M>> {
+    let share = from.share()?;
+    if let Some(model) = share.if_held() {
+        return adapted(env, make(&model)?);
     }
-    let (model, _) = dry::run(|| make(&cancel));
-    let model = model?;
+    let again: Again<M> = Box::new(move |cancel| Ok(make(&*share.model(cancel)?)?));
+    let model = dry::run(|| again(&CancelToken::new())).0?;
     let facts = Facts::new(model.file(), &LoadReport::default(), model.report().bytes);
-    Handle::new(env, Share::unloadable(None, make), facts)
+    Handle::new(env, Share::unloadable(None, again), facts)
 }
 
 /// The tensors of a small weights file of any format, and the free texts beside them as JSON.
