@@ -1,15 +1,18 @@
 /**
  * Ours against torch, OpenVINO, onnxruntime, stable-diffusion.cpp and candle on the same architecture and shapes, each line printed when it is there:
- * `npm run bench -- peers [--works unet,vae,clip] [--only torch,openvino] [--size 512] [--runs 1] [--minutes 15] [--threads 2] [--clock wall|cpu] [--json FILE]`.
+ * `npm run bench -- peers [--works unet,vae,clip] [--only torch,openvino] [--size 512] [--runs 1] [--minutes 15] [--threads 2] [--rest 0] [--clock wall|cpu]
+ * [--json FILE]`.
  *
  * First `benches/peers/setup.sh`, which installs them into $PEERS; those that are not there are left out. For each work ours runs before and after the
- * others, since a machine's speed drifts, and ratios are to the better of the two. Each number is the best of `--runs` after one to warm up. What does not
- * begin within the minutes is left out and named; with `--json` a second run goes on where the first ended.
+ * others, since a machine's speed drifts, and ratios are to the better of the two. Each number is the best of `--runs` after one to warm up. Before
+ * each program the machine rests for `--rest` seconds, for hosts that take cores away after minutes of load. What does not begin within the minutes is
+ * left out and named; with `--json` a second run goes on where the first ended.
  */
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs, promisify } from 'node:util'
 import { native } from '../../ts/native.ts'
@@ -25,6 +28,7 @@ const { values } = parseArgs({
     runs: { type: 'string', default: '1' },
     minutes: { type: 'string', default: '15' },
     threads: { type: 'string', default: '2' },
+    rest: { type: 'string', default: '0' },
     clock: { type: 'string', default: 'wall' },
     json: { type: 'string' },
   },
@@ -112,6 +116,9 @@ for (const work of works) {
     if (before === undefined && process.uptime() > 60 * Number(values.minutes)) {
       console.log(`${name}: left out, the ${values.minutes} minutes are over`)
       continue
+    }
+    if (before === undefined) {
+      await wait(1000 * Number(values.rest))
     }
     const found = before ?? (await start().catch((error: Error) => error))
     if (found instanceof Error) {
