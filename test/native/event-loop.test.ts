@@ -42,7 +42,7 @@ test('calls of several generations take turns', async (t) => {
   await using unet = await UNet2DConditionModel.fromPretrained('shapes', { subfolder: 'unet' })
   const sample = new Generator(1).randn([1, 4, 16, 16])
   const encoderHiddenStates = Tensor.zeros([1, 77, 64])
-  const done = [0, 0]
+  const done: [number, number] = [0, 0]
   let furthest = 0
   const generation = async (which: 0 | 1): Promise<void> => {
     for (let step = 0; step < STEPS; step += 1) {
