@@ -31,14 +31,14 @@ export class WeightsError extends DiffusionError {
   }
 }
 
-/** The device does not exist, or this build does not support it. */
+/** The device does not exist, this build does not support it, or a model on `meta` is asked to compute. */
 export class DeviceError extends DiffusionError {
   constructor(message: string, options?: ErrorOptions) {
     super(message, 'ERR_DEVICE', options)
   }
 }
 
-/** An allocation on the host or the device failed. */
+/** A picture cannot fit into the memory that there is, or an allocation failed. */
 export class OutOfMemoryError extends DiffusionError {
   constructor(message: string, options?: ErrorOptions) {
     super(message, 'ERR_OUT_OF_MEMORY', options)
