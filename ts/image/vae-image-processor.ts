@@ -121,7 +121,7 @@ export class VaeImageProcessor {
   /** Softens a mask by a Gaussian of `radius` pixels. */
   async blur(mask: ImageInput, radius = 4): Promise<Image> {
     checkNumber('radius', radius, { min: 0, max: 1000 })
-    const pixels = gaussianBlur(await rgbaToRgb(await loadImage(mask, { name: 'mask' })), radius)
+    const pixels = await gaussianBlur(await rgbaToRgb(await loadImage(mask, { name: 'mask' })), radius)
     return new Image(pixels)
   }
 

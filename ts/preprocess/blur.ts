@@ -21,7 +21,7 @@ export interface TileOptions extends PreprocessorOptions {
 export async function blur(image: ImageInput, options?: BlurOptions): Promise<Image> {
   const { radius = 9, ...rest } = checkOptions('options', options)
   checkNumber('radius', radius, { min: 0, max: 1000 })
-  return new Image(gaussianBlur(await readRgb(image, rest), radius))
+  return new Image(await gaussianBlur(await readRgb(image, rest), radius))
 }
 
 /** The picture with detail taken away by shrinking, for ControlNet Tile: averaged areas down, Lanczos up. */
