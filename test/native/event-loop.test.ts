@@ -4,6 +4,7 @@ import { AutoencoderKL, CLIPTokenizer, Generator, Tensor, UNet2DConditionModel }
 import { longestBlock, MOST_BLOCKED_MS } from '../blocking.ts'
 
 test.serial('loading, the UNet and the autoencoder leave the event loop free', async (t) => {
+  t.timeout(600_000)
   await wait(200) // the test runner's own start
   const longest = await longestBlock(async () => {
     await using unet = await UNet2DConditionModel.fromPretrained('shapes', { subfolder: 'unet' })
@@ -19,6 +20,7 @@ test.serial('loading, the UNet and the autoencoder leave the event loop free', a
 })
 
 test.serial('small arithmetic does not wait for big work', async (t) => {
+  t.timeout(600_000)
   await using unet = await UNet2DConditionModel.fromPretrained('shapes', { subfolder: 'unet' })
   const noise = new Generator(1).randn([1, 4, 128, 128])
   const longest = await longestBlock(async () => {
