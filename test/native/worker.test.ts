@@ -14,6 +14,7 @@ test('the addon works in a worker thread', async (t) => {
 })
 
 test('ending a worker stops its work and harms nobody', async (t) => {
+  t.timeout(600_000)
   const encoder = await CLIPTextModel.fromPretrained('shapes', { subfolder: 'text_encoder' })
   const worker = start('long')
   const [oneCall] = await once(worker, 'message')
@@ -24,5 +25,6 @@ test('ending a worker stops its work and harms nobody', async (t) => {
   t.deepEqual(lastHiddenState.shape, [1, 2, 64])
   const taken = performance.now() - ended
   t.log(`one call took ${oneCall.toFixed(0)} ms, what was left after the end ${taken.toFixed(0)} ms`)
-  t.true(taken < 15 * oneCall, 'the 40 calls of the ended worker were dropped')
+  // A call was short, or what was left long, where a host stopped one of them: far from 1 and from 400.
+  t.true(taken < 100 * oneCall, 'the 400 calls of the ended worker were dropped')
 })
