@@ -46,13 +46,13 @@ for (const item of cases) {
     })
   }
   for (const { width, height, output } of item.area) {
-    test(`area ${name} to ${width}x${height} is OpenCV’s`, (t) => {
-      t.deepEqual(differences(resizeArea(picture(item), width, height).data, bytes(output)), none)
+    test(`area ${name} to ${width}x${height} is OpenCV’s`, async (t) => {
+      t.deepEqual(differences((await resizeArea(picture(item), width, height)).data, bytes(output)), none)
     })
   }
   for (const { width, height, output } of item.lanczos4) {
-    test(`lanczos4 ${name} to ${width}x${height} is OpenCV’s`, (t) => {
-      t.deepEqual(differences(resizeLanczos4(picture(item), width, height).data, bytes(output)), none)
+    test(`lanczos4 ${name} to ${width}x${height} is OpenCV’s`, async (t) => {
+      t.deepEqual(differences((await resizeLanczos4(picture(item), width, height)).data, bytes(output)), none)
     })
   }
   test(`scribble of ${name} is OpenCV’s`, async (t) => {

@@ -1,7 +1,8 @@
 import { checkInteger, checkOptions } from '../checks.ts'
 import { Image } from '../image/image.ts'
 import { type ImageInput, loadImage } from '../image/load-image.ts'
-import { blank, type Pixels, rgbaToRgb, toGrey } from '../image/pixels.ts'
+import { blank, greyToRgb, type Pixels, rgbaToRgb, toGrey } from '../image/pixels.ts'
+import { eachRow } from '../image/slices.ts'
 import { resizeArea, resizeLanczos4 } from './opencv-resize.ts'
 
 /** What every preprocessor takes. */
@@ -19,7 +20,7 @@ export async function readRgb(image: ImageInput, options: PreprocessorOptions | 
     checkInteger('detectResolution', detectResolution, { min: 64, max: 16384 })
   }
   const { width, height, data, hasAlpha } = await loadImage(image, { signal })
-  const pixels = hasAlpha ? onWhite({ width, height, channels: 4, data: new Uint8Array(data) }) : await rgbaToRgb({ width, height, data })
+  const pixels = await (hasAlpha ? onWhite({ width, height, channels: 4, data: new Uint8Array(data) }) : rgbaToRgb({ width, height, data }))
   return detectResolution === undefined ? pixels : toResolution(pixels, detectResolution)
 }
 
@@ -29,27 +30,26 @@ export async function readMask(mask: ImageInput, name = 'mask'): Promise<Pixels>
 }
 
 /** A picture of one grey channel. */
-export function greyImage({ width, height, data }: Pixels): Image {
-  const rgb = new Uint8Array(data.length * 3)
-  for (let i = 0; i < rgb.length; i += 1) {
-    rgb[i] = data[Math.trunc(i / 3)] ?? 0
-  }
-  return new Image({ width, height, data: rgb })
+export function greyImage(pixels: Pixels): Image {
+  const { width, height, data } = greyToRgb(pixels)
+  return new Image({ width, height, data })
 }
 
-function onWhite({ width, height, data }: Pixels): Pixels {
+async function onWhite({ width, height, data }: Pixels): Promise<Pixels> {
   const out = blank(width, height, 3)
-  for (let from = 0, to = 0; from < data.length; from += 4, to += 3) {
-    const alpha = Math.fround((data[from + 3] ?? 0) / 255)
-    for (let channel = 0; channel < 3; channel += 1) {
-      const value = Math.fround(Math.fround((data[from + channel] ?? 0) * alpha) + Math.fround(255 * Math.fround(1 - alpha)))
-      out.data[to + channel] = Math.min(255, Math.trunc(value))
+  await eachRow(height, (row) => {
+    for (let from = row * width * 4, to = row * width * 3; to < (row + 1) * width * 3; from += 4, to += 3) {
+      const alpha = Math.fround((data[from + 3] ?? 0) / 255)
+      for (let channel = 0; channel < 3; channel += 1) {
+        const value = Math.fround(Math.fround((data[from + channel] ?? 0) * alpha) + Math.fround(255 * Math.fround(1 - alpha)))
+        out.data[to + channel] = Math.min(255, Math.trunc(value))
+      }
     }
-  }
+  })
   return out
 }
 
-function toResolution(pixels: Pixels, resolution: number): Pixels {
+function toResolution(pixels: Pixels, resolution: number): Promise<Pixels> {
   const k = resolution / Math.min(pixels.width, pixels.height)
   const [width, height] = [multipleOf64(pixels.width * k), multipleOf64(pixels.height * k)]
   return k > 1 ? resizeLanczos4(pixels, width, height) : resizeArea(pixels, width, height)

@@ -1,4 +1,5 @@
 import { blank, type Pixels } from '../image/pixels.ts'
+import { eachRow } from '../image/slices.ts'
 
 const { fround } = Math
 
@@ -14,7 +15,7 @@ const byte = (value: number): number => Math.min(255, Math.max(0, value))
 const clamp = (value: number, size: number): number => Math.min(size - 1, Math.max(0, value))
 
 /** Resizes by averaging areas, as OpenCV's INTER_AREA does; a side that grows is interpolated linearly. Source: OpenCV resize.cpp. */
-export function resizeArea(source: Pixels, width: number, height: number): Pixels {
+export async function resizeArea(source: Pixels, width: number, height: number): Promise<Pixels> {
   const across = source.width / width
   const down = source.height / height
   if (across < 1 || down < 1) {
@@ -27,59 +28,73 @@ export function resizeArea(source: Pixels, width: number, height: number): Pixel
 }
 
 /** Resizes with a Lanczos window of 8 pixels, as OpenCV's INTER_LANCZOS4 does in fixed point. Source: OpenCV resize.cpp. */
-export function resizeLanczos4(source: Pixels, width: number, height: number): Pixels {
+export async function resizeLanczos4(source: Pixels, width: number, height: number): Promise<Pixels> {
   const columns = lanczosTaps(source.width, width)
-  const rows = lanczosTaps(source.height, height)
   const { channels } = source
   const stride = width * channels
   const between = new Int32Array(stride * source.height)
-  eachTap(source.height, columns, channels, (y, x, channel, { at, weights }) => {
+  await eachTap(source.height, columns, channels, (y, x, channel, { at, weights }) => {
     let sum = 0
     for (let i = 0; i < at.length; i += 1) {
       sum += (source.data[(y * source.width + (at[i] ?? 0)) * channels + channel] ?? 0) * (weights[i] ?? 0)
     }
     between[y * stride + x * channels + channel] = sum
   })
-  const out = blank(width, height, channels)
-  for (const [y, { at, weights }] of rows.entries()) {
-    for (let x = 0; x < stride; x += 1) {
-      let sum = 1 << 21
-      for (let i = 0; i < at.length; i += 1) {
-        sum += (between[(at[i] ?? 0) * stride + x] ?? 0) * (weights[i] ?? 0)
-      }
-      out.data[y * stride + x] = byte(Math.floor(sum / (1 << 22)))
+  return eachValue(blank(width, height, channels), lanczosTaps(source.height, height), (x, { at, weights }) => {
+    let sum = 1 << 21
+    for (let i = 0; i < at.length; i += 1) {
+      sum += (between[(at[i] ?? 0) * stride + x] ?? 0) * (weights[i] ?? 0)
     }
-  }
-  return out
+    return byte(Math.floor(sum / (1 << 22)))
+  })
 }
 
-function eachTap(rows: number, columns: readonly Taps[], channels: number, work: (y: number, x: number, c: number, t: Taps) => void): void {
-  for (let y = 0; y < rows; y += 1) {
+function eachTap(
+  rows: number,
+  columns: readonly Taps[],
+  channels: number,
+  work: (y: number, x: number, c: number, t: Taps) => void,
+): Promise<void> {
+  return eachRow(rows, (y) => {
     for (const [x, taps] of columns.entries()) {
       for (let channel = 0; channel < channels; channel += 1) {
         work(y, x, channel, taps)
       }
     }
-  }
+  })
+}
+
+/** Fills a picture row by row: `value` makes each number of a row from its place in it and the row's taps. */
+async function eachValue(out: Pixels, rows: readonly Taps[], value: (x: number, taps: Taps) => number): Promise<Pixels> {
+  const stride = out.width * out.channels
+  await eachRow(out.height, (y) => {
+    const taps = rows[y] as Taps
+    for (let x = 0; x < stride; x += 1) {
+      out.data[y * stride + x] = value(x, taps)
+    }
+  })
+  return out
 }
 
 /** Whole blocks of `across` x `down` pixels. */
-function blocks(source: Pixels, width: number, height: number, across: number, down: number): Pixels {
+async function blocks(source: Pixels, width: number, height: number, across: number, down: number): Promise<Pixels> {
   const { channels } = source
   const out = blank(width, height, channels)
   const scale = fround(1 / (across * down))
-  for (let i = 0; i < out.data.length; i += 1) {
-    const channel = i % channels
-    const x = Math.trunc(i / channels) % width
-    const y = Math.trunc(i / (channels * width))
-    let sum = 0
-    for (let row = y * down; row < (y + 1) * down; row += 1) {
-      for (let column = x * across; column < (x + 1) * across; column += 1) {
-        sum += source.data[(row * source.width + column) * channels + channel] ?? 0
+  const stride = width * channels
+  await eachRow(height, (y) => {
+    for (let i = 0; i < stride; i += 1) {
+      const channel = i % channels
+      const x = Math.trunc(i / channels)
+      let sum = 0
+      for (let row = y * down; row < (y + 1) * down; row += 1) {
+        for (let column = x * across; column < (x + 1) * across; column += 1) {
+          sum += source.data[(row * source.width + column) * channels + channel] ?? 0
+        }
       }
+      out.data[y * stride + i] = across === 2 && down === 2 ? (sum + 2) >> 2 : toEven(fround(sum * scale))
     }
-    out.data[i] = across === 2 && down === 2 ? (sum + 2) >> 2 : toEven(fround(sum * scale))
-  }
+  })
   return out
 }
 
@@ -111,28 +126,24 @@ function areaTaps(input: number, output: number): Taps[] {
 }
 
 /** Source: OpenCV resize.cpp `ResizeArea_Invoker`. */
-function areas(source: Pixels, columns: readonly Taps[], rows: readonly Taps[]): Pixels {
+async function areas(source: Pixels, columns: readonly Taps[], rows: readonly Taps[]): Promise<Pixels> {
   const { channels } = source
   const stride = columns.length * channels
   const narrow = new Float32Array(stride * source.height)
-  eachTap(source.height, columns, channels, (y, x, channel, { at, weights }) => {
+  await eachTap(source.height, columns, channels, (y, x, channel, { at, weights }) => {
     let sum = 0
     for (let i = 0; i < at.length; i += 1) {
       sum = fround(sum + fround((source.data[(y * source.width + (at[i] ?? 0)) * channels + channel] ?? 0) * (weights[i] ?? 0)))
     }
     narrow[y * stride + x * channels + channel] = sum
   })
-  const out = blank(columns.length, rows.length, channels)
-  for (const [y, { at, weights }] of rows.entries()) {
-    for (let x = 0; x < stride; x += 1) {
-      let sum = 0
-      for (let i = 0; i < at.length; i += 1) {
-        sum = fround(sum + fround((narrow[(at[i] ?? 0) * stride + x] ?? 0) * (weights[i] ?? 0)))
-      }
-      out.data[y * stride + x] = byte(toEven(sum))
+  return eachValue(blank(columns.length, rows.length, channels), rows, (x, { at, weights }) => {
+    let sum = 0
+    for (let i = 0; i < at.length; i += 1) {
+      sum = fround(sum + fround((narrow[(at[i] ?? 0) * stride + x] ?? 0) * (weights[i] ?? 0)))
     }
-  }
-  return out
+    return byte(toEven(sum))
+  })
 }
 
 /** Two neighbours whose weights, in 11 bits, keep areas; see `area_mode` in OpenCV resize.cpp. */
@@ -146,29 +157,21 @@ function linearTaps(input: number, output: number): Taps[] {
   })
 }
 
-function linear(source: Pixels, width: number, height: number): Pixels {
+async function linear(source: Pixels, width: number, height: number): Promise<Pixels> {
   const { channels } = source
   const stride = width * channels
   const between = new Int32Array(stride * source.height)
-  eachTap(source.height, linearTaps(source.width, width), channels, (y, x, channel, { at: [a = 0, b = 0], weights: [p = 0, q = 0] }) => {
+  const columns = linearTaps(source.width, width)
+  await eachTap(source.height, columns, channels, (y, x, channel, { at: [a = 0, b = 0], weights: [p = 0, q = 0] }) => {
     const of = (column: number): number => source.data[(y * source.width + column) * channels + channel] ?? 0
     between[y * stride + x * channels + channel] = of(a) * p + of(b) * q
   })
-  const out = blank(width, height, channels)
-  for (const [
-    y,
-    {
-      at: [a = 0, b = 0],
-      weights: [p = 0, q = 0],
-    },
-  ] of linearTaps(source.height, height).entries()) {
-    for (let x = 0; x < stride; x += 1) {
-      const upper = (p * ((between[a * stride + x] ?? 0) >> 4)) >> 16
-      const lower = (q * ((between[b * stride + x] ?? 0) >> 4)) >> 16
-      out.data[y * stride + x] = byte((upper + lower + 2) >> 2)
-    }
-  }
-  return out
+  const rows = linearTaps(source.height, height)
+  return eachValue(blank(width, height, channels), rows, (x, { at: [a = 0, b = 0], weights: [p = 0, q = 0] }) => {
+    const upper = (p * ((between[a * stride + x] ?? 0) >> 4)) >> 16
+    const lower = (q * ((between[b * stride + x] ?? 0) >> 4)) >> 16
+    return byte((upper + lower + 2) >> 2)
+  })
 }
 
 /** The eight weights of `interpolateLanczos4` for a position between two pixels, in 11 bits. */
