@@ -18,15 +18,20 @@ async function settledMemory(): Promise<number> {
 /** MB that count as noise: single values swing by as much both ways. Over 50 rounds a leak of half a MB a round exceeds it. */
 export const LIMIT = 20
 
+const MEASURES = 3
+
 /**
  * How many MB the memory grows from the first to the last fifth of `rounds` calls of `work`.
  *
  * The least of each fifth counts: the allocator gives pages back some time after they are freed, so single values swing, while a leak lifts
- * them all. Growth over the limit is measured once more: a leak shows again, what the system's page accounting adds once does not.
+ * them all. Growth over the limit is measured up to twice more, and the least counts: a leak shows every time, what the system's page accounting adds once does not.
  */
 export async function growthOver(rounds: number, work: (round: number) => Promise<unknown>): Promise<number> {
-  const first = await growthOnce(rounds, work)
-  return first < LIMIT ? first : growthOnce(rounds, work)
+  let least = Number.POSITIVE_INFINITY
+  for (let i = 0; i < MEASURES && least >= LIMIT; i++) {
+    least = Math.min(least, await growthOnce(rounds, work))
+  }
+  return least
 }
 
 async function growthOnce(rounds: number, work: (round: number) => Promise<unknown>): Promise<number> {
