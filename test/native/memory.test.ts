@@ -18,6 +18,7 @@ async function round(): Promise<void> {
 }
 
 test.serial('loading, running and disposing again and again does not grow', async (t) => {
+  t.timeout(600_000)
   for (let i = 0; i < 5; i += 1) {
     await round()
   }
