@@ -1,3 +1,4 @@
+import { eachRow } from '../image/slices.ts'
 import type { Plane } from './gaussian.ts'
 
 /** Source positions and weights of one output position. */
@@ -17,20 +18,21 @@ export function cubicTaps(input: number, output: number): Taps[] {
   })
 }
 
-/** Applies taps to both axes of a plane. */
-export function applyTaps(plane: Plane, columns: readonly Taps[], rows: readonly Taps[]): Float64Array {
+/** Applies taps to both axes of a plane. Yields to the event loop every 8 ms. */
+export async function applyTaps(plane: Plane, columns: readonly Taps[], rows: readonly Taps[]): Promise<Float64Array> {
   const width = columns.length
   const wide = new Float64Array(width * plane.height)
-  for (let y = 0; y < plane.height; y += 1) {
+  await eachRow(plane.height, (y) => {
     for (const [x, { at, weights }] of columns.entries()) {
       wide[y * width + x] = at.reduce((sum, place, i) => sum + (plane.data[y * plane.width + place] ?? 0) * (weights[i] ?? 0), 0)
     }
-  }
+  })
   const out = new Float64Array(width * rows.length)
-  for (const [y, { at, weights }] of rows.entries()) {
+  await eachRow(rows.length, (y) => {
+    const { at, weights } = rows[y] as Taps
     for (let x = 0; x < width; x += 1) {
       out[y * width + x] = at.reduce((sum, place, i) => sum + (wide[place * width + x] ?? 0) * (weights[i] ?? 0), 0)
     }
-  }
+  })
   return out
 }

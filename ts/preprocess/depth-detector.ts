@@ -3,12 +3,13 @@ import type { Image } from '../image/image.ts'
 import type { ImageInput } from '../image/load-image.ts'
 import { blank, type Pixels } from '../image/pixels.ts'
 import { type ResampleFilter, resize } from '../image/resample.ts'
+import { eachRow } from '../image/slices.ts'
 import { type LoadOptions, planLoad, readConfig } from '../models/load.ts'
 import { Tensor } from '../tensor.ts'
 import { applyTaps, cubicTaps } from './cubic.ts'
 import type { Detector } from './detector.ts'
 import { DPTForDepthEstimation } from './dpt-for-depth-estimation.ts'
-import type { Plane } from './gaussian.ts'
+import { extremes, type Plane } from './gaussian.ts'
 import { greyImage, type PreprocessorOptions, readRgb } from './input.ts'
 
 /** What of `preprocessor_config.json` (transformers `DPTImageProcessor`) matters. */
@@ -43,11 +44,13 @@ export class DepthDetector implements Detector, AsyncDisposable {
   /** The depth map, from black (far) to white (near), at the size of the picture. */
   async detect(image: ImageInput, options?: PreprocessorOptions): Promise<Image> {
     const { width, height, data } = await this.depth(image, options)
-    const [low, high] = data.reduce(([least, most], value) => [Math.min(least, value), Math.max(most, value)], [data[0] ?? 0, data[0] ?? 0])
+    const [low, high] = extremes(data)
     const grey = blank(width, height, 1)
-    for (let i = 0; i < grey.data.length; i += 1) {
-      grey.data[i] = high > low ? Math.trunc((((data[i] ?? 0) - low) / (high - low)) * 255) : 0
-    }
+    await eachRow(height, (row) => {
+      for (let i = row * width; i < (row + 1) * width; i += 1) {
+        grey.data[i] = high > low ? Math.trunc((((data[i] ?? 0) - low) / (high - low)) * 255) : 0
+      }
+    })
     return greyImage(grey)
   }
 
@@ -59,8 +62,8 @@ export class DepthDetector implements Detector, AsyncDisposable {
     using depth = predictedDepth
     const [, height = 1, width = 1] = depth.shape
     const plane: Plane = { width, height, data: depth.toArray() as Float32Array }
-    const resized = applyTaps(plane, cubicTaps(width, pixels.width), cubicTaps(height, pixels.height))
-    return { width: pixels.width, height: pixels.height, data: Float32Array.from(resized) }
+    const resized = await applyTaps(plane, cubicTaps(width, pixels.width), cubicTaps(height, pixels.height))
+    return { width: pixels.width, height: pixels.height, data: new Float32Array(resized) }
   }
 
   /** What the network gets: (1, 3, H, W), resized and normalised. */
@@ -68,9 +71,12 @@ export class DepthDetector implements Detector, AsyncDisposable {
     const { filter, mean, std } = this.#settings
     const { width, height, data } = await resize(pixels, ...this.#size(pixels), filter)
     const plane = width * height
-    const values = Float32Array.from({ length: 3 * plane }, (_, i) => {
-      const channel = Math.trunc(i / plane)
-      return ((data[(i % plane) * 3 + channel] ?? 0) / 255 - (mean[channel] ?? 0.5)) / (std[channel] ?? 0.5)
+    const values = new Float32Array(3 * plane)
+    await eachRow(3 * height, (row) => {
+      const channel = Math.trunc(row / height)
+      for (let i = row * width; i < (row + 1) * width; i += 1) {
+        values[i] = ((data[(i - channel * plane) * 3 + channel] ?? 0) / 255 - (mean[channel] ?? 0.5)) / (std[channel] ?? 0.5)
+      }
     })
     return Tensor.from(values, [1, 3, height, width])
   }

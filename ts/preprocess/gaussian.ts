@@ -3,6 +3,17 @@ import { eachRow } from '../image/slices.ts'
 /** One plane of numbers, rows from top to bottom. */
 export type Plane = { readonly width: number; readonly height: number; readonly data: Float32Array }
 
+/** The least and the greatest number of a plane. */
+export function extremes(data: Float32Array | Float64Array): [least: number, greatest: number] {
+  let [least = 0] = data
+  let greatest = least
+  for (const value of data) {
+    least = Math.min(least, value)
+    greatest = Math.max(greatest, value)
+  }
+  return [least, greatest]
+}
+
 /** Weights of a Gaussian over `round(8 sigma + 1) | 1` pixels, as OpenCV chooses the size for floats. Source: OpenCV smooth.dispatch.cpp. */
 function kernelOf(sigma: number): Float64Array {
   const size = Math.round(sigma * 8 + 1) | 1

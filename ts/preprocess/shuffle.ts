@@ -6,7 +6,7 @@ import type { Pixels } from '../image/pixels.ts'
 import { eachRow } from '../image/slices.ts'
 import { Generator } from '../random.ts'
 import { applyTaps, cubicTaps } from './cubic.ts'
-import type { Plane } from './gaussian.ts'
+import { extremes, type Plane } from './gaussian.ts'
 import { type PreprocessorOptions, readRgb } from './input.ts'
 
 /** Options of {@link shuffle}. */
@@ -36,7 +36,7 @@ export async function shuffle(image: ImageInput, options?: ShuffleOptions): Prom
 /** Moves every pixel to where two planes of noise, enlarged by cubic interpolation and stretched to the picture, say. */
 export async function warp(pixels: Pixels, across: Plane, down: Plane, scale: number): Promise<Pixels> {
   const { width, height } = pixels
-  const [xs, ys] = [disk(across, width, height, scale), disk(down, width, height, scale)]
+  const [xs, ys] = [await disk(across, width, height, scale), await disk(down, width, height, scale)]
   const out = new Uint8ClampedArray(width * height * 3) // its conversion rounds half to even
   await eachRow(height, (y) => {
     for (let at = y * width; at < (y + 1) * width; at += 1) {
@@ -60,10 +60,10 @@ function sample({ width, height, data }: Pixels, x: number, y: number, out: Uint
 }
 
 /** Noise enlarged around the picture by cubic interpolation (a = -0.75), cut to it and stretched to 0..1. */
-function disk(noise: Plane, width: number, height: number, scale: number): Float64Array {
+async function disk(noise: Plane, width: number, height: number, scale: number): Promise<Float64Array> {
   const columns = cubicTaps(noise.width, width + 2 * scale).slice(scale, scale + width)
   const rows = cubicTaps(noise.height, height + 2 * scale).slice(scale, scale + height)
-  const out = applyTaps(noise, columns, rows)
-  const [low, high] = out.reduce(([least, most], value) => [Math.min(least, value), Math.max(most, value)], [out[0] ?? 0, out[0] ?? 0])
+  const out = await applyTaps(noise, columns, rows)
+  const [low, high] = extremes(out)
   return out.map((value) => (high > low ? (value - low) / (high - low) : 0))
 }

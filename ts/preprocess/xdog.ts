@@ -2,6 +2,7 @@ import { checkNumber, checkOptions } from '../checks.ts'
 import type { Image } from '../image/image.ts'
 import type { ImageInput } from '../image/load-image.ts'
 import { blank, type Pixels } from '../image/pixels.ts'
+import { eachRow } from '../image/slices.ts'
 import { gaussianPlane } from './gaussian.ts'
 import { greyImage, type PreprocessorOptions, readRgb } from './input.ts'
 
@@ -30,24 +31,29 @@ export async function softEdge(image: ImageInput, options?: SoftEdgeOptions): Pr
   const { gain = 2, ...rest } = checkOptions('options', options)
   checkNumber('gain', gain, { min: 0, max: 255 })
   const pixels = await readRgb(image, rest)
-  const most = new Float32Array(pixels.width * pixels.height)
-  for (const difference of await differences(pixels)) {
-    difference.forEach((value, i) => {
-      most[i] = Math.max(most[i] ?? 0, Math.abs(value))
-    })
-  }
-  const data = Uint8Array.from(most, (value) => Math.min(255, Math.round(gain * value)))
-  return greyImage({ width: pixels.width, height: pixels.height, channels: 1, data })
+  const { width, height } = pixels
+  const planes = await differences(pixels)
+  const out = blank(width, height, 1)
+  await eachRow(height, (row) => {
+    for (let i = row * width; i < (row + 1) * width; i += 1) {
+      const most = planes.reduce((value, plane) => Math.max(value, Math.abs(plane[i] ?? 0)), 0)
+      out.data[i] = Math.min(255, Math.round(gain * most))
+    }
+  })
+  return greyImage(out)
 }
 
 /** How much darker than its surroundings a pixel is in every channel: the least of the differences. */
 async function differenceOfGaussians(pixels: Pixels): Promise<Pixels> {
+  const { width, height } = pixels
   const [first, ...others] = await differences(pixels)
-  const out = blank(pixels.width, pixels.height, 1)
-  for (let i = 0; i < out.data.length; i += 1) {
-    const least = others.reduce((value, other) => Math.min(value, other[i] ?? 0), first?.[i] ?? 0)
-    out.data[i] = 255 - Math.trunc(Math.min(255, Math.max(0, 255 - least)))
-  }
+  const out = blank(width, height, 1)
+  await eachRow(height, (row) => {
+    for (let i = row * width; i < (row + 1) * width; i += 1) {
+      const least = others.reduce((value, other) => Math.min(value, other[i] ?? 0), first?.[i] ?? 0)
+      out.data[i] = 255 - Math.trunc(Math.min(255, Math.max(0, 255 - least)))
+    }
+  })
   return out
 }
 
@@ -55,7 +61,12 @@ async function differenceOfGaussians(pixels: Pixels): Promise<Pixels> {
 async function differences({ width, height, data }: Pixels): Promise<Float32Array[]> {
   const planes: Float32Array[] = []
   for (let channel = 0; channel < 3; channel += 1) {
-    const plane = { width, height, data: Float32Array.from({ length: width * height }, (_, i) => data[i * 3 + channel] ?? 0) }
+    const plane = { width, height, data: new Float32Array(width * height) }
+    await eachRow(height, (row) => {
+      for (let i = row * width; i < (row + 1) * width; i += 1) {
+        plane.data[i] = data[i * 3 + channel] ?? 0
+      }
+    })
     const near = (await gaussianPlane(plane, 0.5)).data
     const far = (await gaussianPlane(plane, 5)).data
     planes.push(far.map((value, i) => value - (near[i] ?? 0)))
