@@ -3,6 +3,7 @@ import { expected } from '../errors.ts'
 import { Image } from '../image/image.ts'
 import { type ImageInput, loadImage } from '../image/load-image.ts'
 import { crop, type Pixels, rgbaToRgb } from '../image/pixels.ts'
+import { eachRow } from '../image/slices.ts'
 
 /** How a picture is cut into tiles. */
 export interface TileGrid {
@@ -47,7 +48,7 @@ export async function mapTiles(
     if (made.width !== wide || made.height !== tall) {
       throw expected(`a picture of ${wide} x ${tall} pixels`, 'the result of work', `${made.width} x ${made.height}`)
     }
-    blend.add(made.pixels(), x, y)
+    await blend.add(made.pixels(), x, y)
   }
   return blend.image()
 }
@@ -68,10 +69,10 @@ class Blend {
     this.#weights = new Float32Array(width * height)
   }
 
-  add({ width, height, data }: Pixels, left: number, top: number): void {
+  async add({ width, height, data }: Pixels, left: number, top: number): Promise<void> {
     const across = this.#ramp(width, left, this.#width)
     const down = this.#ramp(height, top, this.#height)
-    for (let y = 0; y < height; y += 1) {
+    await eachRow(height, (y) => {
       for (let x = 0; x < width; x += 1) {
         const weight = (across[x] ?? 0) * (down[y] ?? 0)
         const at = (top + y) * this.#width + left + x
@@ -80,14 +81,17 @@ class Blend {
           this.#sums[at * 3 + channel] = (this.#sums[at * 3 + channel] ?? 0) + weight * (data[(y * width + x) * 3 + channel] ?? 0)
         }
       }
-    }
+    })
   }
 
-  image(): Image {
+  async image(): Promise<Image> {
     const data = new Uint8ClampedArray(this.#sums.length) // its conversion rounds
-    for (let i = 0; i < data.length; i += 1) {
-      data[i] = (this.#sums[i] ?? 0) / (this.#weights[Math.trunc(i / 3)] || 1)
-    }
+    const stride = this.#width * 3
+    await eachRow(this.#height, (y) => {
+      for (let i = y * stride; i < (y + 1) * stride; i += 1) {
+        data[i] = (this.#sums[i] ?? 0) / (this.#weights[Math.trunc(i / 3)] || 1)
+      }
+    })
     return new Image({ width: this.#width, height: this.#height, data })
   }
 
