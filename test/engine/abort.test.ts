@@ -17,11 +17,11 @@ test('an abort at any moment, 200 times, leaves the pipeline usable and the memo
   const round = async (): Promise<void> => {
     const controller = new AbortController()
     const reason = new Error('enough')
-    const timer = setTimeout(() => controller.abort(reason), dice.between(0, whole))
+    const timer = setTimeout(() => controller.abort(reason), dice.between(0, 1.2 * whole)) // some runs go to their end
     const started = performance.now()
     try {
       await pipe.generate(options, { signal: controller.signal })
-      whole = performance.now() - started // the next moment is one of a run as fast as this: the first may have been a slow one
+      whole = performance.now() - started // that of the first run may be twice as long, where the host stopped it
     } catch (error) {
       aborted += 1
       t.true(error instanceof AbortError && error.cause === reason, String(error))
