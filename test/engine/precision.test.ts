@@ -13,7 +13,7 @@ const bounds = { f16: [60, 60], bf16: [40, 39], int8: [30, 27], fast: [30, 27] }
 const { level, bf16, cpuFeatures } = native.doctor()
 
 test('types other than f32 draw the same pictures', async (t) => {
-  t.timeout(300_000)
+  t.timeout(600_000)
   for (const model of await models()) {
     const reports = await compare(model, ['f16', 'bf16', 'int8', 'fast'], 4)
     for (const { dtype, image, latent } of reports) {

@@ -12,7 +12,7 @@ const start = (): Worker => {
 }
 
 test('a thread that is ended while it generates takes nothing with it', async (t) => {
-  t.timeout(300_000)
+  t.timeout(600_000)
   await using pipe = await StableDiffusionPipeline.fromPretrained('shapes')
   const expected = Buffer.from((await pipe.generate(options)).images[0].data)
   for (const events of [1, 2, 5]) {

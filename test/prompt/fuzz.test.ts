@@ -53,7 +53,7 @@ function randomText(dice: Dice): string {
 }
 
 test('100,000 random texts are read or refused with a typed error', (t) => {
-  t.timeout(120_000)
+  t.timeout(600_000)
   const dice = new Dice(1)
   const surprises: string[] = []
   const refused: Record<string, number> = {}
@@ -124,7 +124,7 @@ test('random prompts are described in every syntax', (t) => {
 })
 
 test('reading takes time in proportion to the length', (t) => {
-  t.timeout(120_000)
+  t.timeout(600_000)
   const cpu = (work: () => unknown): number => {
     const start = process.cpuUsage()
     try {
