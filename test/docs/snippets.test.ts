@@ -34,7 +34,7 @@ test('the pages have snippets', (t) => {
 })
 
 test('every snippet passes the type checker', (t) => {
-  t.timeout(120_000)
+  t.timeout(600_000)
   const { config } = ts.readConfigFile(join(root, 'tsconfig.json'), ts.sys.readFile)
   const { options } = ts.parseJsonConfigFileContent({ ...config, include: [], files: [] }, ts.sys, root)
   const program = ts.createProgram(
@@ -55,7 +55,7 @@ test('every snippet passes the type checker', (t) => {
 
 for (const [i, { title }] of programs.entries()) {
   test(`${title} runs`, async (t) => {
-    t.timeout(600_000)
+    t.timeout(1_800_000) // all programs run one after the other, and the last waits for all
     const finished = await running[i]
     t.is(finished?.error, undefined, finished?.output)
   })

@@ -46,7 +46,7 @@ test('examples/README.md lists every example', async (t) => {
 
 for (const [i, name] of programs.entries()) {
   test(name, async (t) => {
-    t.timeout(600_000)
+    t.timeout(1_800_000) // all examples run one after the other, and the last waits for all
     t.true((sources[i]?.split('\n').length ?? 0) <= 60, 'an example stays short')
     const finished = await running[i]
     t.is(finished?.error, undefined, finished?.output)
@@ -62,7 +62,7 @@ for (const [i, name] of programs.entries()) {
 }
 
 test('the example of the hub downloads', async (t) => {
-  t.timeout(600_000)
+  t.timeout(1_800_000)
   await running[programs.indexOf('hub.ts')]
   t.true(hub.downloads.includes('unet/diffusion_pytorch_model.safetensors'))
 })
