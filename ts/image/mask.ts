@@ -2,6 +2,7 @@ import { InvalidArgumentError } from '../errors.ts'
 import { Image } from './image.ts'
 import { type ImageInput, loadImage } from './load-image.ts'
 import { type Box, blank, greyToRgb, type Pixels } from './pixels.ts'
+import { eachRow } from './slices.ts'
 
 type Span = readonly [from: number, to: number]
 
@@ -68,18 +69,21 @@ const byte = (value: number): number => (((value + 128) >> 8) + value + 128) >> 
  *
  * All three have the same size; RGB. Source: diffusers image_processor.py `apply_overlay` in the fixed-point arithmetic of Pillow's Paste.c and AlphaComposite.c.
  */
-export function overlay(mask: Pixels, original: Pixels, image: Pixels): Pixels {
-  const out = blank(image.width, image.height, 3)
-  for (let i = 0; i < mask.data.length; i += 1) {
-    const alpha = 255 - (mask.data[i] ?? 0)
-    for (let at = i * 3; at < i * 3 + 3; at += 1) {
-      const below = image.data[at] ?? 0
-      const premultiplied = byte((original.data[at] ?? 0) * alpha)
-      const above = alpha === 0 || alpha === 255 ? premultiplied : Math.min(255, Math.trunc((255 * premultiplied) / alpha))
-      const sum = (above * alpha + below * (255 - alpha)) * 128 + 128 * 128
-      out.data[at] = alpha === 0 ? below : ((sum >> 8) + sum) >> 15
+export async function overlay(mask: Pixels, original: Pixels, image: Pixels): Promise<Pixels> {
+  const { width, height } = image
+  const out = blank(width, height, 3)
+  await eachRow(height, (row) => {
+    for (let i = row * width; i < (row + 1) * width; i += 1) {
+      const alpha = 255 - (mask.data[i] ?? 0)
+      for (let at = i * 3; at < i * 3 + 3; at += 1) {
+        const below = image.data[at] ?? 0
+        const premultiplied = byte((original.data[at] ?? 0) * alpha)
+        const above = alpha === 0 || alpha === 255 ? premultiplied : Math.min(255, Math.trunc((255 * premultiplied) / alpha))
+        const sum = (above * alpha + below * (255 - alpha)) * 128 + 128 * 128
+        out.data[at] = alpha === 0 ? below : ((sum >> 8) + sum) >> 15
+      }
     }
-  }
+  })
   return out
 }
 

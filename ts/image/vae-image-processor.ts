@@ -143,7 +143,7 @@ export class VaeImageProcessor {
     }
     const { seed, parameters } = image
     const made = { ...(seed === undefined ? {} : { seed }), ...(parameters === undefined ? {} : { parameters }) }
-    return new Image({ ...overlay(grey, below, placed), ...made })
+    return new Image({ ...(await overlay(grey, below, placed)), ...made })
   }
 
   async #place(image: Pixels, original: Pixels, [left, top, right, bottom]: Box): Promise<Pixels> {
