@@ -8,6 +8,7 @@ import { cropRegion, overlay } from './mask.ts'
 import { type Box, blank, crop, type Pixels, paste, rgbaToRgb, toGrey } from './pixels.ts'
 import { type ResampleFilter, resampleFilters, resize } from './resample.ts'
 import { resizeTensor } from './resize-tensor.ts'
+import { eachRow } from './slices.ts'
 import { toImages } from './to-images.ts'
 
 /**
@@ -184,7 +185,7 @@ export class VaeImageProcessor {
     return out
   }
 
-  #toTensor(pictures: readonly Pixels[], name: string): Tensor {
+  async #toTensor(pictures: readonly Pixels[], name: string): Promise<Tensor> {
     const [first] = pictures
     if (first === undefined || pictures.some(({ width, height }) => width !== first.width || height !== first.height)) {
       throw expected(
@@ -197,14 +198,14 @@ export class VaeImageProcessor {
     const plane = width * height
     const values = new Float32Array(pictures.length * channels * plane)
     const table = Float32Array.from({ length: 256 }, (_, value) => this.#value(fround(value / 255)))
-    for (const [i, { data }] of pictures.entries()) {
-      for (let channel = 0; channel < channels; channel += 1) {
-        const start = (i * channels + channel) * plane
-        for (let at = 0; at < plane; at += 1) {
-          values[start + at] = table[data[at * channels + channel] ?? 0] ?? 0
-        }
+    await eachRow(pictures.length * channels * height, (row) => {
+      const channel = Math.trunc(row / height) % channels
+      const { data } = pictures[Math.trunc(row / height / channels)] as Pixels
+      const from = (row % height) * width
+      for (let x = 0; x < width; x += 1) {
+        values[row * width + x] = table[data[(from + x) * channels + channel] ?? 0] ?? 0
       }
-    }
+    })
     return Tensor.from(values, [pictures.length, channels, height, width])
   }
 
