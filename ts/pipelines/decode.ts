@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import { expected } from '../errors.ts'
 import { AutoencoderKL } from '../models/autoencoder-kl.ts'
 import { VQModel } from '../models/vq-model.ts'
@@ -36,11 +37,18 @@ export async function decodeLatents(vae: Autoencoder, latents: Tensor, signal?: 
   return Tensor.cat(parts)
 }
 
-/** Maps what a VAE decoded to pixels from 0 to 1; the caller owns the result. */
-export function unitPixels(decoded: Tensor): Tensor {
-  using halved = decoded.mul(0.5)
-  using moved = halved.add(0.5)
-  return moved.clamp(0, 1)
+/** Maps what a VAE decoded to pixels from 0 to 1, a picture in each turn of the event loop; the caller owns the result. */
+export async function unitPixels(decoded: Tensor): Promise<Tensor> {
+  using scope = new Scope()
+  const parts: Tensor[] = []
+  for (let i = 0; i < (decoded.shape[0] ?? 0); i += 1) {
+    await setImmediate()
+    using one = decoded.slice(0, i, i + 1)
+    using halved = one.mul(0.5)
+    using moved = halved.add(0.5)
+    parts.push(scope.keep(moved.clamp(0, 1)))
+  }
+  return Tensor.cat(parts)
 }
 
 /** Undoes the scaling of latents. Source: diffusers `StableDiffusionXLPipeline.__call__` for means and deviations. */

@@ -55,7 +55,7 @@ export async function finish(run: FinishedRun): Promise<GenerateResult> {
   using scope = new Scope()
   const latents = prepared.pictures === undefined ? denoised.latents : scope.keep(prepared.pictures(denoised.latents))
   const decoded = scope.keep(await decodeLatents(vae, latents, onAbort === 'return-partial' ? undefined : call.signal, run.savings))
-  const unit = safetyChecker || outputType === 'tensor' ? scope.keep(unitPixels(decoded)) : undefined
+  const unit = safetyChecker || outputType === 'tensor' ? scope.keep(await unitPixels(decoded)) : undefined
   const checked = safetyChecker && unit ? await applySafetyChecker(safetyChecker, unit) : undefined
   const pixels = scope.keep(checked?.pixels ?? unit)
   emit({ type: 'decode', elapsedMs: performance.now() - begun })
