@@ -45,7 +45,8 @@ export function videoLoader(adapter: string): {
 } {
   return {
     async fromPretrained(model, options) {
-      const motionAdapter = await MotionAdapter.fromPretrained(adapter, { signal: options.signal })
+      const { cacheDir, localFilesOnly, signal } = options
+      const motionAdapter = await MotionAdapter.fromPretrained(adapter, { cacheDir, localFilesOnly, signal })
       return AnimateDiffPipeline.fromPretrained(model, { ...options, motionAdapter })
     },
   }
