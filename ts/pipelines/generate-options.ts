@@ -54,7 +54,7 @@ export interface CommonOptions extends NoiseOptions, CallAdapters {
   guidanceRescale?: number
   /** Images for each prompt, 1 to 1024. @default 1 */
   numImagesPerPrompt?: number
-  /** Share of noise in each step of DDIM, 0 to 1; other samplers ignore it. @default 0 */
+  /** Share of fresh noise, 0 to 1, for samplers that have it. @default 0 for DDIM, TCD and DPM fast, 1 for those with a or SDE in their name */
   eta?: number
   /** Encoded prompts (prompts, tokens, width). */
   promptEmbeds?: Tensor
