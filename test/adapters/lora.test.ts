@@ -136,6 +136,16 @@ test('weights by component and block reach the layers of that block alone', asyn
   wrong([1, 2])
 })
 
+test('adapters that are loaded at the same time all stay', async (t) => {
+  await using pipe = await StableDiffusionPipeline.fromPretrained()
+  const reports = await Promise.all([1, 2].map((seed) => pipe.loadLoraWeights(kohya({ seed }))))
+  t.deepEqual(
+    reports.map(({ adapterName }) => adapterName),
+    ['default_0', 'default_1'],
+  )
+  t.deepEqual(pipe.getListAdapters(), { unet: ['default_0', 'default_1'] })
+})
+
 test('fusing fixes weights and gives the same numbers; unfusing, disabling and deleting undo exactly', async (t) => {
   await using pipe = await StableDiffusionPipeline.fromPretrained()
   const { unet } = pipe

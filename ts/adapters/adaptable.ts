@@ -90,18 +90,19 @@ export abstract class Adaptable<C extends object> {
     options: LoadLoraOptions = {},
   ): Promise<LoraReport & { adapterName: string }> {
     this.assertUsable()
-    const { adapterName = this.#freeName(), strict = false, ...file } = checkOptions('options', options)
-    if (checkString('adapterName', adapterName) === '' || this.#state.loaded.has(adapterName)) {
-      throw expected('a name that no loaded adapter has', 'adapterName', adapterName)
-    }
+    const { adapterName: wanted, strict = false, ...file } = checkOptions('options', options)
+    this.#newName(wanted)
     const adapter = await LoraAdapter.load(source, file)
     const report = this.#match(adapter)
     if (strict && report.unmatched.length > 0) {
       const some = report.unmatched.slice(0, 5).join(', ')
       throw new WeightsError(`Expected a layer for every key but received ${report.unmatched.length} without one: ${some}`)
     }
+    const bundled = await this.#bundled(adapter)
+    // Another adapter may have come in the meantime.
+    const adapterName = this.#newName(wanted)
     const loaded = new Map(this.#state.loaded).set(adapterName, { adapter, report })
-    const inversions = [...this.#state.inversions, ...(await this.#bundled(adapter, adapterName))]
+    const inversions = [...this.#state.inversions, ...bundled.map((inversion) => ({ ...inversion, adapter: adapterName }))]
     this.#change({ ...this.#state, loaded, active: new Map([[adapterName, 1]]), inversions })
     return { ...report, adapterName }
   }
@@ -305,19 +306,20 @@ export abstract class Adaptable<C extends object> {
   }
 
   /** The textual inversions that came with an adapter and whose tokens are new. */
-  async #bundled(adapter: LoraAdapter, adapterName: string): Promise<Inversion[]> {
+  async #bundled(adapter: LoraAdapter): Promise<Inversion[]> {
     const { components } = this.#current
     const { tokenizer } = components as Readonly<Partial<AdaptableComponents>>
     const found: Inversion[] = []
     for (const [token, tensors] of bundledWith(adapter)) {
       if (tokenizer && !tokenizer.has(token)) {
-        const inversion = { ...(await readInversion(tensors, { token })), adapter: adapterName }
+        const inversion = await readInversion(tensors, { token })
         this.#checkInversion(inversion, components)
         found.push(inversion)
       }
     }
     return found
   }
+
   #change(state: AdapterState): void {
     this.assertUsable()
     const inversions = state.inversions.filter(({ adapter }) => adapter === undefined || state.loaded.has(adapter))
@@ -325,6 +327,15 @@ export abstract class Adaptable<C extends object> {
     this.#current.release()
     this.#current = next
     this.#state = { ...state, inversions }
+  }
+
+  /** The name of a new adapter, a free one unless one is wanted; throws `InvalidArgumentError` for one that is taken. */
+  #newName(wanted: string | undefined): string {
+    const name = wanted === undefined ? this.#freeName() : checkString('adapterName', wanted)
+    if (name === '' || this.#state.loaded.has(name)) {
+      throw expected('a name that no loaded adapter has', 'adapterName', name)
+    }
+    return name
   }
 
   #freeName(): string {
