@@ -90,6 +90,7 @@ test('a server that is gone is replaced by what the cache has', async (t) => {
 test('a cut connection is taken up where it ended', async (t) => {
   await using hub = await HubServer.start(files)
   let cuts = 0
+  let cut = (): void => {}
   hub.meddle = (request, response) => {
     if (!request.url?.startsWith('/cdn') || cuts === 2) {
       return false
@@ -97,11 +98,18 @@ test('a cut connection is taken up where it ended', async (t) => {
     cuts += 1
     const from = cuts === 1 ? 0 : 100_000
     response.writeHead(cuts === 1 ? 200 : 206, { 'Content-Range': `bytes ${from}-${weights.length - 1}/${weights.length}` })
-    response.write(weights.subarray(from, from + 100_000), () => setTimeout(() => response.destroy(), 50))
+    response.write(weights.subarray(from, from + 100_000))
+    cut = () => response.destroy()
     return true
   }
   const cacheDir = await cacheFolder(t)
-  const folder = await fetchWanted(hub, cacheDir)
+  // Once they are in the file: bytes on their way end with the connection.
+  const onProgress = ({ component, loaded }: DownloadProgress): void => {
+    if (component === blobPath && loaded >= cuts * 100_000) {
+      cut()
+    }
+  }
+  const folder = await fetchWanted(hub, cacheDir, {}, { onProgress })
   t.true(weights.equals(await readFile(join(folder, blobPath))))
   const ranges = hub.requests.filter((line) => line.includes('/cdn ')).map((line) => line.replace(/^.*\/cdn /, ''))
   t.deepEqual(ranges, ['bytes=100000-', 'bytes=200000-'])
