@@ -31,11 +31,13 @@ test('download brings a model into the cache, and generate draws with it offline
 
 test('download says what is wrong in one sentence', async (t) => {
   await using hub = await HubServer.start({})
-  const env = { HF_HOME: tmpdir(), HF_ENDPOINT: hub.endpoint, HF_TOKEN: '' }
-  const unknown = await command(['download', 'nobody/nothing'], tmpdir(), env)
+  const home = await mkdtemp(join(tmpdir(), 'download-'))
+  t.teardown(() => rm(home, { recursive: true, force: true }))
+  const env = { HF_HOME: home, HF_ENDPOINT: hub.endpoint, HF_TOKEN: '' }
+  const unknown = await command(['download', 'nobody/nothing'], home, env)
   t.is(unknown.code, 1)
   t.regex(unknown.stderr, /^Expected 'nobody\/nothing' at revision 'main' from .* but received status 404/m)
-  const folder = await command(['download', 'not-an-id'], tmpdir(), env)
+  const folder = await command(['download', 'not-an-id'], home, env)
   t.is(folder.code, 2)
   t.regex(folder.stderr, /'org\/name' of the hub for dir but received "not-an-id"/)
 })
