@@ -1,11 +1,11 @@
-import { mkdtempSync } from 'node:fs'
-import { readdir, readFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
 import { command } from './command.ts'
 
-const cwd = mkdtempSync(join(tmpdir(), 'node-diffusion-usage-'))
+const cwd = await mkdtemp(join(tmpdir(), 'node-diffusion-usage-'))
+test.after.always(() => rm(cwd, { recursive: true, force: true }))
 
 const mistakes: [name: string, args: string[], sentence: RegExp][] = [
   ['an unknown command', ['generat', 'x'], /^Unknown command 'generat'\. Did you mean generate\?\n/],
