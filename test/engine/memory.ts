@@ -24,7 +24,8 @@ const MEASURES = 3
  * How many MB the memory grows from the first to the last fifth of `rounds` calls of `work`.
  *
  * The least of each fifth counts: the allocator gives pages back some time after they are freed, so single values swing, while a leak lifts
- * them all. Growth over the limit is measured up to twice more, and the least counts: a leak shows every time, what the system's page accounting adds once does not.
+ * them all. Growth over the limit is measured up to twice more, and the least counts: a leak shows every time, what the system's page
+ * accounting adds once does not.
  */
 export async function growthOver(rounds: number, work: (round: number) => Promise<unknown>): Promise<number> {
   let least = Number.POSITIVE_INFINITY
