@@ -16,6 +16,8 @@ const GRAIN: usize = 1 << 16;
 const HUGE: usize = 1 << 21;
 /// Bytes that may be mapped beyond the most that was in use: blocks come and go in other orders than they lie.
 const SPARE: usize = 64 << 20;
+/// Bytes that go back to the system in one call: whoever maps memory meanwhile waits for it, and gigabytes take a good part of a second.
+const PIECE: usize = 64 << 20;
 
 /// An allocator that leaves small blocks to another one; large ones come from the system where that is Linux.
 pub struct LargeBlocks<A> {
@@ -29,11 +31,13 @@ impl<A> LargeBlocks<A> {
         Self { inner, free: Mutex::new(Free { blocks: BTreeMap::new(), bytes: 0, used: 0, most: 0 }) }
     }
 
-    /// Gives all free blocks back to the system.
+    /// Gives all free blocks back to the system, while other threads may take and free blocks.
     pub fn release(&self) {
         let mut free = self.free();
-        free.shrink(0);
         free.most = free.used;
+        let blocks = free.surplus(0);
+        drop(free);
+        give_back(&blocks);
     }
 
     fn free(&self) -> MutexGuard<'_, Free> {
@@ -51,16 +55,28 @@ impl<A> LargeBlocks<A> {
             return (start as *mut u8, false);
         }
         let room = free.most + SPARE - free.used;
-        free.shrink(room);
+        let blocks = free.surplus(room);
+        drop(free);
+        give_back(&blocks);
         let align = layout.align().max(if size >= HUGE { HUGE } else { 1 });
         let mapped = map(size, align).or_else(|| {
-            free.shrink(0);
+            let blocks = self.free().surplus(0);
+            give_back(&blocks);
             map(size, align)
         });
         if mapped.is_none() {
-            free.used -= size;
+            self.free().used -= size;
         }
         (mapped.map_or(std::ptr::null_mut(), |start| start as *mut u8), true)
+    }
+}
+
+/// Unmaps blocks, given by length and start, that are in use nowhere and in no list.
+fn give_back(blocks: &[(usize, usize)]) {
+    for &(len, start) in blocks {
+        for from in (0..len).step_by(PIECE) {
+            unmap(start + from, PIECE.min(len - from));
+        }
     }
 }
 
@@ -154,20 +170,21 @@ impl Free {
         self.insert(start, len);
     }
 
-    /// Unmaps blocks, the smallest first, until at most so many bytes are left.
-    fn shrink(&mut self, most: usize) {
+    /// Takes out blocks, the smallest first, until at most so many bytes are left: length and start of each, to be given back without the lock.
+    fn surplus(&mut self, most: usize) -> Vec<(usize, usize)> {
         if self.bytes <= most {
-            return;
+            return Vec::new();
         }
         let mut blocks: Vec<(usize, usize)> = self.blocks.iter().map(|(&start, &len)| (len, start)).collect();
         blocks.sort_unstable();
-        for (len, start) in blocks {
-            if self.bytes <= most {
-                break;
-            }
+        let mut gone = 0;
+        while self.bytes > most && gone < blocks.len() {
+            let (len, start) = blocks[gone];
             self.remove(start, len);
-            unmap(start, len);
+            gone += 1;
         }
+        blocks.truncate(gone);
+        blocks
     }
 
     fn insert(&mut self, start: usize, len: usize) {
