@@ -291,7 +291,8 @@ impl<T: Send + Sync + 'static> Handle<T> {
     pub fn unload(&self) {
         if let Some(share) = self.live.clone().filter(|share| share.again.is_some()) {
             on_engine(move || {
-                drop(share.lock().take());
+                let model = share.lock().take();
+                drop(model);
                 allocator::release_pages();
             });
         }
