@@ -63,6 +63,11 @@ export class LazyNative<T extends { dispose(): void }> {
         built.dispose()
         throw new DisposedError('Expected a model in use for this call but received a disposed one')
       }
+      if (this.#ready !== undefined) {
+        // An earlier building that was given up had got too far to stop, and came first.
+        built.dispose()
+        return this.#ready
+      }
       this.#ready = built
       return built
     })
