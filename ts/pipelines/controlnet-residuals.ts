@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import { expected } from '../errors.ts'
 import type { GuidanceRow } from '../guidance/guidance.ts'
 import type { ControlNetOutput, ControlOptions } from '../models/controlnet.ts'
@@ -37,34 +38,45 @@ export function residuals(evaluate: Evaluate, { guessMode, acts }: How, { images
     const { encoderHiddenStates, addedCondKwargs } = step.text(rows)
     const sample = rows.length === step.rows.length ? step.sample : step.scope.keep(step.sample.slice(0, 0, rows.length * images))
     const output = await evaluate(sample, step, { encoderHiddenStates, addedCondKwargs, guessMode })
-    const keep = (tensor: Tensor): Tensor => spread(step.scope.keep(tensor), step.rows.map(takes), step.scope)
+    const present = step.rows.map(takes)
+    const given = output.downBlockResSamples.map((tensor) => step.scope.keep(tensor))
+    const middle = step.scope.keep(output.midBlockResSample)
+    const down: Tensor[] = []
+    for (const tensor of given) {
+      down.push(await spread(tensor, present, step.scope))
+    }
     return {
-      downBlockAdditionalResiduals: output.downBlockResSamples.map(keep),
-      midBlockAdditionalResidual: keep(output.midBlockResSample),
+      downBlockAdditionalResiduals: down,
+      midBlockAdditionalResidual: await spread(middle, present, step.scope),
     } satisfies UNetInputs
   }
 }
 
-/** Puts the blocks of a batch where they belong, zeros where there are none. */
-function spread(tensor: Tensor, present: readonly boolean[], scope: Scope): Tensor {
+/** Puts the blocks of a batch where they belong, zeros where there are none, in a turn of the event loop of its own. */
+async function spread(tensor: Tensor, present: readonly boolean[], scope: Scope): Promise<Tensor> {
   if (present.every(Boolean)) {
     return tensor
   }
+  await setImmediate()
   const blocks = tensor.chunk(present.filter(Boolean).length).map((block) => scope.keep(block))
   const zeros = scope.keep((blocks[0] ?? tensor).mul(0))
   return scope.keep(Tensor.cat(present.map((is) => (is ? (blocks.shift() ?? zeros) : zeros))))
 }
 
 /** The residuals, each with a scale of its own; throws `InvalidArgumentError` for another number of scales. */
-export function scaled(
+export async function scaled(
   { downBlockResSamples, midBlockResSample }: ControlNetOutput,
   scales: readonly number[],
   scope: Scope,
-): ControlNetOutput {
-  const wanted = downBlockResSamples.length + 1
-  if (scales.length !== wanted) {
-    throw expected(`one number, or one for each of ${wanted} residuals,`, 'scale', scales)
+): Promise<ControlNetOutput> {
+  const all = [...downBlockResSamples, midBlockResSample].map((tensor) => scope.keep(tensor))
+  if (scales.length !== all.length) {
+    throw expected(`one number, or one for each of ${all.length} residuals,`, 'scale', scales)
   }
-  const scale = (tensor: Tensor, i: number): Tensor => scope.keep(tensor).mul(scales[i] ?? 1)
-  return { downBlockResSamples: downBlockResSamples.map(scale), midBlockResSample: scale(midBlockResSample, wanted - 1) }
+  const made: Tensor[] = []
+  for (const [i, tensor] of all.entries()) {
+    made.push(tensor.mul(scales[i] ?? 1))
+    await setImmediate()
+  }
+  return { downBlockResSamples: made.slice(0, -1), midBlockResSample: made.at(-1) as Tensor }
 }

@@ -78,7 +78,7 @@ async function predict(
   const view: UNetStep = { ...at, sample, text: (own) => prompts.inputs(own, index) }
   let inputs: UNetInputs = {}
   for (const condition of conditions) {
-    inputs = mergeInputs(inputs, await condition(view), scope)
+    inputs = await mergeInputs(inputs, await condition(view), scope)
   }
   const { sample: input = sample, ...extra } = inputs
   const given = { ...prompts.inputs(rows, index), ...perturbation(rows, images), ...extra, signal }
