@@ -51,7 +51,7 @@ function addSmallCommands(program: Command): void {
     .option('--resolution <pixels>', 'bring the shorter side to this first, both to multiples of 64')
     .option('--low <number>', 'canny: gradients up to this are no edge (default: 100)')
     .option('--high <number>', 'canny: gradients above this are an edge (default: 200)')
-    .option('-m, --model <folder>', 'depth: folder of a DPT model, such as Intel/dpt-large')
+    .option('-m, --model <model>', 'depth: folder of a DPT model, or an id of the hub such as Intel/dpt-large')
     .action(async (kind: string, picture: string, flags: Record<string, unknown>) =>
       (await import('./preprocess.ts')).preprocessCommand(kind, picture, flags),
     )
@@ -70,7 +70,7 @@ function addSmallCommands(program: Command): void {
     )
   quiet(program.command('estimate'))
     .description('say how much memory a picture takes, from the headers of a model alone')
-    .argument('<model>', 'folder, single file, built-in model or org/name')
+    .argument('<model>', 'folder, single file, "org/name" of the hub (downloaded whole), or the built-in "shapes"')
     .option('--width <pixels>', 'default: what the model was trained on')
     .option('--height <pixels>', 'default: what the model was trained on')
     .option('--batch <number>', 'pictures at once', '1')
@@ -86,7 +86,7 @@ function addSmallCommands(program: Command): void {
     .description('list the schedulers, or show the timesteps and noise levels of one')
     .argument('[name]', 'class ("DDIMScheduler") or name in other programs ("DPM++ 2M Karras")')
     .option('-s, --steps <number>', 'number of denoising steps', '20')
-    .option('-m, --model <folder>', 'take the noise schedule from this model', 'shapes')
+    .option('-m, --model <model>', 'take the noise schedule from this folder, "org/name" of the hub, or the built-in "shapes"', 'shapes')
     .option('--svg <file>', 'draw the noise levels into an SVG file')
     .option('--json', 'print one JSON object')
     .action(async (name: string | undefined, flags: Record<string, unknown>) =>
@@ -95,7 +95,7 @@ function addSmallCommands(program: Command): void {
   quiet(program.command('tokens'))
     .description('show how a prompt is read: tokens, weights, chunks, schedule, and what of it does not fit')
     .argument('<prompt>', 'text, in quotes')
-    .option('-m, --model <folder>', 'folder of the model, or the built-in "shapes"', 'shapes')
+    .option('-m, --model <model>', 'model folder, "org/name" of the hub, or the built-in "shapes"', 'shapes')
     .option('--syntax <name>', 'how the prompt is read: plain, a1111, compel or lpw', 'plain')
     .option('-s, --steps <number>', 'steps that a schedule in the prompt unfolds over', '20')
     .option('--json', 'print one JSON object')
