@@ -204,8 +204,8 @@ export declare class NativeLora {
   get bundledNames(): Array<string>
   /** The tensors of a textual inversion that came with the adapter, by their keys in a file of its own. */
   bundled(name: string): NativeTensorFile
-  /** What of the file finds a layer in these models, as JSON. */
-  report(unet?: NativeUnet | undefined | null, textEncoder?: NativeClip | undefined | null, textEncoder2?: NativeClip | undefined | null, motionAdapter?: NativeMotion | undefined | null): string
+  /** What of the file finds a layer in these models, as JSON; reads the numbers that lie between the file's tensors. */
+  report(unet: NativeUnet | undefined | null, textEncoder: NativeClip | undefined | null, textEncoder2: NativeClip | undefined | null, motionAdapter: NativeMotion | undefined | null, token: NativeCancelToken): Promise<string>
 }
 
 /** A loaded motion adapter. */

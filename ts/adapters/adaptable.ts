@@ -93,7 +93,7 @@ export abstract class Adaptable<C extends object> {
     const { adapterName: wanted, strict = false, ...file } = checkOptions('options', options)
     this.#newName(wanted)
     const adapter = await LoraAdapter.load(source, file)
-    const report = this.#match(adapter)
+    const report = await this.#match(adapter, file.signal)
     if (strict && report.unmatched.length > 0) {
       const some = report.unmatched.slice(0, 5).join(', ')
       throw new WeightsError(`Expected a layer for every key but received ${report.unmatched.length} without one: ${some}`)
@@ -252,17 +252,18 @@ export abstract class Adaptable<C extends object> {
   }
 
   async #adaptedFor(call: CallAdapters, tags: readonly NamedLora[]): Promise<AdaptedComponents<C>> {
-    const loaded = new Map(this.#state.loaded)
+    const state = this.#state
+    const loaded = new Map(state.loaded)
     const weights: Record<string, AdapterWeight> = { ...call.loraWeights }
     for (const { name, weight } of tags) {
       if (!loaded.has(name)) {
         const adapter = await this.#byName(name)
-        loaded.set(name, { adapter, report: this.#match(adapter) })
+        loaded.set(name, { adapter, report: await this.#match(adapter) })
       }
       weights[name] ??= weight
     }
-    const acting = actingAdapters({ ...this.#state, loaded }, { ...call, loraWeights: weights })
-    return new AdaptedComponents(this.#base, acting, this.#state.inversions)
+    const acting = actingAdapters({ ...state, loaded }, { ...call, loraWeights: weights })
+    return new AdaptedComponents(this.#base, acting, state.inversions)
   }
 
   async #byName(name: string): Promise<LoraAdapter> {
@@ -279,14 +280,15 @@ export abstract class Adaptable<C extends object> {
     return adapter
   }
 
-  #match(adapter: LoraAdapter): LoraReport {
+  #match(adapter: LoraAdapter, signal?: AbortSignal): Promise<LoraReport> {
     const { unet, textEncoder, textEncoder2, motionAdapter } = this.#base as Readonly<Partial<AdaptableComponents>>
-    return reportOn(adapter, {
+    const models = {
       unet: unet && nativeUnetOf(unet),
       textEncoder: textEncoder ? nativeClipOf(textEncoder) : undefined,
       textEncoder2: textEncoder2 ? nativeClipOf(textEncoder2) : undefined,
       motionAdapter: motionAdapter && nativeMotionOf(motionAdapter),
-    })
+    }
+    return reportOn(adapter, models, signal)
   }
 
   #checkInversion(inversion: Inversion, components: Readonly<C>): void {

@@ -1,7 +1,7 @@
 import { abortable } from '../abort.ts'
 import { checkOptions } from '../checks.ts'
 import { expected, guard } from '../errors.ts'
-import { type NativeClip, type NativeLora, type NativeMotion, type NativeUnet, native } from '../native.ts'
+import { type NativeCancelToken, type NativeClip, type NativeLora, type NativeMotion, type NativeUnet, native } from '../native.ts'
 import { handleOf, type Tensor, wrapTensor } from '../tensor.ts'
 import { type AdapterFileOptions, findAdapterFile } from './adapter-file.ts'
 import type { AdapterWeight } from './adapter-weight.ts'
@@ -36,8 +36,8 @@ export let nativeLora: (adapter: unknown, name: string) => NativeLora
 /** The textual inversions that came with an adapter: the tensors of each by their keys in a file of its own. */
 export let bundledWith: (adapter: LoraAdapter) => Map<string, Record<string, Tensor>>
 
-/** Matches an adapter with models. */
-export let reportOn: (adapter: LoraAdapter, models: AdaptedModels) => LoraReport
+/** Matches an adapter with models, off the JavaScript thread. */
+export let reportOn: (adapter: LoraAdapter, models: AdaptedModels, signal?: AbortSignal) => Promise<LoraReport>
 
 /**
  * An opened adapter file: LoRA, LoCon, LoHa, LoKr, DoRA, IA3, GLoRA, OFT, BOFT or full differences, as kohya, LyCORIS, diffusers or PEFT write them.
@@ -69,8 +69,11 @@ export class LoraAdapter {
       }
       return new Map(file.bundledNames.map((name) => [name, tensorsOf(name)]))
     }
-    reportOn = (adapter, { unet, textEncoder, textEncoder2, motionAdapter }) =>
-      JSON.parse(guard(() => adapter.#native.report(unet, textEncoder, textEncoder2, motionAdapter))) as LoraReport
+    reportOn = async (adapter, { unet, textEncoder, textEncoder2, motionAdapter }, signal) => {
+      const work = (token: NativeCancelToken): Promise<string> =>
+        adapter.#native.report(unet, textEncoder, textEncoder2, motionAdapter, token)
+      return JSON.parse(await abortable(signal, work)) as LoraReport
+    }
   }
 
   /** Opens a file, a folder with one, or tensors by their keys in a file. Throws `WeightsError` for a file that holds no adapter. */

@@ -1,6 +1,7 @@
 //! `NativeClip`: CLIP's text encoder.
 
 use crate::error::{Failure, Outcome, Result};
+use crate::load::Share;
 use crate::lora::{adapted, adapters_of, context_of, derived, NativeAdapter};
 use crate::network::network_class;
 use crate::task::NativeCancelToken;
@@ -91,9 +92,9 @@ impl NativeClip {
 }
 
 impl NativeClip {
-    /// A share of the model, with shapes alone if its weights are not held.
-    pub fn shapes(&self) -> Outcome<Arc<ClipTextModel>> {
-        self.handle.share()?.shapes(&CancelToken::new())
+    /// A share of it, unless it is disposed.
+    pub fn share(&self) -> Outcome<Arc<Share<ClipTextModel>>> {
+        self.handle.share()
     }
 }
 

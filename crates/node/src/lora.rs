@@ -62,22 +62,32 @@ impl NativeLora {
         Ok(NativeTensorFile { names, tensors: NativeTensor::wrap_all(env, tensors)?, metadata: "{}".into() })
     }
 
-    /// What of the file finds a layer in these models, as JSON.
-    #[napi(catch_unwind)]
-    pub fn report(
+    /// What of the file finds a layer in these models, as JSON; reads the numbers that lie between the file's tensors.
+    #[napi(catch_unwind, ts_return_type = "Promise<string>")]
+    pub fn report<'env>(
         &self,
+        env: &'env Env,
         unet: Option<&NativeUnet>,
         text_encoder: Option<&NativeClip>,
         text_encoder_2: Option<&NativeClip>,
         motion_adapter: Option<&NativeMotion>,
-    ) -> Result<String> {
-        let (unet, motion) = (unet.map(NativeUnet::shapes).transpose()?, motion_adapter.map(NativeMotion::shapes).transpose()?);
-        let (first, second) = (text_encoder.map(NativeClip::shapes).transpose()?, text_encoder_2.map(NativeClip::shapes).transpose()?);
-        let models = unet.iter().map(|model| (Component::Unet, model.modules()));
-        let models = models.chain(first.iter().map(|model| (Component::TextEncoder, model.modules())));
-        let models = models.chain(second.iter().map(|model| (Component::TextEncoder2, model.modules())));
-        let models: Vec<_> = models.chain(motion.iter().map(|model| (Component::MotionAdapter, model.modules()))).collect();
-        Ok(report(&self.file, &models).map_err(Failure::from)?.json().to_string())
+        token: &NativeCancelToken,
+    ) -> Result<Object<'env>> {
+        let (file, cancel) = (self.file.clone(), token.token.clone());
+        let (unet, motion) = (unet.map(NativeUnet::share).transpose()?, motion_adapter.map(NativeMotion::share).transpose()?);
+        let (first, second) = (text_encoder.map(NativeClip::share).transpose()?, text_encoder_2.map(NativeClip::share).transpose()?);
+        let work = move || {
+            let unet = unet.map(|share| share.shapes(&cancel)).transpose()?;
+            let motion = motion.map(|share| share.shapes(&cancel)).transpose()?;
+            let first = first.map(|share| share.shapes(&cancel)).transpose()?;
+            let second = second.map(|share| share.shapes(&cancel)).transpose()?;
+            let models = unet.iter().map(|model| (Component::Unet, model.modules()));
+            let models = models.chain(first.iter().map(|model| (Component::TextEncoder, model.modules())));
+            let models = models.chain(second.iter().map(|model| (Component::TextEncoder2, model.modules())));
+            let models: Vec<_> = models.chain(motion.iter().map(|model| (Component::MotionAdapter, model.modules()))).collect();
+            Ok(report(&file, &models)?.json().to_string())
+        };
+        Ok(spawn(env, &token.token, work, |_, found| Ok(found))?)
     }
 }
 

@@ -35,9 +35,9 @@ impl NativeMotion {
 }
 
 impl NativeMotion {
-    /// A share of the modules, with shapes alone if their weights are not held.
-    pub fn shapes(&self) -> Outcome<Arc<MotionAdapter>> {
-        self.handle.share()?.shapes(&CancelToken::new())
+    /// A share of it, unless it is disposed.
+    pub fn share(&self) -> Outcome<Arc<Share<MotionAdapter>>> {
+        self.handle.share()
     }
 }
 

@@ -243,8 +243,8 @@ impl NativeUnet {
 }
 
 impl NativeUnet {
-    /// A share of the model, with shapes alone if its weights are not held.
-    pub fn shapes(&self) -> Outcome<Arc<UNet2DConditionModel>> {
-        self.handle.share()?.shapes(&CancelToken::new())
+    /// A share of it, unless it is disposed.
+    pub fn share(&self) -> Outcome<Arc<Share<UNet2DConditionModel>>> {
+        self.handle.share()
     }
 }
