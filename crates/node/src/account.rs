@@ -2,11 +2,21 @@
 
 use candle_core::{Storage, Tensor};
 use napi::Env;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Bytes of one storage, shared by all JavaScript tensors that are views of it.
 pub struct Account {
     bytes: i64,
+}
+
+impl Account {
+    /// Reports a storage to V8.
+    fn opened(env: &Env, tensor: &Tensor) -> napi::Result<Arc<Self>> {
+        let bytes = i64::try_from(tensor.elem_count() * tensor.dtype().size_in_bytes()).unwrap_or(i64::MAX);
+        env.adjust_external_memory(bytes)?;
+        Ok(Arc::new(Self { bytes }))
+    }
 }
 
 /// A tensor together with the account of its storage.
@@ -22,13 +32,25 @@ impl Accounted {
         let shared = relatives.into_iter().find(|other| storage_address(&other.tensor) == address);
         let account = match shared {
             Some(other) => other.account.clone(),
-            None => {
-                let bytes = i64::try_from(tensor.elem_count() * tensor.dtype().size_in_bytes()).unwrap_or(i64::MAX);
-                env.adjust_external_memory(bytes)?;
-                Arc::new(Account { bytes })
-            }
+            None => Account::opened(env, &tensor)?,
         };
         Ok(Self { tensor, account })
+    }
+
+    /// Reports new storages to V8, of tensors of which some may be views of one.
+    pub fn all(env: &Env, tensors: Vec<Tensor>) -> napi::Result<Vec<Self>> {
+        let mut accounts: HashMap<usize, Arc<Account>> = HashMap::new();
+        let mut all = Vec::with_capacity(tensors.len());
+        for tensor in tensors {
+            let address = storage_address(&tensor);
+            let account = match accounts.get(&address) {
+                Some(known) => known.clone(),
+                None => Account::opened(env, &tensor)?,
+            };
+            accounts.insert(address, account.clone());
+            all.push(Self { tensor, account });
+        }
+        Ok(all)
     }
 
     /// Drops the tensor; the last user of the storage takes its bytes off V8's books.

@@ -28,12 +28,7 @@ impl NativeTensor {
 
     /// Handles on several tensors, of which some may be views of one storage.
     pub fn wrap_all(env: &Env, tensors: Vec<Tensor>) -> Outcome<Vec<Self>> {
-        let mut wrapped: Vec<Self> = Vec::with_capacity(tensors.len());
-        for tensor in tensors {
-            let accounted = Accounted::new(env, tensor, wrapped.iter().filter_map(|other| other.live.as_ref()))?;
-            wrapped.push(Self { live: Some(accounted) });
-        }
-        Ok(wrapped)
+        Ok(Accounted::all(env, tensors)?.into_iter().map(|accounted| Self { live: Some(accounted) }).collect())
     }
 
     /// The tensor, unless disposed. Cloning it is cheap and keeps the storage for running work.
