@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
-import { once } from 'node:events'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
 import { ConfigError } from '../errors.ts'
 import type { Image } from '../image/image.ts'
 
@@ -44,7 +45,8 @@ export async function writeMp4(
   })
   const early = (): void => {} // of an ffmpeg that stops before the last frame, its exit code tells
   child.stdin.on('error', early)
-  const fed = feed(child.stdin, frames).catch(early)
+  const pixels = Readable.from(frames.map(({ data }) => data))
+  const fed = pipeline(pixels, child.stdin).catch(early)
   const code = await ended.catch((cause: unknown) => {
     throw new ConfigError(
       `Expected the program ffmpeg on the PATH, for .mp4 files, but could not run ${JSON.stringify(ffmpeg)}: install it, or save as .gif, .webp or .png`,
@@ -55,16 +57,4 @@ export async function writeMp4(
   if (code !== 0) {
     throw new ConfigError(`Expected ffmpeg to write ${JSON.stringify(path)} but it ended with code ${code}: ${complaint.trim()}`)
   }
-}
-
-async function feed(pipe: NodeJS.WritableStream & { destroyed?: boolean }, frames: readonly Image[]): Promise<void> {
-  for (const { data } of frames) {
-    if (pipe.destroyed) {
-      return
-    }
-    if (!pipe.write(data)) {
-      await Promise.race([once(pipe, 'drain'), once(pipe, 'close')])
-    }
-  }
-  pipe.end()
 }
