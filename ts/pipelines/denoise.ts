@@ -3,6 +3,7 @@ import { throwIfAborted } from '../abort.ts'
 import { AbortError } from '../errors.ts'
 import type { GuidanceRow } from '../guidance/guidance.ts'
 import type { UNetForwardOptions } from '../models/unet-2d-condition-model.ts'
+import { prepareStep } from '../schedulers/scheduler.ts'
 import { Scope } from '../scope.ts'
 import type { Tensor } from '../tensor.ts'
 import type { Denoised, DenoiseOptions, UNetStep } from './denoise-options.ts'
@@ -56,6 +57,7 @@ async function step(options: DenoiseOptions, state: RunState, index: number, tim
   }
   const guided = scope.keep(state.guidance.combine(predictions, { index, total, timestep }))
   const unconditional = predictions[Math.max(0, rows.map(({ prompt }) => prompt).lastIndexOf('negative'))]
+  await prepareStep(scheduler, timestep, latents, generator)
   const { prevSample, predOriginalSample } = scheduler.step(guided, timestep, latents, { generator, eta, unconditional })
   const next = options.afterStep?.(prevSample, index) ?? prevSample
   if (next !== prevSample) {

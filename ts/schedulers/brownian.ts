@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import { Generator } from '../random.ts'
 import { Tensor } from '../tensor.ts'
 import { seedSequence } from './seed-sequence.ts'
@@ -38,6 +39,7 @@ export class BrownianPath {
   readonly #entropy: bigint
   readonly #whole: Float32Array
   readonly #cache = new Map<Node, Float32Array>()
+  #ready: { start: number; end: number; sum: Float32Array } | undefined
 
   constructor(start: number, end: number, seed: number | bigint, shape: readonly number[]) {
     this.#root = { start: round6(start), end: round6(end), parent: undefined, left: true, key: 0, depth: 0 }
@@ -50,17 +52,46 @@ export class BrownianPath {
 
   /** `W(end) - W(start)`. */
   increment(start: number, end: number): Float32Array {
+    const ready = this.#ready
+    if (ready !== undefined && ready.start === start && ready.end === end) {
+      return ready.sum
+    }
+    const sum = new Float32Array(this.#whole.length)
+    for (const [i, node] of this.#between(start, end).entries()) {
+      this.#add(sum, node, i === 0)
+    }
+    return sum
+  }
+
+  /** Makes the increment that is asked for next, one draw in each turn of the event loop: there are dozens, each of the size of the sample. */
+  async prepare(start: number, end: number): Promise<void> {
+    const sum = new Float32Array(this.#whole.length)
+    for (const [i, node] of this.#between(start, end).entries()) {
+      const line: Node[] = []
+      for (let at: Node | undefined = node; at !== undefined && !this.#cache.has(at); at = at.parent) {
+        line.push(at)
+      }
+      for (const above of line.reverse()) {
+        this.#value(above)
+        await setImmediate()
+      }
+      this.#add(sum, node, i === 0)
+    }
+    this.#ready = { start, end, sum }
+  }
+
+  #between(start: number, end: number): Node[] {
     const clamp = (t: number): number => Math.min(Math.max(t, this.#root.start), this.#root.end)
     const found: Node[] = []
     this.#locate(this.#root, round6(clamp(start)), round6(clamp(end)), found)
-    const sum = new Float32Array(this.#whole.length)
-    for (const [i, node] of found.entries()) {
-      const part = this.#value(node)
-      for (let k = 0; k < sum.length; k++) {
-        sum[k] = i === 0 ? (part[k] ?? 0) : (sum[k] ?? 0) + (part[k] ?? 0)
-      }
+    return found
+  }
+
+  #add(sum: Float32Array, node: Node, isFirst: boolean): void {
+    const part = this.#value(node)
+    for (let k = 0; k < sum.length; k++) {
+      sum[k] = isFirst ? (part[k] ?? 0) : (sum[k] ?? 0) + (part[k] ?? 0)
     }
-    return sum
   }
 
   #normal(seed: number): Float32Array {
@@ -160,6 +191,13 @@ export class BrownianNoise {
     const [batch = 1, ...item] = shape
     this.#shape = shape
     this.#paths = seeds.map((seed) => new BrownianPath(low, high, seed, seeds.length === 1 ? shape : [batch / seeds.length, ...item]))
+  }
+
+  /** Makes the noise that is drawn next in turns of the event loop. */
+  async prepare(from: number, to: number): Promise<void> {
+    for (const path of this.#paths) {
+      await path.prepare(Math.min(from, to), Math.max(from, to))
+    }
   }
 
   /** The noise of a step from sigma `from` down to `to`; shape of the sample. */

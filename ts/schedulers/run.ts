@@ -91,6 +91,13 @@ export class Run implements Disposable {
     }
   }
 
+  /** Makes the noise of a row in turns of the event loop, if it comes from a Brownian path; `step` then finds it made. */
+  async prepare({ noise }: Row, shape: readonly number[], source: StepSource): Promise<void> {
+    if (noise?.kind === 'brownian') {
+      await this.#path(noise, shape, source).prepare(noise.from, noise.to)
+    }
+  }
+
   #draw(noise: NoiseDraw, output: Tensor, source: StepSource): Tensor {
     if (source.varianceNoise !== undefined) {
       if (source.varianceNoise.shape.join() !== output.shape.join()) {
@@ -98,7 +105,10 @@ export class Run implements Disposable {
       }
       return source.varianceNoise.clone()
     }
-    const drawn = noise.kind === 'normal' ? randnTensor(output.shape, source.generator) : this.#path(noise, output.shape, source)
+    const drawn =
+      noise.kind === 'normal'
+        ? randnTensor(output.shape, source.generator)
+        : this.#path(noise, output.shape, source).draw(noise.from, noise.to)
     if (drawn.device === output.device) {
       return drawn
     }
@@ -107,14 +117,14 @@ export class Run implements Disposable {
     return moved
   }
 
-  #path(noise: NoiseDraw & { kind: 'brownian' }, shape: readonly number[], { generator, brownianSeed }: StepSource): Tensor {
+  #path(noise: NoiseDraw & { kind: 'brownian' }, shape: readonly number[], { generator, brownianSeed }: StepSource): BrownianNoise {
     const generators: readonly Generator[] = generator === undefined ? [] : generator instanceof Generator ? [generator] : generator
     const seeds = brownianSeed !== undefined ? [brownianSeed] : generators.map(({ seed }) => seed)
     const key = `${noise.low} ${noise.high} ${seeds.join()} ${shape.join()}`
     if (this.#brownian?.key !== key) {
       this.#brownian = { key, noise: new BrownianNoise(noise.low, noise.high, seeds.length === 0 ? [randomSeed()] : seeds, shape) }
     }
-    return this.#brownian.noise.draw(noise.from, noise.to)
+    return this.#brownian.noise
   }
 
   /** Frees the history. */

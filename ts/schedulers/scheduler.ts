@@ -20,6 +20,9 @@ type SchedulerClass<T extends Scheduler> = { readonly className: string; new (co
 
 type Coefficients = { addNoise: [number, number][] | null; velocity: [number, number][] | null; betas?: number[]; alphasCumprod?: number[] }
 
+/** Makes the noise of the next step, where that takes long, in turns of the event loop; only for this package's own modules. */
+export let prepareStep: (scheduler: Scheduler, timestep: number, sample: Tensor, generator: StepOptions['generator']) => Promise<void>
+
 /**
  * A sampler with diffusers' surface (`setTimesteps`, `timesteps`, `scaleModelInput`, `step`, `addNoise`) over an immutable plan.
  *
@@ -39,6 +42,15 @@ export abstract class Scheduler {
   #numbers: StepNumbers = {}
   #plan: { key: string; plan: Plan } | undefined
   #run = new Run()
+
+  static {
+    prepareStep = async (scheduler, timestep, sample, generator) => {
+      if (scheduler.expectedCalls === undefined) {
+        const row = scheduler.#row(timestep, scheduler.#numbers)
+        await scheduler.#run.prepare(row, sample.shape, { generator, brownianSeed: scheduler.brownianSeed })
+      }
+    }
+  }
 
   /**
    * @param config keys of this class; a key that the class does not know is an error, unless `_class_name` is there too (a saved config).
