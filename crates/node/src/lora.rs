@@ -112,11 +112,7 @@ pub fn adapted<M: Network>(env: &Env, model: M) -> Outcome<Handle<M>> {
 }
 
 /// As `adapted`, of what `make` makes of a model: at once if that is held, else by the first call that needs it.
-pub fn derived<M: Network>(
-    env: &Env,
-    from: &Handle<M>,
-    make: impl Fn(&M) -> nd_models::Result<M> + Send + Sync + 'static,
-) -> Outcome<Handle<M>> {
+pub fn derived<M: Network>(env: &Env, from: &Handle<M>, make: impl Fn(&M) -> nd_models::Result<M> + Send + Sync + 'static) -> Outcome<Handle<M>> {
     let share = from.share()?;
     if let Some(model) = share.if_held() {
         return adapted(env, make(&model)?);

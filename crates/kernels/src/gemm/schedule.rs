@@ -5,8 +5,8 @@ use std::ops::Range;
 
 /// Channels of one set that are multiplied in one go: a slice of the image stays in L2 for all taps.
 const RUN: usize = 160;
-/// Channels per chunk at most: its panel stays in L2.
-const CHUNK: usize = 320;
+/// Channels per chunk at most: its panel stays in L2, and sums wait in memory between chunks. 640 took 2 to 4 % less time than 320 in the UNet's linear layers.
+const CHUNK: usize = 640;
 
 /// Channels `k0..k0 + len` of a set.
 #[derive(Clone)]

@@ -2,7 +2,7 @@
 //! of the GEMM's micro-kernel, and each result tile is transformed back. Multiplications per pixel: 9 direct, 4 for m = 2, 2.25 for 4, 1.78 for 6.
 //!
 //! Work is cut so that nothing large travels far: a chunk of tiles is transformed into V (shared, in L3), then each task takes one panel of output channels and a
-//! slice of the chunk's tiles, multiplies all positions into a private M (in L2) and transforms M back. V is `[position][tile][channel]`, M
+//! slice of the chunk's tiles, multiplies all positions into a private M (in L2 and L3) and transforms M back. V is `[position][tile][channel]`, M
 //! `[position][tile][column]`; positions are an odd number of cache lines apart, because multiples of 4 KiB would fall into the same cache sets.
 //!
 //! Transformed weights U are four times as large as the weights and more. Small ones are kept; of large ones a task of a small image makes some channels of its

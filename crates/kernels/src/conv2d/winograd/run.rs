@@ -14,11 +14,13 @@ use std::ops::Range;
 
 /// Tiles per chunk: V stays in L3, and U is read once per chunk.
 const CHUNK: usize = 264;
-/// Tiles per task: M stays in L2.
-const SLICE: usize = 66;
+/// Tiles per task: U is read from L3 once for all of them, which costs more than what of M does not fit into L2; with half as many convolutions took 8 to 12 % more time.
+const SLICE: usize = 132;
+/// Tasks for each thread that level out their ends; of fewer, slices are halved.
+const TASKS: usize = 4;
 /// With at most so many tiles each task makes its panel's weights itself, a few channels at a time and only in L2: through memory they would take longer than
 /// their products.
-const FEW: usize = 2 * SLICE;
+const FEW: usize = SLICE;
 /// Input tiles per task, in numbers transformed.
 const STEP: usize = 1 << 15;
 
@@ -119,7 +121,8 @@ impl Chunk<'_> {
     /// Products and output transform for some panels, of weights that are there or are made on the spot.
     fn products<T: Tile>(&self, weights: Option<&Winograd<T>>, panels: Range<usize>) {
         let &Self { shape, finish, first, count } = self;
-        let slice = count.div_ceil(count.div_ceil(SLICE)).next_multiple_of(MR);
+        let most = if panels.len() * count.div_ceil(SLICE) < TASKS * pool::threads() { SLICE / 2 } else { SLICE };
+        let slice = count.div_ceil(count.div_ceil(most)).next_multiple_of(MR);
         let slices = count.div_ceil(slice);
         pool::run(panels.len() * slices, |i| {
             let (panel, start) = (panels.start + i / slices, i % slices * slice);
