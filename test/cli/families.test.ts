@@ -1,4 +1,4 @@
-import { cp, mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -79,15 +79,24 @@ test.serial('--ip-adapter with --image-prompt and --negative-image', async (t) =
   t.true((data[2] ?? 0) > (data[1] ?? 0) + 40, `a blue background, as in the picture: ${[...data]}`)
 })
 
-test.serial('--refiner runs the last part of the steps', async (t) => {
-  const refiner = join(cwd, 'refiner')
-  await cp(join(pipelines, 'tiny-sdxl-refiner'), refiner, { recursive: true })
-  for (const part of ['text_encoder_2', 'tokenizer_2', 'vae']) {
-    await cp(join(pipelines, 'tiny-sdxl', part), join(refiner, part), { recursive: true })
-  }
+test.serial('--refiner runs the last part of the steps, with the text encoder and the autoencoder of the first model', async (t) => {
+  const refiner = join(pipelines, 'tiny-sdxl-refiner')
   const base = ['--model', join(pipelines, 'tiny-sdxl'), '--width', '16', '--height', '16', '--steps', '4']
   const { stderr } = await generate('refined.png', [...base, '--refiner', refiner, '--refiner-start', '0.5'])
   t.regex(stderr, /step 2\/2\n[\s\S]*step 2\/2\n/)
+})
+
+test.serial('--model reads a single file, of which --config tells what its keys do not', async (t) => {
+  const [file, configs] = [join(cwd, 'shapes.safetensors'), join(root, 'models', 'shapes')]
+  const converted = await command(['convert', configs, file], cwd)
+  t.is(converted.code, 0, converted.stderr)
+  const steps = ['--steps', '3']
+  await generate('folder.png', steps)
+  await generate('file.png', ['--model', file, '--config', configs, ...steps])
+  t.deepEqual(await sharp(join(cwd, 'file.png')).raw().toBuffer(), await sharp(join(cwd, 'folder.png')).raw().toBuffer())
+  const { code, stderr } = await command(['generate', prompt, '--model', file, '--variant', 'fp16'], cwd)
+  t.is(code, 2)
+  t.regex(stderr, /^--variant can be used only with a folder or a model of the hub, but --model is the file /)
 })
 
 test.serial('--motion-adapter makes a video of --frames', async (t) => {
@@ -136,6 +145,7 @@ const mistakes: [name: string, args: string[], sentence: RegExp][] = [
   ],
   ['a refiner that is not there', ['--refiner', 'nowhere'], /for --refiner but received "nowhere"\n/],
   ['a motion adapter that is not there', ['--motion-adapter', 'nowhere'], /for --motion-adapter but received "nowhere"\n/],
+  ['--config with a folder', ['--config', adapters], /^--config can be used only with a single file, but --model is "shapes"\n/],
   ['--upscale without a picture', ['--upscale', '2'], /^--upscale can be used only with --image/],
   [
     'tiles that are no multiple of 8',

@@ -1,9 +1,8 @@
-import { stat } from 'node:fs/promises'
-import type { WeightsDType } from '../models/model.ts'
 import { AutoPipelineForText2Image } from '../pipelines/auto.ts'
 import type { MemoryEstimate } from '../pipelines/memory.ts'
 import { bytesText } from '../quantities.ts'
 import { print, printJson } from './exit.ts'
+import { loadModel } from './load-model.ts'
 import { table } from './table.ts'
 import { wholeNumber } from './whole-number.ts'
 
@@ -30,14 +29,7 @@ export async function estimateCommand(model: string, flags: EstimateFlags): Prom
     numImagesPerPrompt: wholeNumber('--batch', flags.batch, 1),
     guided: flags.guidance,
   }
-  const options = { dtype: flags.dtype as WeightsDType, device: 'meta' } as const
-  const isFile = await stat(model).then(
-    (entry) => entry.isFile(),
-    () => false,
-  )
-  await using pipe = await (isFile
-    ? AutoPipelineForText2Image.fromSingleFile(model, options)
-    : AutoPipelineForText2Image.fromPretrained(model, options))
+  await using pipe = await loadModel(AutoPipelineForText2Image, model, { dtype: flags.dtype, device: 'meta' }, {})
   const estimate = await pipe.estimate(size)
   if (flags.json) {
     printJson({ model, ...estimate })

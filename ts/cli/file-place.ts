@@ -3,6 +3,7 @@ import { basename, dirname } from 'node:path'
 import { isRepositoryId } from '../hub/repository.ts'
 import { openSource } from '../models/source.ts'
 import { UsageError } from './exit.ts'
+import { isModelFile } from './load-model.ts'
 
 /** Where an adapter's file is, as the loaders take it. */
 export interface FilePlace {
@@ -13,10 +14,14 @@ export interface FilePlace {
   name: string
 }
 
-/** Throws `UsageError` that names the flag unless the text is a folder or an id of the hub. */
+/** Throws `UsageError` that names the flag unless the text is a file, a folder or an id of the hub. */
 export async function checkModel(text: string, flag: string): Promise<void> {
+  if (await isModelFile(text)) {
+    return
+  }
   await openSource(text).catch((error: unknown) => {
-    throw new UsageError((error instanceof Error ? error.message : String(error)).replace(' for dir but', ` for ${flag} but`))
+    const message = error instanceof Error ? error.message : String(error)
+    throw new UsageError(message.replace('an existing folder,', 'an existing folder or file,').replace(' for dir but', ` for ${flag} but`))
   })
 }
 

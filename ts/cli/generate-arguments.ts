@@ -2,13 +2,14 @@ import { InvalidArgumentError } from '../errors.ts'
 import { type ImageInput, loadImage } from '../image/load-image.ts'
 import type { GenerationParameters } from '../image/metadata/parameters.ts'
 import { parseParameters } from '../image/metadata/read.ts'
-import { openSource } from '../models/source.ts'
 import { parseOptions } from '../pipelines/parse-options.ts'
 import { findStyles, loadStyles } from '../prompt/styles.ts'
 import { loadWildcards } from '../prompt/wildcard-files.ts'
 import { resolveScheduler } from '../schedulers/resolve.ts'
 import { note, UsageError } from './exit.ts'
+import { checkModel } from './file-place.ts'
 import { commandDefaults, type Flag, generateFlags, longName, schemas } from './generate-flags.ts'
+import { checkModelFlags } from './load-model.ts'
 
 /** What a call of the command asks for. */
 export type Task = keyof typeof schemas
@@ -116,16 +117,15 @@ function check(task: Task, options: Record<string, unknown>): void {
   }
 }
 
-/** Unknown scheduler names and model folders are found here, before any weights are read. */
-async function checkNames(scheduler: unknown, model: string): Promise<void> {
+/** An unknown scheduler is found here, before any weights are read. */
+function checkScheduler(scheduler: unknown): void {
   try {
-    await openSource(model)
     if (scheduler !== undefined) {
       resolveScheduler(scheduler as string)
     }
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error)
-    throw new UsageError(message.replace(' for dir but', ' for --model but').replace(' for scheduler but', ' for --scheduler but'))
+    throw new UsageError(message.replace(' for scheduler but', ' for --scheduler but'))
   }
 }
 
@@ -158,7 +158,9 @@ export async function readGenerateCall(prompt: string | undefined, flags: Record
     delete options.numInferenceSteps
   }
   check(task, options)
-  await checkNames(options.scheduler, String(flags.model))
+  await checkModel(String(flags.model), '--model')
+  await checkModelFlags(String(flags.model), flags)
+  checkScheduler(options.scheduler)
   await readPictures(options)
   return { task, model: String(flags.model), options }
 }

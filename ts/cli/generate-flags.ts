@@ -135,11 +135,12 @@ export function addGenerateFlags(command: Command): void {
   command.argument('[prompt]', 'what the picture shows, in quotes')
   command
     .optionsGroup('Model and files:')
-    .option('-m, --model <model>', 'model folder, "org/name" of the hub, or the built-in "shapes"', 'shapes')
+    .option('-m, --model <model>', 'folder, single file, "org/name" of the hub, or the built-in "shapes"', 'shapes')
     .option('-o, --out <path>', 'file (.png, .jpg, .webp) or folder/ to write to (default: out/PROMPT-SEED.png)')
     .addOption(new Option('--output <path>').hideHelp())
   addHubFlags(command)
     .option('--variant <name>', 'weights variant of the model folder, such as fp16')
+    .option('--config <folder>', 'configs of a single file, where its keys do not tell')
     .addOption(new Option('--dtype <type>', 'type that the weights are kept in').choices(['f32', 'f16', 'bf16', 'int8', 'fast', 'auto']))
     .option('--device <name>', 'cpu, cuda or cuda:N (default: cpu)')
     .option('--threads <number>', 'threads for the work (default: one per physical core)')

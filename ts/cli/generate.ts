@@ -15,8 +15,8 @@ import { note, printJson } from './exit.ts'
 import { checkModel } from './file-place.ts'
 import { type GenerateCall, readGenerateCall } from './generate-arguments.ts'
 import { readHires } from './hires-flags.ts'
-import { hubOptions } from './hub-flags.ts'
 import { type Interrupt, interruptible } from './interrupt.ts'
+import { loadModel, type ModelFlags } from './load-model.ts'
 import { type OutputPaths, outputPaths } from './output-paths.ts'
 import type { Progress } from './progress.ts'
 import { readRefiner, refine } from './refiner-flags.ts'
@@ -44,6 +44,8 @@ type Generation = GenerateCall & {
 
 type Written = { path: string; seed: number | bigint | undefined; width: number; height: number; parameters: unknown }
 
+type Loading = Pick<PipelineLoadOptions, 'signal' | 'onProgress'>
+
 async function load(
   { task, model }: GenerateCall,
   flags: Record<string, unknown>,
@@ -51,12 +53,10 @@ async function load(
   progress: Progress,
 ): Promise<Generating> {
   const parts = new Map<string, { loaded: number; total: number }>()
-  const chosen = ['dtype', 'device', 'variant'].filter((name) => flags[name] !== undefined)
   const { motionAdapter } = flags
-  const loader = typeof motionAdapter === 'string' ? videoLoader(motionAdapter) : loaders[task]
-  const options: PipelineLoadOptions = {
+  const loader = typeof motionAdapter === 'string' ? videoLoader(motionAdapter, flags) : loaders[task]
+  const options: Loading = {
     signal,
-    ...hubOptions(flags),
     onProgress: ({ phase, component, loaded, total }) => {
       if (phase === 'download') {
         progress.download(loaded, total)
@@ -66,9 +66,8 @@ async function load(
       const sum = (key: 'loaded' | 'total'): number => [...parts.values()].reduce((all, part) => all + part[key], 0)
       progress.load(sum('loaded'), sum('total'))
     },
-    ...Object.fromEntries(chosen.map((name) => [name, flags[name]])),
   }
-  return (await loader.fromPretrained(model, options)) as unknown as Generating
+  return (await loadModel<unknown, Loading>(loader, model, flags, options)) as Generating
 }
 
 /** Saves previews eight times as large, each latent position a square, without holding up the run. */
@@ -80,7 +79,12 @@ async function writePreviews(images: readonly Image[], step: number, paths: Outp
 }
 
 /** Runs the call, in two stages where a refiner takes over. */
-async function denoise(pipe: Generating, call: Generation, ...rest: [Interrupt, OutputPaths, Progress]): Promise<ImagesResult> {
+async function denoise(
+  pipe: Generating,
+  call: Generation,
+  flags: ModelFlags,
+  ...rest: [Interrupt, OutputPaths, Progress]
+): Promise<ImagesResult> {
   const [{ signal }, , progress] = rest
   const { options, hires, refiner, enlarge } = call
   if (enlarge !== undefined) {
@@ -90,7 +94,7 @@ async function denoise(pipe: Generating, call: Generation, ...rest: [Interrupt, 
     const job = hires === undefined ? pipe.generate(options, { signal }) : hiresFix(pipe as never, { ...options, hires }, { signal })
     return watch(job, ...rest)
   }
-  const { base, refined } = refine(pipe as never, options, { ...refiner, signal })
+  const { base, refined } = refine(pipe as never, options, { ...refiner, flags, signal })
   const second = await refined(await watch(base, ...rest))
   try {
     return await watch(second.job, ...rest)
@@ -159,7 +163,7 @@ async function run(call: Generation, flags: Record<string, unknown>, interrupt: 
   Object.assign(call.options, conditions.options)
   const loaded = performance.now()
   try {
-    const result = await denoise(pipe, call, interrupt, paths, progress)
+    const result = await denoise(pipe, call, flags, interrupt, paths, progress)
     progress.stop()
     const made = performance.now()
     const written = video ? await writeVideos(result, paths.picture) : await write(result, paths, flags)

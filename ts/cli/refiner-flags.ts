@@ -2,7 +2,9 @@ import type { Command } from 'commander'
 import type { Job } from '../pipelines/job.ts'
 import type { ImagesResult, LatentsResult } from '../pipelines/result.ts'
 import { StableDiffusionXLImg2ImgPipeline } from '../pipelines/stable-diffusion-xl.ts'
+import type { StableDiffusionXLComponents } from '../pipelines/stable-diffusion-xl-base.ts'
 import { UsageError } from './exit.ts'
+import { loadModel, type ModelFlags } from './load-model.ts'
 
 /** Adds the flags of SDXL's refiner to `generate`. */
 export function addRefinerFlags(command: Command): void {
@@ -43,19 +45,29 @@ const SHARED = [
   'rng',
 ] as const
 
-type Base = { generate(options: Record<string, unknown>, how: { signal: AbortSignal }): Job<LatentsResult> }
+type Base = {
+  components: Readonly<Pick<StableDiffusionXLComponents, 'tokenizer2' | 'textEncoder2' | 'vae'>>
+  generate(options: Record<string, unknown>, how: { signal: AbortSignal }): Job<LatentsResult>
+}
 
-/** Runs the first model up to `start` and the refiner from there. Source: arXiv:2307.01952 section 2.5, "ensemble of expert denoisers". */
+/**
+ * Runs the first model up to `start` and the refiner, with the same text encoder and autoencoder, from there.
+ * Source: arXiv:2307.01952 section 2.5, "ensemble of expert denoisers".
+ */
 export function refine(
   base: Base,
   options: Record<string, unknown>,
-  { model, start, signal }: { model: string; start: number; signal: AbortSignal },
+  { model, start, flags, signal }: { model: string; start: number; flags: ModelFlags; signal: AbortSignal },
 ): { base: Job<LatentsResult>; refined: (latents: LatentsResult) => Promise<{ job: Job<ImagesResult>; dispose: () => void }> } {
   const first = base.generate({ ...options, denoisingEnd: start, outputType: 'latent' }, { signal })
   return {
     base: first,
     refined: async ({ latents }) => {
-      const refiner = await StableDiffusionXLImg2ImgPipeline.fromPretrained(model, { signal })
+      const { tokenizer2, textEncoder2, vae } = base.components
+      const { dtype, device, variant, cacheDir, offline } = flags
+      const own = { dtype, device, variant, cacheDir, offline }
+      const parts = { tokenizer2, textEncoder2, vae, signal }
+      const refiner = await loadModel<StableDiffusionXLImg2ImgPipeline, typeof parts>(StableDiffusionXLImg2ImgPipeline, model, own, parts)
       const shared = Object.fromEntries(SHARED.filter((name) => options[name] !== undefined).map((name) => [name, options[name]]))
       const job = refiner.generate({ ...shared, image: latents, denoisingStart: start } as never, {
         signal,

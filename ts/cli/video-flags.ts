@@ -5,6 +5,7 @@ import type { PipelineLoadOptions } from '../pipelines/load.ts'
 import type { ImagesResult } from '../pipelines/result.ts'
 import { MotionAdapter } from '../video/motion-adapter.ts'
 import { UsageError } from './exit.ts'
+import { loadModel, type ModelFlags, type ModelLoader } from './load-model.ts'
 import { wholeNumber } from './whole-number.ts'
 
 /** Extensions of the files that videos are written to. */
@@ -39,16 +40,17 @@ export function readVideo(flags: Record<string, unknown>, task: string): Record<
   }
 }
 
-/** What loads the pipeline of a video in place of that of a picture, with the motion adapter in this folder. */
-export function videoLoader(adapter: string): {
-  fromPretrained(model: string, options: PipelineLoadOptions): Promise<AnimateDiffPipeline>
-} {
+type Loading = Pick<PipelineLoadOptions, 'signal' | 'onProgress'>
+
+/** What loads the pipeline of a video in place of that of a picture, with this motion adapter, read as the flags say. */
+export function videoLoader(adapter: string, flags: ModelFlags): ModelLoader<AnimateDiffPipeline, Loading> {
+  const { dtype, device, cacheDir, offline } = flags
+  const motion = ({ signal }: Loading): Promise<MotionAdapter> =>
+    loadModel(MotionAdapter, adapter, { dtype, device, cacheDir, offline }, { signal })
   return {
-    async fromPretrained(model, options) {
-      const { cacheDir, localFilesOnly, signal } = options
-      const motionAdapter = await MotionAdapter.fromPretrained(adapter, { cacheDir, localFilesOnly, signal })
-      return AnimateDiffPipeline.fromPretrained(model, { ...options, motionAdapter })
-    },
+    fromPretrained: async (model, options) =>
+      AnimateDiffPipeline.fromPretrained(model, { ...options, motionAdapter: await motion(options) }),
+    fromSingleFile: async (path, options) => AnimateDiffPipeline.fromSingleFile(path, { ...options, motionAdapter: await motion(options) }),
   }
 }
 
