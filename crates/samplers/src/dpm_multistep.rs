@@ -60,10 +60,14 @@ fn train_lambdas(bars: &[f32]) -> Vec<f32> {
     bars.iter().map(|&a| log(a.sqrt()) - log((1.0 - a).sqrt())).collect()
 }
 
-/// Training steps whose lambda lies below `lambda_min_clipped`.
-pub(crate) fn clipped(config: &Config, bars: &[f32]) -> Result<usize> {
+/// Training steps whose lambda is not below `lambda_min_clipped`, which come first; at least one.
+pub(crate) fn usable(config: &Config, bars: &[f32]) -> Result<usize> {
     let least = config.number("lambda_min_clipped")?;
-    Ok(train_lambdas(bars).iter().filter(|&&l| f64::from(l) < least).count())
+    let lambdas = train_lambdas(bars);
+    match lambdas.len() - lambdas.iter().filter(|&&l| f64::from(l) < least).count() {
+        0 => Err(SamplerError::config("lambda_min_clipped", "a number that some training step reaches", least.to_string())),
+        count => Ok(count),
+    }
 }
 
 /// What differs between the classes that share this schedule.
@@ -165,7 +169,7 @@ pub(crate) fn schedule(config: &Config, options: &PlanOptions) -> Result<Schedul
     let timesteps = match options.custom_timesteps(train)? {
         Some(list) => list,
         None => {
-            let usable = train - clipped(config, &bars)?;
+            let usable = usable(config, &bars)?;
             exclusive(config, train, usable, options.steps_only(train)?)?
         }
     };
@@ -177,7 +181,7 @@ pub(crate) fn inverse_schedule(config: &Config, options: &PlanOptions) -> Result
     let train = config.train_steps()?;
     let n = options.steps_only(train)?;
     let bars = alphas_cumprod(config, COMMON)?;
-    let usable = train - clipped(config, &bars)?;
+    let usable = usable(config, &bars)?;
     let mut timesteps = exclusive(config, train, usable, n)?;
     timesteps.reverse();
     match config.get("timestep_spacing").as_str() {

@@ -4,7 +4,7 @@
 
 use crate::betas::{alphas_cumprod, COMMON};
 use crate::config::Config;
-use crate::dpm_multistep::{clipped, close, with_mu, Style, ENTRY as MULTISTEP};
+use crate::dpm_multistep::{close, usable, with_mu, Style, ENTRY as MULTISTEP};
 use crate::dpm_solver::{check as family_check, convert, points, singlestep, update, Algorithm, Rule};
 use crate::error::{Result, SamplerError};
 use crate::euler::refuse_respaced;
@@ -51,7 +51,7 @@ pub(crate) fn schedule(config: &Config, options: &PlanOptions) -> Result<Schedul
         Some(list) => list,
         None => {
             let n = options.steps_only(train)?;
-            let last = (train - 1).saturating_sub(clipped(config, &bars)?);
+            let last = usable(config, &bars)? - 1;
             linspace(0.0, last as f64, n + 1)[1..].iter().rev().map(|t| t.round_ties_even()).collect()
         }
     };

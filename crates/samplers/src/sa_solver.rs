@@ -7,7 +7,7 @@
 
 use crate::betas::{alphas_cumprod, COMMON};
 use crate::config::Config;
-use crate::dpm_multistep::{clipped, close, Style};
+use crate::dpm_multistep::{close, usable, Style};
 use crate::dpm_solver::{points, Point};
 use crate::error::{show, Result, SamplerError};
 use crate::lin::{reg, Lin};
@@ -56,7 +56,7 @@ pub(crate) fn schedule(config: &Config, options: &PlanOptions) -> Result<Schedul
     let train = config.train_steps()?;
     let n = options.steps_only(train)?;
     let bars = alphas_cumprod(config, COMMON)?;
-    let usable = train - clipped(config, &bars)?;
+    let usable = usable(config, &bars)?;
     close(config, &bars, exclusive(config, train, usable, n)?, &Style { round_karras: true, repeat_last: true })
 }
 
